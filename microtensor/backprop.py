@@ -1,0 +1,429 @@
+"""The reverse walk: from a cotangent of the result to the gradients of what it was made from.
+
+:func:`reverse` is pure: it returns gradients and changes nothing. :func:`backward` adds them into ``.grad``
+in one step at the end; :func:`grad` and :func:`vjp` hand them back. Rules run on raw arrays for a first
+derivative and on tensors, recorded, for a higher one. Un-broadcasting happens here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from microtensor import ops
+from microtensor.primitive import Array, Node, Traced, enable_grad, own_array
+from microtensor.tensor import Tensor
+
+_set_grad = Traced.__dict__["_grad"].__set__
+_keep_graphs: ContextVar[bool] = ContextVar("microtensor_keep_graphs", default=False)
+
+
+class Contribution(NamedTuple):
+    """What the rule of one argument of one recorded operation added to the gradient of that input."""
+
+    creation: int
+    argument: int
+    value: Any
+
+
+@contextmanager
+def keep_graphs() -> Iterator[None]:
+    """Inside, backward keeps what a picture needs: the freed graph's records and every contribution it made.
+
+    A freed graph stays unusable for another backward all the same.
+    """
+    token = _keep_graphs.set(True)
+    try:
+        yield
+    finally:
+        _keep_graphs.reset(token)
+
+
+def toposort(roots: Sequence[Tensor]) -> list[Tensor]:
+    """The recorded results that `roots` depend on, themselves included, each before what it was made from.
+
+    Creation order is topological, because an input exists before its output; so this is a sort, not a
+    recursion, and a chain of any length passes.
+    """
+    found = []
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        tensor = stack.pop()
+        node = tensor._node
+        if node is None:
+            continue
+        found.append(tensor)
+        for x in node.inputs:
+            if isinstance(x, Tensor) and x.requires_grad and x not in seen:
+                seen.add(x)
+                stack.append(x)
+    found.sort(key=_creation, reverse=True)
+    return found
+
+
+def _creation(tensor: Tensor) -> int:
+    assert tensor._node is not None
+    return tensor._node.index
+
+
+def reverse(
+    seeds: dict[Tensor, Any],
+    order: list[Tensor],
+    wanted: set[Tensor] | None = None,
+    *,
+    create_graph: bool = False,
+    contributions: list[Contribution] | None = None,
+) -> dict[Tensor, Any]:
+    """Carry cotangents back through the graph; nothing that exists is changed.
+
+    Parameters
+    ----------
+    seeds : dict
+        The cotangent of each result: an array, or a tensor with `create_graph`.
+    order : list of Tensor
+        What :func:`toposort` says of these results.
+    wanted : set of Tensor, optional
+        The tensors whose gradients are asked for, leaves or not; every leaf unless given. Branches that lead
+        to none of them are not walked.
+    create_graph : bool
+        Run the rules on tensors, so that what they do is recorded.
+    contributions : list, optional
+        Filled with what each rule added, in the order of the walk.
+
+    Returns
+    -------
+    dict
+        Gradients by tensor, arrays or (with `create_graph`) tensors; of the shape and dtype of the tensor.
+
+    Raises
+    ------
+    RuntimeError
+        The graph has been freed, a leaf was changed after it was read, or a rule returned a gradient that
+        does not fit.
+    """
+    useful = None if wanted is None else _leading_to(wanted, order)
+    pending: dict[Tensor, Any] = dict(seeds)
+    found: dict[Tensor, Any] = {}
+    summed: set[Tensor] = set()
+    for output in order:
+        if output not in pending:
+            continue
+        g = pending.pop(output)
+        if g.shape != output._array.shape or output._extra is not None:
+            g = _arrive(g, output, create_graph)
+        if (wanted is not None and output in wanted) or (output._extra is not None and "retain" in output._extra):
+            found[output] = g
+        node = output._node
+        assert node is not None
+        if node.spent:
+            raise _freed(node, output)
+        if create_graph:
+            y: Any = output
+            inputs: Any = node.inputs
+        else:
+            y = output._array
+            inputs = [x._array if isinstance(x, Traced) else x for x in node.inputs]
+        version = 0
+        for i, (x, rule) in enumerate(zip(node.inputs, node.primitive.rules, strict=True)):
+            if not isinstance(x, Tensor):
+                continue
+            version += x._version
+            if rule is None or not x.requires_grad or (useful is not None and x not in useful):
+                continue
+            d = rule(g, y, *inputs, **node.params)
+            array = x._array
+            if d.shape != array.shape or (d.dtype is not array.dtype and d.dtype != array.dtype):
+                d = _fit(d, x, node, i)
+            if contributions is not None:
+                contributions.append(Contribution(node.index, i, d))
+            before = pending.get(x)
+            if before is None:
+                pending[x] = d
+            elif x in summed and before.shape == array.shape and type(before) is np.ndarray:
+                np.add(before, d, out=before)
+            else:
+                pending[x] = before + d
+                summed.add(x)
+        if version != node.version:
+            raise _stale(node, version)
+    for leaf, g in pending.items():
+        if wanted is None or leaf in wanted:
+            found[leaf] = _arrive(g, leaf, create_graph)
+    return found
+
+
+def _leading_to(wanted: set[Tensor], order: list[Tensor]) -> set[Tensor]:
+    useful = set(wanted)
+    for tensor in reversed(order):
+        assert tensor._node is not None
+        if any(isinstance(x, Tensor) and x in useful for x in tensor._node.inputs):
+            useful.add(tensor)
+    return useful
+
+
+def _freed(node: Node, output: Tensor) -> RuntimeError:
+    return RuntimeError(
+        f"the graph of {node.primitive.name} (shape {output.shape}) has been freed by an earlier backward; "
+        "pass retain_graph=True to that one to go through it again"
+    )
+
+
+def _stale(node: Node, version: int) -> RuntimeError:
+    changed = [x for x in node.inputs if isinstance(x, Tensor) and x._version]
+    named = " or ".join(f"{x.name or 'a tensor'} of shape {x.shape}" for x in changed)
+    return RuntimeError(
+        f"{node.primitive.name}: {named} was changed after {node.primitive.name} had read it: version {version}, "
+        f"expected {node.version}. Run the forward pass again after an update, or call backward before it"
+    )
+
+
+def _arrive(g: Any, tensor: Tensor, create_graph: bool) -> Any:
+    """The complete gradient of a tensor, at full size, after its hooks."""
+    if g.shape != tensor.shape:
+        g = ops.broadcast_to(g, shape=tensor.shape)
+    for hook in (tensor._extra or {}).get("hooks", ()):
+        replaced = hook(g if create_graph else Tensor(g))
+        if replaced is not None:
+            if replaced.shape != tensor.shape:
+                raise ValueError(f"hook: returned shape {replaced.shape} for a gradient of shape {tensor.shape}")
+            g = replaced if create_graph else replaced._array
+    return g
+
+
+def _fit(d: Any, x: Tensor, node: Node, i: int) -> Any:
+    """Undo broadcasting and casting: bring a rule's result to the shape and dtype of its input.
+
+    A result that is still to be broadcast up to the input's shape is left small for as long as possible.
+    """
+    if d.shape != x.shape:
+        small = len(d.shape) <= x.ndim and all(
+            n in (1, m) for n, m in zip(reversed(d.shape), reversed(x.shape), strict=False)
+        )
+        if not small:
+            lead = len(d.shape) - x.ndim
+            if lead < 0 or any(m not in (1, n) for n, m in zip(d.shape[lead:], x.shape, strict=True)):
+                raise RuntimeError(
+                    f"the rule of {node.primitive.name} for argument {i} returned a gradient of shape {d.shape} "
+                    f"for an input of shape {x.shape}"
+                )
+            d = ops.sum_to(d, shape=x.shape)
+    if d.dtype != x.dtype:
+        d = ops.astype(d, dtype=x.dtype)
+    return d
+
+
+def _raw(x: Any) -> Any:
+    return x._array if isinstance(x, Tensor) else x
+
+
+def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:
+    """What each rule adds when `seed` is carried back from `output`; the graph is not freed.
+
+    Raises
+    ------
+    RuntimeError
+        The graph has been freed, or a leaf was changed after it was read.
+    """
+    contributions: list[Contribution] = []
+    _run({output: seed}, toposort([output]), None, False, contributions)
+    return contributions
+
+
+def _seed(output: Tensor, gradient: Any, who: str) -> Any:
+    if not output.requires_grad:
+        why = (
+            "it was made under mt.no_grad(), detached, or computed from tensors of which none requires a gradient; "
+            "make those with requires_grad=True"
+        )
+        raise RuntimeError(f"{who}: this tensor of shape {output.shape} does not require a gradient: {why}")
+    if gradient is None:
+        if output.size != 1:
+            raise RuntimeError(
+                f"{who}: a tensor of shape {output.shape} has no single gradient; reduce it to a scalar, for example "
+                f"with .sum(), or pass gradient= of shape {output.shape}"
+            )
+        return np.ones(output.shape, dtype=output.dtype)
+    if isinstance(gradient, Tensor):
+        if gradient.dtype.kind != "f":
+            raise TypeError(f"{who}: gradient has dtype {gradient.dtype}; a float is needed")
+        seed: Any = gradient
+    else:
+        seed = own_array(gradient, f"{who}: gradient")
+    if seed.shape != output.shape:
+        raise ValueError(f"{who}: gradient has shape {seed.shape}, the tensor {output.shape}")
+    return seed if seed.dtype == output.dtype else ops.astype(seed, dtype=output.dtype)
+
+
+def _run(
+    seeds: dict[Tensor, Any],
+    order: list[Tensor],
+    wanted: set[Tensor] | None,
+    create_graph: bool,
+    contributions: list[Contribution] | None = None,
+) -> dict[Tensor, Any]:
+    if create_graph:
+        with enable_grad():
+            seeds = {t: g if isinstance(g, Tensor) else Tensor(g) for t, g in seeds.items()}
+            return reverse(seeds, order, wanted, create_graph=True, contributions=contributions)
+    raw = {t: _raw(g) for t, g in seeds.items()}
+    with np.errstate(all="ignore"):
+        return reverse(raw, order, wanted, contributions=contributions)
+
+
+def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, Tensor]:
+    """Gradients as tensors of which no two, and none with a seed or a value, share memory."""
+    taken = {id(_raw(g)) for g in seeds}
+    out = {}
+    for tensor, g in found.items():
+        if isinstance(g, Tensor):
+            out[tensor] = g
+            continue
+        array: Array = np.asarray(g)
+        if array.base is not None or id(array) in taken or not array.flags.writeable:
+            array = array.copy()
+        taken.add(id(array))
+        wrapped = object.__new__(Tensor)
+        wrapped._array = array
+        wrapped._node = wrapped._grad = wrapped._extra = wrapped.name = None
+        wrapped._version = 0
+        wrapped.requires_grad = False
+        out[tensor] = wrapped
+    return out
+
+
+def backward(
+    output: Tensor,
+    gradient: Tensor | ArrayLike | None = None,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> None:
+    """Add the gradient of `output` to ``.grad`` of its leaves; see :meth:`microtensor.Tensor.backward`."""
+    seed = _seed(output, gradient, "backward")
+    order = toposort([output])
+    keep = _keep_graphs.get()
+    contributions: list[Contribution] | None = [] if keep else None
+    found = _as_tensors(_run({output: seed}, order, None, create_graph, contributions), [seed])
+    if contributions is not None:
+        # By creation number, not by tensor, so that the record does not point back at its owner.
+        output._extra = {**(output._extra or {}), "backward": (np.asarray(_raw(seed)), contributions)}
+    summed = {t: g if t._grad is None else t._grad + g for t, g in found.items()}
+    if not create_graph:
+        summed = {t: g.detach() if g.requires_grad else g for t, g in summed.items()}
+    if not (retain_graph or create_graph):
+        for tensor in order:
+            _spend(tensor, keep)
+    # The map runs in C from one bytecode to the next, so not even Ctrl-C can leave half of the gradients set.
+    deque(map(_set_grad, summed.keys(), summed.values()), maxlen=0)
+
+
+def _spend(tensor: Tensor, keep: bool) -> None:
+    node = tensor._node
+    assert node is not None
+    node.spent = True
+    if not keep:
+        node.inputs = ()
+
+
+def vjp(
+    output: Tensor, cotangent: Tensor | ArrayLike | None = None, *, create_graph: bool = False
+) -> dict[Tensor, Tensor]:
+    """The vector-Jacobian product: the gradient ⟨cotangent, output⟩ of every leaf, as a dictionary.
+
+    Nothing is changed: no ``.grad`` is written and the graph is not freed.
+
+    Parameters
+    ----------
+    output : Tensor
+    cotangent : array_like, optional
+        Of the shape of `output`; 1 for a tensor with one element.
+    create_graph : bool
+        Record the computation of the gradients, so that they can be differentiated.
+
+    Raises
+    ------
+    RuntimeError, ValueError
+        As :meth:`microtensor.Tensor.backward`.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> mt.vjp(x * x, [1.0, 1.0])[x]
+    tensor([2., 4.])
+    """
+    seed = _seed(output, cotangent, "vjp")
+    return _as_tensors(_run({output: seed}, toposort([output]), None, create_graph), [seed])
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    *,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Any:
+    """The gradient of `outputs` with respect to `inputs`, leaves or intermediate results.
+
+    Nothing is changed: no ``.grad`` is written and the graph is not freed.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensor
+    inputs : Tensor or sequence of Tensor
+    grad_outputs : array_like or sequence, optional
+        One cotangent an output; may be left out for outputs with one element.
+    create_graph : bool
+        Record the computation of the gradients, so that they can be differentiated again.
+    allow_unused : bool
+        Give None for an input that the outputs do not depend on, instead of raising.
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        As many as `inputs`: one tensor for one tensor, a tuple for a sequence.
+
+    Raises
+    ------
+    RuntimeError
+        An input is not used and `allow_unused` is off; otherwise as :meth:`microtensor.Tensor.backward`.
+    ValueError
+        The number of cotangents differs from the number of outputs, or a shape does.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor(2.0, requires_grad=True)
+    >>> slope = mt.grad(x**3, x, create_graph=True)
+    >>> slope.item(), mt.grad(slope, x).item()
+    (12.0, 12.0)
+    """
+    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None:
+        cotangents = [None] * len(roots)
+    else:
+        cotangents = [grad_outputs] if isinstance(outputs, Tensor) else list(grad_outputs)
+    if len(cotangents) != len(roots):
+        raise ValueError(f"grad: {len(roots)} outputs but {len(cotangents)} cotangents in grad_outputs")
+    seeds: dict[Tensor, Any] = {}
+    for root, cotangent in zip(roots, cotangents, strict=True):
+        seed = _seed(root, cotangent, "grad")
+        seeds[root] = seeds[root] + seed if root in seeds else seed
+    found = _as_tensors(_run(seeds, toposort(roots), set(targets), create_graph), seeds.values())
+    missing = [i for i, x in enumerate(targets) if x not in found]
+    if missing and not allow_unused:
+        raise RuntimeError(
+            f"grad: the outputs do not depend on inputs {missing} (or these do not require a gradient); "
+            "pass allow_unused=True to get None for them"
+        )
+    gradients = tuple(found.get(x) for x in targets)
+    return gradients[0] if isinstance(inputs, Tensor) else gradients

@@ -1,0 +1,256 @@
+"""The base of all layers: parameters, buffers, children, modes and state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from microtensor.primitive import Array, label, name_scope
+from microtensor.tensor import Tensor, get_default_dtype
+
+M = TypeVar("M", bound="Module")
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns: it requires a gradient and appears in ``module.parameters()``.
+
+    Parameters
+    ----------
+    data : array_like
+        The initial value, taken in the default dtype unless it is floating point already.
+    name : str, optional
+        What pictures call it, such as γ; its key in the state is the attribute it is assigned to.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Parameter([1.0, 2.0]).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: ArrayLike | Tensor, name: str | None = None) -> None:
+        value = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
+        dtype = value.dtype if value.dtype.kind == "f" else get_default_dtype()
+        super().__init__(value, dtype=dtype, requires_grad=True, name=name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameter, (self._array, self.name)
+
+
+class Module:
+    """A layer or a network: assign parameters, buffers and other modules as attributes, define ``forward``.
+
+    Calling the module runs ``forward`` in a scope of the module's name, which is the attribute of its parent
+    that holds it; pictures frame and fold it by that name.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> class Twice(mt.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.scale = mt.nn.Parameter([2.0])
+    ...     def forward(self, x):
+    ...         return x * self.scale
+    >>> Twice()(mt.tensor([3.0])).item()
+    6.0
+    """
+
+    training: bool
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module]
+    _name: str
+
+    def __init__(self) -> None:
+        # Straight into the dictionary: __setattr__ sorts values into these very tables.
+        self.__dict__.update(_parameters={}, _buffers={}, _modules={}, _name="", training=True)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute the output; to be defined by the subclass."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *inputs: Any) -> Any:
+        if "_modules" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() first")
+        with name_scope(self._name or "model", self.describe()):
+            return self.forward(*inputs)
+
+    def describe(self) -> str:
+        """The module in one line, its children left out: ``BatchNorm1d(8)``."""
+        return f"{type(self).__name__}({self.extra_repr()})" if self.extra_repr() else type(self).__name__
+
+    def extra_repr(self) -> str:
+        """The settings shown in the parentheses of the representation."""
+        return ""
+
+    def __repr__(self) -> str:
+        if not self._modules:
+            return self.describe() if self.extra_repr() else f"{type(self).__name__}()"
+        lines = [f"{type(self).__name__}({self.extra_repr()}"]
+        for name, child in self._modules.items():
+            lines.append(f"  ({name}): " + repr(child).replace("\n", "\n  "))
+        return "\n".join([*lines, ")"])
+
+    # --- attributes ---------------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        parameters = self.__dict__.get("_parameters")
+        buffers = self.__dict__.get("_buffers")
+        if isinstance(value, (Parameter, Module)) and parameters is None:
+            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() before it sets {name}")
+        if isinstance(value, Parameter):
+            self._forget(name)
+            self._parameters[name] = value
+            if value.name is None:
+                value.name = name
+        elif isinstance(value, Module):
+            self._forget(name)
+            self._modules[name] = value
+            value._name = name
+        elif parameters is not None and name in parameters and value is None:
+            parameters[name] = None
+        elif buffers is not None and name in buffers:
+            if value is not None and not isinstance(value, Tensor):
+                raise TypeError(f"buffer {name} takes a tensor or None, not {type(value).__name__}")
+            buffers[name] = value
+        else:
+            if parameters is not None:
+                self._forget(name)
+            object.__setattr__(self, name, value)
+
+    def _forget(self, name: str) -> None:
+        for table in (self._parameters, self._buffers, self._modules, self.__dict__):
+            table.pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("_parameters", "_buffers", "_modules"):
+            held = self.__dict__.get(table)
+            if held is not None and name in held:
+                return held[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        if name in self._parameters or name in self._buffers or name in self._modules:
+            self._forget(name)
+        else:
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
+        """Hold a tensor that belongs to the state but is not learnt, such as running statistics."""
+        self._forget(name)
+        self._buffers[name] = tensor if tensor is None else label(tensor, name)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Hold a parameter under a name, or None to say that there is deliberately none."""
+        self._forget(name)
+        self._parameters[name] = parameter
+
+    # --- walks --------------------------------------------------------------------------------------------
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly inside."""
+        yield from self._modules.values()
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside, with dotted names, each once."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            inside = [(f"{path}.{name}" if path else name, child) for name, child in module._modules.items()]
+            stack.extend(reversed(inside))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with dotted names, a shared one once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield f"{path}.{name}" if path else name, parameter
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All parameters, a shared one once."""
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with dotted names."""
+        for path, module in self.named_modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    yield f"{path}.{name}" if path else name, buffer
+
+    # --- modes and state ----------------------------------------------------------------------------------
+
+    def train(self: M, mode: bool = True) -> M:
+        """Set training mode here and in all modules inside; returns the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: M) -> M:
+        """Set prediction mode here and in all modules inside; returns the module."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Set ``.grad`` of every parameter to None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers under PyTorch's keys."""
+        state: dict[str, Array] = {}
+        for path, module in self.named_modules():
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    state[f"{path}.{name}" if path else name] = tensor.numpy().copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
+        """Take parameters and buffers from a state: all of them, or none when anything does not fit.
+
+        Raises
+        ------
+        ValueError
+            Keys are missing or unexpected, or shapes differ; all of it is listed.
+        """
+        own: dict[str, Tensor] = {}
+        for path, module in self.named_modules():
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    own[f"{path}.{name}" if path else name] = tensor
+        problems = [f"missing {key}" for key in own.keys() - state.keys()]
+        problems += [f"unexpected {key}" for key in state.keys() - own.keys()]
+        values = {key: np.asarray(_plain(state[key])) for key in own.keys() & state.keys()}
+        for key, value in values.items():
+            if value.shape != own[key].shape:
+                problems.append(f"{key} has shape {value.shape}, expected {own[key].shape}")
+            elif not np.can_cast(value.dtype, own[key].dtype, "same_kind"):
+                problems.append(f"{key} has dtype {value.dtype}, expected {own[key].dtype}")
+        if problems:
+            raise ValueError(f"load_state_dict: nothing was loaded: {'; '.join(sorted(problems))}")
+        for key, value in values.items():
+            own[key].assign_(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value

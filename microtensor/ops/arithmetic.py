@@ -1,0 +1,195 @@
+"""Sums, products, powers, exponentials and roots, elementwise, and the choice between two tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microtensor.ops.common import doctests, equal, quiet
+from microtensor.primitive import Primitive, primitive
+
+add = primitive(
+    "add",
+    np.add,
+    lambda g, y, a, b: g,
+    lambda g, y, a, b: g,
+    symbol="+",
+    shown=("g", "g"),
+    doc="""Sum of two tensors, elementwise with broadcasting: y = a + b.
+
+    Raises ValueError when the shapes do not broadcast.
+
+    >>> import microtensor as mt
+    >>> mt.add(mt.tensor([1.0, 2.0]), 3.0)
+    tensor([4., 5.])
+    """,
+)
+
+subtract = primitive(
+    "subtract",
+    np.subtract,
+    lambda g, y, a, b: g,
+    lambda g, y, a, b: -g,
+    symbol="−",
+    shown=("g", "-g"),
+    doc="""Difference of two tensors, elementwise with broadcasting: y = a − b.
+
+    Raises ValueError when the shapes do not broadcast.
+
+    >>> import microtensor as mt
+    >>> mt.subtract(mt.tensor([1.0, 2.0]), 3.0)
+    tensor([-2., -1.])
+    """,
+)
+
+multiply = primitive(
+    "multiply",
+    np.multiply,
+    lambda g, y, a, b: g * b,
+    lambda g, y, a, b: g * a,
+    symbol="×",
+    shown=("g*b", "g*a"),
+    doc="""Product of two tensors, elementwise with broadcasting: y = a · b.
+
+    Raises ValueError when the shapes do not broadcast.
+
+    >>> import microtensor as mt
+    >>> mt.multiply(mt.tensor([1.0, 2.0]), 3.0)
+    tensor([3., 6.])
+    """,
+)
+
+divide = primitive(
+    "divide",
+    quiet(np.divide),
+    lambda g, y, a, b: g / b,
+    lambda g, y, a, b: -(g * y / b),
+    symbol="÷",
+    shown=("g/b", "-g*y/b"),
+    doc="""Quotient of two tensors, elementwise with broadcasting: y = a / b.
+
+    Division by zero gives ±∞ or NaN, without a warning. Raises ValueError when the shapes do not broadcast.
+
+    >>> import microtensor as mt
+    >>> mt.divide(mt.tensor([1.0, 2.0]), 4.0)
+    tensor([0.25, 0.5 ])
+    """,
+)
+
+negative = primitive(
+    "negative",
+    np.negative,
+    lambda g, y, x: -g,
+    symbol="−( )",
+    shown=("-g",),
+    doc="""Numerical negative, elementwise: y = −x.
+
+    >>> import microtensor as mt
+    >>> mt.negative(mt.tensor([1.0, -2.0]))
+    tensor([-1.,  2.])
+    """,
+)
+
+
+where: Primitive = primitive(
+    "where",
+    np.where,
+    None,
+    lambda g, y, condition, a, b: where(condition, g, 0.0),
+    lambda g, y, condition, a, b: where(condition, 0.0, g),
+    shown=("", "g where true", "g where false"),
+    doc="""Choose elementwise: a where `condition` is true, b elsewhere; all three broadcast.
+
+    The gradient of the branch not taken is 0, but a NaN *inside* that branch's own derivative survives
+    (0 · NaN = NaN): give a function a safe argument before it, not only after.
+
+    Raises ValueError when the shapes do not broadcast.
+
+    >>> import microtensor as mt
+    >>> mt.where([True, False], mt.tensor([1.0, 2.0]), 0.0)
+    tensor([1., 0.])
+    """,
+)
+
+
+def _exponent_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
+    # 0 ** b does not change with b where it is finite, so the derivative there is 0, not 0 · log 0 = NaN.
+    return g * where(equal(a, 0), 0.0, y * log(where(equal(a, 0), 1.0, a)))
+
+
+power: Primitive = primitive(
+    "power",
+    quiet(np.power),
+    lambda g, y, a, b: g * b * power(a, where(equal(b, 0), 1.0, b - 1)),
+    _exponent_rule,
+    symbol="xʸ",
+    shown=("g*b*a^(b-1)", "g*y*log a"),
+    doc="""Power, elementwise with broadcasting: y = aᵇ.
+
+    As in NumPy, 0⁰ = 1 and a negative base with a fractional exponent gives NaN. The derivative by the
+    exponent at base 0 is 0. Raises ValueError when the shapes do not broadcast.
+
+    >>> import microtensor as mt
+    >>> mt.power(mt.tensor([1.0, 2.0]), 3)
+    tensor([1., 8.])
+    """,
+)
+
+square = primitive(
+    "square",
+    np.square,
+    lambda g, y, x: g * (2 * x),
+    symbol="( )²",
+    shown=("2x*g",),
+    doc="""Square, elementwise: y = x².
+
+    >>> import microtensor as mt
+    >>> mt.square(mt.tensor([1.0, -2.0]))
+    tensor([1., 4.])
+    """,
+)
+
+sqrt = primitive(
+    "sqrt",
+    quiet(np.sqrt),
+    lambda g, y, x: g / (2 * y),
+    symbol="√",
+    shown=("g/(2y)",),
+    doc="""Square root, elementwise: y = √x.
+
+    The derivative 1 / (2√x) is ∞ at 0, which is why a norm takes √(var + ε); a negative number gives NaN.
+
+    >>> import microtensor as mt
+    >>> mt.sqrt(mt.tensor([1.0, 4.0]))
+    tensor([1., 2.])
+    """,
+)
+
+exp = primitive(
+    "exp",
+    quiet(np.exp),
+    lambda g, y, x: g * y,
+    shown=("g*y",),
+    doc="""Exponential, elementwise: y = eˣ.
+
+    >>> import microtensor as mt
+    >>> mt.exp(mt.tensor([0.0, 1.0]))
+    tensor([1.        , 2.71828183])
+    """,
+)
+
+log = primitive(
+    "log",
+    quiet(np.log),
+    lambda g, y, x: g / x,
+    shown=("g/x",),
+    doc="""Natural logarithm, elementwise: y = ln x; −∞ at 0, NaN below.
+
+    >>> import microtensor as mt
+    >>> mt.log(mt.tensor([1.0, 2.0]))
+    tensor([0.        , 0.69314718])
+    """,
+)
+
+__test__ = doctests(globals())

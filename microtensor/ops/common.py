@@ -1,0 +1,109 @@
+"""What the operations share: axes, comparisons, and values taken out of the graph."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast
+
+import numpy as np
+
+from microtensor.primitive import Array, Primitive, Traced
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+T = TypeVar("T")
+
+
+def doctests(names: dict[str, Any]) -> dict[str, str]:
+    """The docstrings of the primitives among `names`, for doctest, which finds only functions by itself."""
+    return {name: value.__doc__ for name, value in names.items() if isinstance(value, Primitive) and value.__doc__}
+
+
+def quiet(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let NaN and ∞ pass through without NumPy's warnings, as a graph must."""
+    return functools.wraps(forward)(np.errstate(all="ignore")(forward))
+
+
+def normalize_axis(axis: Any, ndim: int, who: str) -> tuple[int, ...]:
+    """The axes as a tuple of distinct non-negative integers; None means all of them.
+
+    Raises
+    ------
+    TypeError
+        An axis is not an integer.
+    numpy.exceptions.AxisError
+        An axis is out of range.
+    ValueError
+        An axis is named twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    axes = []
+    for item in axis if isinstance(axis, (tuple, list)) else (axis,):
+        if isinstance(item, bool):
+            raise TypeError(f"{who}: axis {item} is a bool; an integer is needed")
+        try:
+            index = operator.index(item)
+        except TypeError:
+            raise TypeError(f"{who}: axis {item!r} is not an integer") from None
+        if not -ndim <= index < ndim:
+            raise np.exceptions.AxisError(f"{who}: axis {index} is out of bounds for {ndim} dimensions")
+        axes.append(index % ndim)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{who}: axis {axis} names the same axis twice")
+    return tuple(axes)
+
+
+def axis_count(shape: tuple[int, ...], axis: Axis) -> int:
+    """The number of elements that a reduction over `axis` takes together."""
+    return math.prod(shape[i] for i in normalize_axis(axis, len(shape), "axis_count"))
+
+
+def as_array(x: Any) -> Any:
+    """The array inside a tensor; anything else as it is."""
+    return x._array if isinstance(x, Traced) else x
+
+
+def equal(a: Any, b: Any) -> Array:
+    """Whether a = b, elementwise, as a plain boolean array; broadcasting as NumPy does.
+
+    >>> import microtensor as mt
+    >>> mt.ops.equal(mt.tensor([1.0, 2.0]), 2.0)
+    array([False,  True])
+    """
+    return np.asarray(np.equal(as_array(a), as_array(b)))
+
+
+def greater(a: Any, b: Any) -> Array:
+    """Whether a > b, elementwise, as a plain boolean array; broadcasting as NumPy does.
+
+    >>> import microtensor as mt
+    >>> mt.ops.greater(mt.tensor([1.0, 2.0]), 1.0)
+    array([False,  True])
+    """
+    return np.asarray(np.greater(as_array(a), as_array(b)))
+
+
+def stop_gradient(x: T) -> T:
+    """The same value with no history: what is computed from it passes no gradient back.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([3.0], requires_grad=True)
+    >>> mt.grad(x * mt.stop_gradient(x), x)
+    tensor([3.])
+    """
+    return cast("T", x.detach()) if isinstance(x, Traced) else x
+
+
+def machine_epsilon(x: Any) -> float:
+    """The spacing of the floats of x's dtype at 1."""
+    return float(np.finfo(x.dtype).eps)
+
+
+def all_finite(x: Any) -> bool:
+    """Whether no element is NaN or infinite."""
+    return bool(np.isfinite(as_array(x)).all())

@@ -1,0 +1,109 @@
+"""Sums, means and maxima over axes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from microtensor.ops.common import Axis, axis_count, doctests, equal, normalize_axis
+from microtensor.ops.shape import reshape
+from microtensor.primitive import Array, primitive
+
+
+def _kept(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """The cotangent of a reduction with the reduced axes put back as size 1, ready to broadcast to x."""
+    if keepdims or axis == ():
+        return g
+    axes = normalize_axis(axis, x.ndim, "reduction")
+    return reshape(g, shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+def _reduce(ufunc: Any, x: Array, axes: tuple[int, ...], keepdims: bool, dtype: Any = None) -> Any:
+    return ufunc.reduce(x, axis=axes, keepdims=keepdims, dtype=dtype)
+
+
+def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    x = np.asarray(x)
+    return _reduce(np.add, x, normalize_axis(axis, x.ndim, "sum"), keepdims)
+
+
+sum = primitive(
+    "sum",
+    _sum,
+    lambda g, y, x, axis=None, keepdims=False: _kept(g, x, axis, keepdims),
+    shown=("g",),
+    doc="""Sum over axes: y = Σ xᵢ.
+
+    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
+    sum of nothing is 0. Raises AxisError for an axis out of range and TypeError for one that is no integer.
+
+    >>> import microtensor as mt
+    >>> mt.sum(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    tensor([4., 6.])
+    """,
+)
+
+
+def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    x = np.asarray(x)
+    axes = normalize_axis(axis, x.ndim, "mean")
+    count = math.prod(x.shape[i] for i in axes)
+    if count == 0:
+        raise ValueError(f"mean: shape {x.shape} has no elements along axis {axes}; a mean of nothing is undefined")
+    # float16 sums overflow at 65,504, so they are taken in float32.
+    wide = np.float32 if x.dtype == np.float16 else None
+    total = _reduce(np.add, x, axes, keepdims, wide)
+    return (total / count).astype(x.dtype, copy=False) if x.dtype.kind == "f" else total / count
+
+
+mean = primitive(
+    "mean",
+    _mean,
+    lambda g, y, x, axis=None, keepdims=False: _kept(g, x, axis, keepdims) / axis_count(x.shape, axis),
+    shown=("g/N",),
+    doc="""Arithmetic mean over axes: y = (1/N) Σ xᵢ, N the number of elements taken together.
+
+    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
+    float16 is summed in float32. Raises ValueError for a mean of nothing, where NumPy would give NaN,
+    AxisError for an axis out of range and TypeError for one that is no integer.
+
+    >>> import microtensor as mt
+    >>> mt.mean(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    tensor([2., 3.])
+    """,
+)
+
+
+def _max(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    x = np.asarray(x)
+    axes = normalize_axis(axis, x.ndim, "max")
+    if math.prod(x.shape[i] for i in axes) == 0:
+        raise ValueError(f"max: shape {x.shape} has no elements along axis {axes}; the largest of nothing is undefined")
+    return _reduce(np.maximum, x, axes, keepdims)
+
+
+def _max_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    hit = equal(x, _kept(y, x, axis, keepdims))
+    share = hit / _sum(hit, axis=axis, keepdims=True)
+    return _kept(g, x, axis, keepdims) * share.astype(x.dtype)
+
+
+max = primitive(
+    "max",
+    _max,
+    _max_rule,
+    shown=("g at the max",),
+    doc="""Largest element over axes; elements that tie share the gradient equally.
+
+    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
+    Raises ValueError for the maximum of nothing, AxisError for an axis out of range.
+
+    >>> import microtensor as mt
+    >>> mt.max(mt.tensor([[1.0, 2.0], [3.0, 0.0]]), axis=0)
+    tensor([3., 2.])
+    """,
+)
+
+__test__ = doctests(globals())

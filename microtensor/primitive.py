@@ -1,0 +1,454 @@
+"""What an operation is: a NumPy function, one derivative rule per argument, and the record of a call.
+
+Nothing here knows a particular operation. :class:`Primitive` is the operation, :class:`Node` the record of
+one call of it, :class:`Traced` the part of a tensor that the engine needs, and :class:`Scope` the place in
+the program where the call was made. The tensor type itself lives one room up and hands itself in through
+:func:`use_tensor_type`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Generator, Iterator
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from microtensor.tensor import Tensor
+
+Array: TypeAlias = NDArray[Any]
+Rule: TypeAlias = Callable[..., Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Traced:
+    """The part of a tensor that the engine reads: its value, the node that made it, its gradient."""
+
+    __slots__ = ("__weakref__", "_array", "_extra", "_grad", "_node", "_version", "name", "requires_grad")
+
+    _array: Array
+    _extra: dict[str, Any] | None
+    _grad: Tensor | None
+    _node: Node | None
+    _version: int
+    name: str | None
+    requires_grad: bool
+
+    def detach(self) -> Traced:
+        """The same value without history."""
+        raise NotImplementedError
+
+
+_tensor_type: type[Traced] = Traced
+
+
+def use_tensor_type(kind: type[Traced]) -> None:
+    """Make `kind` the type in which every primitive returns a tracked result."""
+    global _tensor_type
+    _tensor_type = kind
+
+
+class Scope:
+    """A named stretch of the program, such as ``bn1`` or ``var``: plain data, linked to the scope around it."""
+
+    __slots__ = ("detail", "name", "parent")
+
+    def __init__(self, name: str, detail: str = "", parent: Scope | None = None) -> None:
+        self.name = name
+        self.detail = detail
+        self.parent = parent
+
+    def __repr__(self) -> str:
+        return f"Scope({self.path!r})"
+
+    @property
+    def path(self) -> str:
+        """The names from the outermost scope to this one, joined by dots."""
+        return ".".join(scope.name for scope in reversed(list(self.chain())))
+
+    def chain(self) -> Iterator[Scope]:
+        """This scope, then the ones around it, inside out."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
+
+
+class Mode(NamedTuple):
+    """What a call looks up once: whether it is recorded, and the scope it is made in."""
+
+    recording: bool
+    scope: Scope | None
+
+
+_mode: ContextVar[Mode] = ContextVar("microtensor", default=Mode(True, None))
+
+
+class _ModeSwitch:
+    """A re-entrant context manager that replaces the mode, and a decorator for functions and generators."""
+
+    def __init__(self) -> None:
+        self._tokens: list[Token[Mode]] = []
+
+    def _next(self, mode: Mode) -> Mode:
+        raise NotImplementedError
+
+    def _fresh(self) -> _ModeSwitch:
+        return type(self)()
+
+    def __enter__(self) -> _ModeSwitch:
+        self._tokens.append(_mode.set(self._next(_mode.get())))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _mode.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generator(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+                body = function(*args, **kwargs)
+                step: Callable[[], Any] = functools.partial(next, body)
+                try:
+                    while True:
+                        # The mode holds while the body runs and is given back whenever it yields.
+                        with self._fresh():
+                            try:
+                                value = step()
+                            except StopIteration as stop:
+                                return stop.value
+                        try:
+                            sent = yield value
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            step = functools.partial(body.throw, error)
+                        else:
+                            step = functools.partial(body.send, sent)
+                finally:
+                    with self._fresh():
+                        body.close()
+
+            return cast("Callable[P, R]", generator)
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self._fresh():
+                return function(*args, **kwargs)
+
+        return wrapper
+
+
+class no_grad(_ModeSwitch):
+    """Switch recording off: results made inside have no history and cost no memory.
+
+    A context manager and a decorator (also of generator functions); it holds for the current thread or
+    asynchronous task, nests, and is undone when the block ends, also by an exception.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> w = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> with mt.no_grad():
+    ...     (w * 3).requires_grad
+    False
+    """
+
+    def _next(self, mode: Mode) -> Mode:
+        return Mode(False, mode.scope)
+
+
+class enable_grad(_ModeSwitch):
+    """Switch recording on again inside a :class:`no_grad` block.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> w = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> with mt.no_grad(), mt.enable_grad():
+    ...     (w * 3).requires_grad
+    True
+    """
+
+    def _next(self, mode: Mode) -> Mode:
+        return Mode(True, mode.scope)
+
+
+class name_scope(_ModeSwitch):
+    """Give a name to the operations recorded inside, so that pictures can frame, fold and unfold them.
+
+    Entering the same object twice continues the same scope; a new object with the same name is a new scope.
+
+    Parameters
+    ----------
+    name : str
+        What the frame is called.
+    detail : str, optional
+        What it is, in muted text beside the name; modules put their ``repr`` here.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> with mt.name_scope("energy"):
+    ...     y = mt.sum(x * x)
+    >>> y.node.scope.path
+    'energy'
+    """
+
+    def __init__(self, name: str, detail: str = "") -> None:
+        super().__init__()
+        self.name = name
+        self.detail = detail
+        self.scope: Scope | None = None
+
+    def _fresh(self) -> name_scope:
+        return name_scope(self.name, self.detail)
+
+    def _next(self, mode: Mode) -> Mode:
+        if self.scope is None:
+            self.scope = Scope(self.name, self.detail, mode.scope)
+        return Mode(mode.recording, self.scope)
+
+
+def is_recording() -> bool:
+    """Whether operations on tensors that require a gradient are recorded just now."""
+    return _mode.get().recording
+
+
+def label(value: R, name: str) -> R:
+    """Name a result for the pictures (μ, σ, x̂) and return it; an array passes through untouched."""
+    if isinstance(value, Traced):
+        value.name = name
+    return value
+
+
+_created = itertools.count()
+
+
+class Node:
+    """The record of one call: the primitive, what it was called with, and where. Plain data.
+
+    Attributes
+    ----------
+    primitive : Primitive
+    inputs : tuple
+        Tensors and constant arrays, in the order of the call; empty once the graph has been freed.
+    params : dict
+        The static keyword arguments.
+    scope : Scope or None
+    index : int
+        Creation number. An input is made before its output, so this order is topological.
+    version : int
+        Sum of the versions of the inputs when they were read.
+    spent : bool
+        A backward pass has used this record up.
+    """
+
+    __slots__ = ("index", "inputs", "params", "primitive", "scope", "spent", "version")
+
+    def __init__(
+        self, primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], scope: Scope | None, version: int
+    ) -> None:
+        self.primitive = primitive
+        self.inputs = inputs
+        self.params = params
+        self.scope = scope
+        self.index = next(_created)
+        self.version = version
+        self.spent = False
+
+    def __repr__(self) -> str:
+        return f"<{self.primitive.name}>"
+
+
+class Primitive:
+    """An operation: a NumPy function and one derivative rule per positional argument.
+
+    Called with arrays it returns an array; called with at least one tensor it returns a tensor, recorded
+    when one of them requires a gradient. A rule is ``rule(g, y, *inputs, **params)``: from the cotangent of
+    the output, the output and the inputs to the cotangent of one input. It is pure, it is written with
+    polymorphic operations, so the engine can run it on arrays (first order) and on tensors (any order), and
+    it may return anything that broadcasts to the shape of its input, or has that shape after a broadcast.
+
+    Parameters
+    ----------
+    name : str
+        The public name.
+    forward : callable
+        ``forward(*arrays, **params)`` on NumPy arrays.
+    rules : tuple of callable or None
+        One per positional argument; None where there is no derivative.
+    symbol : str, optional
+        What a drawing shows in place of the name.
+    shown : tuple of str
+        The rules as text for the drawing, over ``g``, ``y`` and the arguments ``a``, ``b``.
+    doc : str
+        The docstring.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        rules: tuple[Rule | None, ...],
+        *,
+        symbol: str | None = None,
+        shown: tuple[str, ...] = (),
+        doc: str = "",
+    ) -> None:
+        self.name = self.__name__ = name
+        self.forward = forward
+        self.rules = rules
+        self.symbol = symbol or name
+        self.shown = shown
+        self.__doc__ = inspect.cleandoc(doc)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+    @overload
+    def __call__(self, *inputs: Array, **params: Any) -> Array: ...
+
+    @overload
+    def __call__(self, *inputs: Tensor | ArrayLike, **params: Any) -> Tensor: ...
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:
+        tracked = needs_grad = False
+        version = constants = 0
+        arrays: list[Any] = []
+        for x in inputs:
+            if isinstance(x, Traced):
+                tracked = True
+                arrays.append(x._array)
+                version += x._version
+                if x.requires_grad:
+                    needs_grad = True
+            else:
+                constants += 1
+                arrays.append(x)
+        if not tracked:
+            return self.forward(*inputs, **params)
+        if constants:
+            inputs = self._freeze_constants(inputs, arrays)
+        try:
+            value = self.forward(*arrays, **params)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise self._explained(error, arrays) from error
+        if type(value) is not np.ndarray:
+            value = np.asarray(value)
+        out = object.__new__(_tensor_type)
+        out._array = value
+        out._extra = out._grad = out.name = None
+        out._version = 0
+        if needs_grad and (mode := _mode.get()).recording:
+            out.requires_grad = True
+            out._node = Node(self, inputs, params, mode.scope, version)
+        else:
+            out.requires_grad = False
+            out._node = None
+        return out
+
+    def _freeze_constants(self, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
+        """Turn what is not a tensor into arrays of our own, so that nobody can change a recorded value."""
+        dtype = next(
+            (x._array.dtype for x in inputs if isinstance(x, Traced) and x._array.dtype.kind == "f"),
+            None,
+        )
+        frozen = list(inputs)
+        for i, x in enumerate(inputs):
+            if isinstance(x, Traced):
+                continue
+            if isinstance(x, (bool, int, float)):
+                # A Python scalar is weak (NEP 50): it takes the dtype of the tensor it meets.
+                frozen[i] = arrays[i] = x if dtype is None or type(x) is bool else np.asarray(x, dtype)
+            else:
+                frozen[i] = arrays[i] = own_array(x, f"{self.name}: argument {i}")
+        return tuple(frozen)
+
+    def _explained(self, error: Exception, arrays: list[Any]) -> Exception:
+        """The same kind of error, with the operation and the shapes in the message."""
+        if str(error).startswith(f"{self.name}:"):
+            return error
+        shapes = [np.shape(x) for x in arrays]
+        conflict = broadcast_conflict(shapes) if type(error) is ValueError and len(shapes) > 1 else None
+        message = (
+            f"{self.name}: {conflict}" if conflict else f"{self.name}: {error} (shapes {', '.join(map(str, shapes))})"
+        )
+        if type(error) in (ValueError, TypeError, IndexError, np.exceptions.AxisError):
+            return type(error)(message)
+        error.add_note(message)
+        return error
+
+
+def own_array(data: Any, who: str, dtype: Any = None) -> Array:
+    """Copy `data` into an array of booleans, integers or floats; anything that would lose something raises.
+
+    Raises
+    ------
+    TypeError
+        For masked arrays, matrices, long doubles, and everything that is not a number.
+    ValueError
+        For ragged nested sequences.
+    """
+    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
+        kind = type(data).__name__
+        raise TypeError(f"{who} is a {kind}, whose meaning would be lost; pass np.asarray(...) or .filled(...)")
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{who} is ragged: its rows differ in length ({error})") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{who} has dtype {array.dtype}; booleans, integers and floats are taken")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        raise TypeError(f"{who} has dtype {array.dtype}, which would lose digits; convert it with .astype(np.float64)")
+    if dtype is None:
+        dtype = array.dtype.newbyteorder("=")
+    elif np.dtype(dtype).kind not in "biuf" or np.dtype(dtype).itemsize > 8:
+        raise TypeError(f"{who}: dtype {np.dtype(dtype)} is not a boolean, integer or float of up to 64 bits")
+    return np.array(array, dtype=dtype)
+
+
+def broadcast_conflict(shapes: list[tuple[int, ...]]) -> str | None:
+    """Say at which axis `shapes` cannot be broadcast together; None when they can."""
+    width = max(len(shape) for shape in shapes)
+    for axis in range(1, width + 1):
+        sizes = {shape[-axis] for shape in shapes if len(shape) >= axis} - {1}
+        if len(sizes) > 1:
+            listed = " and ".join(map(str, shapes))
+            return f"shapes {listed} do not broadcast: axis -{axis} has sizes {' and '.join(map(str, sorted(sizes)))}"
+    return None
+
+
+def primitive(
+    name: str,
+    forward: Callable[..., Any],
+    *rules: Rule | None,
+    symbol: str | None = None,
+    shown: tuple[str, ...] = (),
+    doc: str = "",
+) -> Primitive:
+    """Define an operation in one statement; see :class:`Primitive`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.primitive import primitive
+    >>> cube = primitive("cube", lambda x: x**3, lambda g, y, x: g * 3 * x * x)
+    >>> cube(np.array([2.0]))
+    array([8.])
+    """
+    return Primitive(name, forward, rules, symbol=symbol, shown=shown, doc=doc)

@@ -1,0 +1,666 @@
+"""The tensor: a value, its gradient and the node that made it, with operators and methods.
+
+Every computation is a primitive or a composition of them; this file only spells them as operators and
+methods. The arrays inside are never changed in place: an update puts a new array in and counts a version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, SupportsIndex, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from microtensor import functional, ops
+from microtensor.ops import Axis
+from microtensor.primitive import Array, Node, Traced, is_recording, own_array, use_tensor_type
+
+Operand: TypeAlias = "Tensor | ArrayLike"
+
+_default_dtype: np.dtype[Any] = np.dtype(np.float64)
+
+
+def set_default_dtype(dtype: DTypeLike) -> None:
+    """Choose the dtype of new parameters and of :func:`zeros`, :func:`ones` and their kin; float64 unless set.
+
+    Parameters
+    ----------
+    dtype : float16, float32 or float64
+
+    Raises
+    ------
+    TypeError
+        The dtype is not one of the three.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.set_default_dtype("float32")
+    >>> mt.zeros(2).dtype
+    dtype('float32')
+    >>> mt.set_default_dtype("float64")
+    """
+    global _default_dtype
+    chosen = np.dtype(dtype)
+    if chosen.kind != "f" or chosen.itemsize > 8:
+        raise TypeError(f"set_default_dtype: {chosen} is not float16, float32 or float64")
+    _default_dtype = chosen
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """The dtype of new parameters and of :func:`zeros`, :func:`ones` and their kin.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.get_default_dtype()
+    dtype('float64')
+    """
+    return _default_dtype
+
+
+class Tensor(Traced):
+    """An array that remembers how it was made, so that gradients can flow back through it.
+
+    The data are copied in, and what comes out (``.data``, ``.numpy()``) is read-only, so a recorded value
+    cannot change under the graph. Dtypes follow NumPy (NEP 50); Python scalars are weak.
+
+    Parameters
+    ----------
+    data : array_like
+        Booleans, integers or floats of up to 64 bits.
+    dtype : dtype, optional
+        NumPy's choice for `data` unless given.
+    requires_grad : bool
+        Whether :meth:`backward` fills ``.grad``; floating point only.
+    name : str, optional
+        Shown by pictures.
+
+    Raises
+    ------
+    TypeError
+        For data that are not numbers, and for integers or booleans that require a gradient.
+    ValueError
+        For ragged nested sequences.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None
+
+    def __init__(
+        self,
+        data: ArrayLike | Tensor,
+        *,
+        dtype: DTypeLike | None = None,
+        requires_grad: bool = False,
+        name: str | None = None,
+    ) -> None:
+        source = data._array if isinstance(data, Tensor) else data
+        self._array = own_array(source, "tensor: data", dtype)
+        self._node = None
+        self._grad = None
+        self._version = 0
+        self._extra = None
+        self.name = name
+        self.requires_grad = False
+        if requires_grad:
+            self.requires_grad_()
+
+    # --- what it is ---------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The value, as a read-only view; assigning copies the new value in and counts a version."""
+        view = self._array.view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, value: ArrayLike | Tensor) -> None:
+        self.assign_(value)
+
+    def numpy(self) -> Array:
+        """The value as a read-only NumPy view; use ``.numpy().copy()`` for an array to write to."""
+        return self.data
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward passes have added up so far, or None before the first."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | ArrayLike | None) -> None:
+        if value is None:
+            self._grad = None
+            return
+        new = value if isinstance(value, Tensor) else Tensor(value)
+        if new.shape != self.shape:
+            raise ValueError(f"grad: a tensor of shape {self.shape} cannot have a gradient of shape {new.shape}")
+        if new.dtype != self.dtype:
+            raise TypeError(f"grad: a tensor of dtype {self.dtype} cannot have a gradient of dtype {new.dtype}")
+        self._grad = new
+
+    @property
+    def node(self) -> Node | None:
+        """The record of the operation that made this tensor; None for a leaf."""
+        return self._node
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user, not by a recorded operation."""
+        return self._node is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's dtype of the elements."""
+        return self._array.dtype
+
+    @property
+    def T(self) -> Tensor:
+        """The matrix transpose; two axes only (``mT`` transposes stacks of matrices)."""
+        if self.ndim != 2:
+            raise ValueError(f"T: shape {self.shape} is not a matrix; use mT or permute_dims")
+        return self.mT
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        if self.ndim < 2:
+            raise ValueError(f"mT: shape {self.shape} has no two axes to exchange")
+        return ops.permute_dims(self, axes=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
+
+    def __repr__(self) -> str:
+        body = np.array2string(self._array, separator=", ", prefix="tensor(")
+        default = (np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_))
+        parts = [body]
+        if self.dtype not in default:
+            parts.append(f"dtype={self.dtype}")
+        if self._node is not None:
+            parts.append(f"node={self._node}")
+        elif self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"tensor({', '.join(parts)})"
+
+    # --- Python's own protocols ---------------------------------------------------------------------------
+
+    __hash__ = object.__hash__
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(self.shape[0]))
+
+    def item(self) -> float | int | bool:
+        """The only element as a Python number.
+
+        Raises
+        ------
+        ValueError
+            There is not exactly one element.
+        """
+        if self.size != 1:
+            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements, not one")
+        return cast("float | int | bool", self._array.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous; use .numpy().any() or .all()")
+        return bool(self._array.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"a tensor of dtype {self.dtype} cannot be an index")
+        return int(self.item())
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise TypeError(
+                "this tensor requires a gradient, which NumPy would lose; "
+                "use .numpy() for its value or .detach() for a tensor without history"
+            )
+        if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:
+            raise ValueError(f"a tensor of dtype {self.dtype} cannot become {np.dtype(dtype)} without a copy")
+        return np.array(self._array, dtype=dtype) if copy or dtype is not None else self.data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._node is not None:
+            raise TypeError(f"a tensor made by {self._node} cannot be copied or pickled with its graph; detach() first")
+        return _rebuild, (self._array, self.requires_grad, self.name)
+
+    # --- gradients ----------------------------------------------------------------------------------------
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether this leaf takes part in differentiation, and return it.
+
+        Raises
+        ------
+        TypeError
+            An integer or boolean tensor cannot require a gradient.
+        """
+        if requires_grad and self.dtype.kind != "f":
+            raise TypeError(
+                f"a tensor of dtype {self.dtype} cannot require a gradient; convert it first with .astype(float)"
+            )
+        self.requires_grad = requires_grad
+        return self
+
+    def backward(
+        self,
+        gradient: Tensor | ArrayLike | None = None,
+        *,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradient of this tensor to ``.grad`` of every leaf that it depends on.
+
+        All gradients are computed first and added at the very end, so an exception leaves every ``.grad`` as
+        it was. The graph is freed afterwards unless it is retained.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The cotangent, of this tensor's shape; 1 for a tensor with one element.
+        retain_graph : bool
+            Keep the graph for another backward pass, which adds to ``.grad`` again.
+        create_graph : bool
+            Record the backward pass too, so that it can be differentiated; implies `retain_graph`.
+
+        Raises
+        ------
+        RuntimeError
+            There is no gradient to compute, the cotangent is missing, the graph has been freed, or a leaf
+            was changed after it was read.
+        ValueError
+            The cotangent has another shape.
+
+        Examples
+        --------
+        >>> import microtensor as mt
+        >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).backward([1.0, 10.0])
+        >>> x.grad
+        tensor([ 2., 40.])
+        """
+        from microtensor import backprop
+
+        backprop.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+
+    def detach(self) -> Tensor:
+        """The same value without history: no gradient flows through the result."""
+        out = object.__new__(Tensor)
+        out._array = self._array
+        out._node = out._grad = None
+        out._extra = {"detached": True}
+        out._version = 0
+        out.name = self.name
+        out.requires_grad = False
+        return out
+
+    def retain_grad(self) -> Tensor:
+        """Ask that backward fills ``.grad`` of this result too, not of leaves alone; returns the tensor."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require a gradient")
+        self._extra = {**(self._extra or {}), "retain": True}
+        return self
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook` with the gradient of this tensor when a backward pass has computed it.
+
+        What the hook returns, unless None, takes the gradient's place. Returns a function that removes it.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require a gradient")
+        hooks = (self._extra or {}).get("hooks", ())
+        self._extra = {**(self._extra or {}), "hooks": (*hooks, hook)}
+
+        def remove() -> None:
+            extra = self._extra or {}
+            self._extra = {**extra, "hooks": tuple(h for h in extra.get("hooks", ()) if h is not hook)}
+
+        return remove
+
+    def assign_(self, value: ArrayLike | Tensor) -> Tensor:
+        """Give this leaf a new value of the same shape, and count a version; returns the tensor.
+
+        The old array is left alone, so whoever holds it keeps it; a backward pass through a graph that read
+        the old value raises.
+
+        Raises
+        ------
+        RuntimeError
+            This is the result of a recorded operation, not a leaf.
+        ValueError
+            The shapes differ.
+        """
+        if self._node is not None:
+            raise RuntimeError(f"a tensor made by {self._node} cannot be assigned to; only leaves can")
+        source = value._array if isinstance(value, Tensor) else value
+        new = own_array(source, "assign_: value", self.dtype)
+        if new.shape != self.shape:
+            raise ValueError(f"assign_: a tensor of shape {self.shape} cannot take a value of shape {new.shape}")
+        self._replace(new)
+        return self
+
+    def _replace(self, array: Array) -> None:
+        """Put in an array that nobody else writes to, of the same shape and dtype, and count a version."""
+        self._array = array
+        self._version += 1
+
+    # --- operators ----------------------------------------------------------------------------------------
+
+    def __add__(self, other: Operand) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return ops.divide(other, self)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        return ops.power(self, other)
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return ops.power(other, self)
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.absolute(self)
+
+    def __eq__(self, other: object) -> Array:  # type: ignore[override]
+        return np.asarray(self._array == _raw(other))
+
+    def __ne__(self, other: object) -> Array:  # type: ignore[override]
+        return np.asarray(self._array != _raw(other))
+
+    def __lt__(self, other: Operand) -> Array:
+        return np.asarray(self._array < _raw(other))
+
+    def __le__(self, other: Operand) -> Array:
+        return np.asarray(self._array <= _raw(other))
+
+    def __gt__(self, other: Operand) -> Array:
+        return np.asarray(self._array > _raw(other))
+
+    def __ge__(self, other: Operand) -> Array:
+        return np.asarray(self._array >= _raw(other))
+
+    def _update(self, operation: Callable[[Tensor, Operand], Tensor], symbol: str, other: Operand) -> Tensor:
+        if self._node is not None or not self.requires_grad:
+            return operation(self, other)
+        if is_recording():
+            raise RuntimeError(
+                f"x {symbol}= … on a leaf that requires a gradient would lose it; update a parameter inside "
+                f"`with mt.no_grad():`, or make a new tensor with x = x {symbol} …"
+            )
+        return self.assign_(operation(self, other))
+
+    def __iadd__(self, other: Operand) -> Tensor:
+        return self._update(ops.add, "+", other)
+
+    def __isub__(self, other: Operand) -> Tensor:
+        return self._update(ops.subtract, "-", other)
+
+    def __imul__(self, other: Operand) -> Tensor:
+        return self._update(ops.multiply, "*", other)
+
+    def __itruediv__(self, other: Operand) -> Tensor:
+        return self._update(ops.divide, "/", other)
+
+    def __ipow__(self, other: Operand) -> Tensor:
+        return self._update(ops.power, "**", other)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index=_plain_index(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a tensor cannot be changed at an index; choose between two tensors with mt.where(condition, new, x), "
+            "or give a leaf a new value with x.data = array"
+        )
+
+    # --- functions as methods -----------------------------------------------------------------------------
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        """See :func:`microtensor.astype`."""
+        return ops.astype(self, dtype=np.dtype(dtype))
+
+    def square(self) -> Tensor:
+        """See :func:`microtensor.square`."""
+        return ops.square(self)
+
+    def sqrt(self) -> Tensor:
+        """See :func:`microtensor.sqrt`."""
+        return ops.sqrt(self)
+
+    def exp(self) -> Tensor:
+        """See :func:`microtensor.exp`."""
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        """See :func:`microtensor.log`."""
+        return ops.log(self)
+
+    def tanh(self) -> Tensor:
+        """See :func:`microtensor.tanh`."""
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        """See :func:`microtensor.sigmoid`."""
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        """See :func:`microtensor.relu`."""
+        return ops.relu(self)
+
+    def abs(self) -> Tensor:
+        """See :func:`microtensor.abs`."""
+        return ops.absolute(self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`microtensor.sum`."""
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`microtensor.mean`."""
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`microtensor.max`."""
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        """See :func:`microtensor.var`."""
+        return functional.var(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        """See :func:`microtensor.std`."""
+        return functional.std(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`microtensor.logsumexp`."""
+        return functional.logsumexp(self, axis=axis, keepdims=keepdims)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        """See :func:`microtensor.softmax`."""
+        return functional.softmax(self, axis=axis)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        """See :func:`microtensor.log_softmax`."""
+        return functional.log_softmax(self, axis=axis)
+
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """See :func:`microtensor.reshape`; the sizes may stand alone or in a tuple."""
+        return ops.reshape(self, shape=_sizes(shape))
+
+    def permute_dims(self, *axes: int | Sequence[int]) -> Tensor:
+        """See :func:`microtensor.permute_dims`; the axes may stand alone or in a tuple."""
+        return ops.permute_dims(self, axes=_sizes(axes))
+
+    def broadcast_to(self, *shape: int | Sequence[int]) -> Tensor:
+        """See :func:`microtensor.broadcast_to`; the sizes may stand alone or in a tuple."""
+        return ops.broadcast_to(self, shape=_sizes(shape))
+
+
+use_tensor_type(Tensor)
+
+
+def _rebuild(array: Array, requires_grad: bool, name: str | None) -> Tensor:
+    return Tensor(array, requires_grad=requires_grad, name=name)
+
+
+def _raw(x: Any) -> Any:
+    return x._array if isinstance(x, Tensor) else x
+
+
+def _plain_index(index: Any) -> Any:
+    """An index of our own: tensors become arrays, lists and arrays are copied."""
+    if isinstance(index, tuple):
+        return tuple(_plain_index(i) for i in index)
+    if isinstance(index, (Tensor, np.ndarray, list)):
+        return np.array(_raw(index))
+    return index
+
+
+def _sizes(items: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
+    if len(items) == 1 and not isinstance(items[0], SupportsIndex):
+        items = tuple(items[0])
+    return tuple(cast("SupportsIndex", n).__index__() for n in items)
+
+
+def tensor(
+    data: ArrayLike | Tensor,
+    *,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """Make a :class:`Tensor` from a copy of `data`.
+
+    Parameters
+    ----------
+    data : array_like
+        Booleans, integers or floats of up to 64 bits.
+    dtype : dtype, optional
+        NumPy's choice for `data` unless given.
+    requires_grad : bool
+        Whether backward passes fill ``.grad``.
+    name : str, optional
+        Shown by pictures.
+
+    Raises
+    ------
+    TypeError
+        For data that are not numbers, and for integers or booleans that require a gradient.
+    ValueError
+        For ragged nested sequences.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.tensor([[1, 2], [3, 4]], dtype="float32")
+    tensor([[1., 2.],
+            [3., 4.]], dtype=float32)
+    """
+    return Tensor(data, dtype=dtype, requires_grad=requires_grad, name=name)
+
+
+def zeros(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros, in the default dtype unless another is given.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.zeros(2)
+    tensor([0., 0.])
+    """
+    return full(shape, 0, dtype=dtype, requires_grad=requires_grad)
+
+
+def ones(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones, in the default dtype unless another is given.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.ones((1, 2))
+    tensor([[1., 1.]])
+    """
+    return full(shape, 1, dtype=dtype, requires_grad=requires_grad)
+
+
+def full(
+    shape: int | Sequence[int], value: float, *, dtype: DTypeLike | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor filled with `value`, in the default dtype unless another is given.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.full((2,), 0.5)
+    tensor([0.5, 0.5])
+    """
+    array = np.full(shape, value, dtype=get_default_dtype() if dtype is None else dtype)
+    return Tensor(array, requires_grad=requires_grad)
