@@ -1,0 +1,128 @@
+"""Layout: DOT source in, SVG or PNG bytes out, by the embedded engine or the system's ``dot``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from typing import Literal, TypeAlias
+
+Engine: TypeAlias = Literal["auto", "embedded", "system"]
+
+TIME_LIMIT = 60.0
+HARMLESS = "no value for width of non-ASCII character"
+
+
+class EngineError(RuntimeError):
+    """The layout engine is missing, failed, or ran too long."""
+
+
+def embedded() -> str | None:
+    """The executable that the package graphviz-pure brought along, or None."""
+    try:
+        files = importlib.metadata.files("graphviz-pure") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.stem == "graphviz-pure" and file.suffix in ("", ".exe"):
+            path = str(file.locate())
+            if os.access(path, os.X_OK):
+                return os.path.realpath(path)
+    return None
+
+
+def find(engine: Engine = "auto") -> str:
+    """The executable to use: the embedded one first, so that a picture has the same bytes on every machine.
+
+    Raises
+    ------
+    EngineError
+        There is none of the kind asked for.
+    """
+    found = embedded() if engine in ("auto", "embedded") else None
+    if found is None and engine in ("auto", "system"):
+        found = shutil.which("dot")
+    if found is not None:
+        return found
+    missing = {
+        "embedded": "the embedded layout engine is not installed: pip install graphviz-pure",
+        "system": "the system's layout engine is not installed: there is no dot on the PATH; install Graphviz",
+        "auto": "no layout engine is installed: pip install graphviz-pure, or install Graphviz for its dot",
+    }
+    raise EngineError(f"{missing[engine]}. The formats tree, json and dot need none")
+
+
+def layout(
+    source: str,
+    format: Literal["svg", "png"],
+    engine: Engine = "auto",
+    *,
+    dpi: int | None = None,
+    timeout: float = TIME_LIMIT,
+) -> bytes:
+    """Lay out DOT source.
+
+    Parameters
+    ----------
+    source : str
+    format : {"svg", "png"}
+    engine : {"auto", "embedded", "system"}
+    dpi : int, optional
+        Dots an inch of a PNG.
+    timeout : float
+        Seconds after which the engine, with everything it started, is ended.
+
+    Raises
+    ------
+    EngineError
+        There is no engine, it failed, or it ran too long.
+    """
+    command = [find(engine), f"-T{format}"]
+    if dpi is not None:
+        command.append(f"-Gdpi={dpi}")
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=sys.platform != "win32",
+        )
+    except OSError as error:
+        raise EngineError(f"the layout engine {command[0]} cannot be started: {error.strerror}") from error
+    try:
+        out, err = process.communicate(source.encode("utf-8"), timeout=timeout)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        raise EngineError(
+            f"the layout engine took longer than {timeout:g} s; draw less with --depth, or take --format dot"
+        ) from None
+    except BaseException:
+        _end(process)
+        raise
+    said = [
+        line
+        for line in err.decode("utf-8", "replace").splitlines()
+        if line.strip() and HARMLESS not in line and "Falling back" not in line
+    ]
+    if process.returncode != 0 or not out:
+        last = said[-1] if said else "without a word"
+        raise EngineError(
+            f"the layout engine {os.path.basename(command[0])} failed (status {process.returncode}): {last}"
+        )
+    return out
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the engine and what it started, and collect it."""
+    try:
+        if sys.platform != "win32":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    except ProcessLookupError:
+        pass
+    process.communicate()

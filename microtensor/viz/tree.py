@@ -1,0 +1,127 @@
+"""A graph as text for a terminal: the direct path down the left, what feeds it hanging at its side."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from microtensor.graph import Graph, GraphEdge, GraphNode
+from microtensor.viz import labels
+from microtensor.viz.dot import View
+
+COLOURS = {"statistics": "33", "parameter": "32", "data": "34", "constant": "2", "operation": "0"}
+
+
+def to_tree(graph: Graph, *, view: View = "forward", ascii: bool = False, color: bool = False) -> str:
+    """The graph from the result back to its inputs, one row a node.
+
+    A node continues with the input on its longest way; its other inputs branch off above. What stands in
+    full elsewhere is named after an arrow that points there.
+
+    Parameters
+    ----------
+    graph : Graph
+    view : {"forward", "backward"}
+        Backward adds the norms of the gradients.
+    ascii : bool
+        Draw with plain characters.
+    color : bool
+        Colour by kind, with ANSI sequences.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.viz.tree import to_tree
+    >>> x = mt.tensor(3.0, requires_grad=True, name="x")
+    >>> print(to_tree(mt.Graph.from_tensor(mt.exp(x) + x)))
+    +              scalar
+    ├─ ↓ x  input
+    exp            scalar
+    x  input       scalar
+    """
+    rows = _rows(graph, ascii)
+    shapes = [labels.shape(node) if not again else "" for _, node, again in rows]
+    left = max((_width(text) for text, _, _ in rows), default=0)
+    middle = max(map(len, shapes), default=0)
+    lines = []
+    for (text, node, again), size in zip(rows, shapes, strict=True):
+        line = text + " " * (left - _width(text))
+        if not again:
+            line += "  " + size.ljust(middle)
+            if view == "backward":
+                line += "  " + (labels.number(node.grad) if node.kind != "constant" else "")
+        line = line.rstrip()
+        lines.append(_painted(line, node) if color else line)
+    return "\n".join(lines)
+
+
+def _painted(line: str, node: GraphNode) -> str:
+    kind = "statistics" if node.statistics else node.kind
+    code = COLOURS.get(kind, "0")
+    return line if code == "0" else f"\x1b[{code}m{line}\x1b[0m"
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: combining marks take none, wide characters two."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in text
+    )
+
+
+def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
+    """Each row's text, its node, and whether the row only refers to it. Iterative: any depth will do."""
+    branch, bar, up, down = ("|- ", "|  ", "^ ", "v ") if ascii else ("├─ ", "│  ", "↑ ", "↓ ")
+    inputs = graph.inputs()
+    depth = _depths(graph, inputs)
+    claimed: set[int] = set()
+    shown: set[int] = set()
+    rows: list[tuple[str, GraphNode, bool]] = []
+
+    def sources(number: int) -> list[int]:
+        return list(dict.fromkeys(edge.source for edge in inputs.get(number, [])))
+
+    def chain(number: int) -> list[tuple[int, bool]]:
+        """The longest way from a node, and whether its end only refers to a node of another chain."""
+        found = []
+        while number not in claimed:
+            claimed.add(number)
+            found.append((number, False))
+            ahead = sources(number)
+            if not ahead:
+                return found
+            number = max(ahead, key=lambda s: (not graph.nodes[s].statistics, depth[s], -s))
+        return [*found, (number, True)]
+
+    # A task is what is left of a chain, with the prefix of its first row and that of the rows that follow.
+    tasks = [(chain(graph.root), "", "")]
+    while tasks:
+        ((number, refers), *rest), first, following = tasks.pop()
+        name = _name(graph.nodes[number], inputs.get(number, []), graph)
+        if refers:
+            rows.append((f"{first}{up if number in shown else down}{name}", graph.nodes[number], True))
+            continue
+        shown.add(number)
+        rows.append((f"{first}{name}", graph.nodes[number], False))
+        if rest:
+            tasks.append((rest, following, following))
+        side = [chain(s) for s in sources(number) if not rest or s != rest[0][0]]
+        tasks += [(side_chain, following + branch, following + bar) for side_chain in reversed(side)]
+    return rows
+
+
+def _depths(graph: Graph, inputs: dict[int, list[GraphEdge]]) -> list[int]:
+    depth = [0] * len(graph.nodes)
+    for node in graph.nodes:
+        depth[node.id] = max((depth[e.source] + 1 for e in inputs.get(node.id, []) if e.source < node.id), default=0)
+    return depth
+
+
+def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
+    heading = labels.title(node, inputs, graph)
+    if node.kind == "module":
+        return f"{heading}  {labels.plain(node.role)}"
+    if node.kind in ("data", "constant"):
+        return f"{heading}  {node.role}" if node.role != heading else heading
+    if node.kind == "parameter":
+        return f"{heading}  parameter"
+    name = node.name if node.name and " " not in node.name else ""
+    return f"{heading}  {labels.plain(name)}" if name and name != heading else heading
