@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ from microtensor import ops
 from microtensor.primitive import Array, Node, Traced, enable_grad, own_array
 from microtensor.tensor import Tensor
 
+_creation = attrgetter("_node.index")
 _set_grad = Traced.__dict__["_grad"].__set__
 _keep_graphs: ContextVar[bool] = ContextVar("microtensor_keep_graphs", default=False)
 
@@ -68,18 +71,13 @@ def toposort(roots: Sequence[Tensor]) -> list[Tensor]:
     return found
 
 
-def _creation(tensor: Tensor) -> int:
-    assert tensor._node is not None
-    return tensor._node.index
-
-
 def reverse(
     seeds: dict[Tensor, Any],
-    order: list[Tensor],
     wanted: set[Tensor] | None = None,
     *,
     create_graph: bool = False,
     contributions: list[Contribution] | None = None,
+    visited: list[Node] | None = None,
 ) -> dict[Tensor, Any]:
     """Carry cotangents back through the graph; nothing that exists is changed.
 
@@ -87,8 +85,6 @@ def reverse(
     ----------
     seeds : dict
         The cotangent of each result: an array, or a tensor with `create_graph`.
-    order : list of Tensor
-        What :func:`toposort` says of these results.
     wanted : set of Tensor, optional
         The tensors whose gradients are asked for, leaves or not; every leaf unless given. Branches that lead
         to none of them are not walked.
@@ -96,6 +92,8 @@ def reverse(
         Run the rules on tensors, so that what they do is recorded.
     contributions : list, optional
         Filled with what each rule added, in the order of the walk.
+    visited : list, optional
+        Filled with the records walked through.
 
     Returns
     -------
@@ -108,22 +106,27 @@ def reverse(
         The graph has been freed, a leaf was changed after it was read, or a rule returned a gradient that
         does not fit.
     """
-    useful = None if wanted is None else _leading_to(wanted, order)
+    useful = None if wanted is None else _leading_to(wanted, toposort(list(seeds)))
     pending: dict[Tensor, Any] = dict(seeds)
     found: dict[Tensor, Any] = {}
     summed: set[Tensor] = set()
-    for output in order:
-        if output not in pending:
-            continue
+    # An input is made before its output, so the youngest record still waiting has all of its gradient.
+    waiting = [(-t._node.index, t) for t in seeds if t._node is not None]
+    heapify(waiting)
+    while waiting:
+        _, output = heappop(waiting)
         g = pending.pop(output)
-        if g.shape != output._array.shape or output._extra is not None:
+        extra = output._extra
+        if extra is not None or g.shape != output._array.shape:
             g = _arrive(g, output, create_graph)
-        if (wanted is not None and output in wanted) or (output._extra is not None and "retain" in output._extra):
+        if (wanted is not None and output in wanted) or (extra is not None and "retain" in extra):
             found[output] = g
         node = output._node
         assert node is not None
         if node.spent:
             raise _freed(node, output)
+        if visited is not None:
+            visited.append(node)
         if create_graph:
             y: Any = output
             inputs: Any = node.inputs
@@ -131,13 +134,16 @@ def reverse(
             y = output._array
             inputs = [x._array if isinstance(x, Traced) else x for x in node.inputs]
         version = 0
-        for i, (x, rule) in enumerate(zip(node.inputs, node.primitive.rules, strict=True)):
+        params = node.params
+        rules = node.primitive.rules
+        for i, x in enumerate(node.inputs):
             if not isinstance(x, Tensor):
                 continue
             version += x._version
+            rule = rules[i]
             if rule is None or not x.requires_grad or (useful is not None and x not in useful):
                 continue
-            d = rule(g, y, *inputs, **node.params)
+            d = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
             array = x._array
             if d.shape != array.shape or (d.dtype is not array.dtype and d.dtype != array.dtype):
                 d = _fit(d, x, node, i)
@@ -146,8 +152,10 @@ def reverse(
             before = pending.get(x)
             if before is None:
                 pending[x] = d
+                if x._node is not None:
+                    heappush(waiting, (-x._node.index, x))
             elif x in summed and before.shape == array.shape and type(before) is np.ndarray:
-                np.add(before, d, out=before)
+                np.add(before, d, before)
             else:
                 pending[x] = before + d
                 summed.add(x)
@@ -232,7 +240,7 @@ def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:
         The graph has been freed, or a leaf was changed after it was read.
     """
     contributions: list[Contribution] = []
-    _run({output: seed}, toposort([output]), None, False, contributions)
+    _run({output: seed}, contributions=contributions)
     return contributions
 
 
@@ -263,18 +271,20 @@ def _seed(output: Tensor, gradient: Any, who: str) -> Any:
 
 def _run(
     seeds: dict[Tensor, Any],
-    order: list[Tensor],
-    wanted: set[Tensor] | None,
-    create_graph: bool,
+    wanted: set[Tensor] | None = None,
+    *,
+    create_graph: bool = False,
     contributions: list[Contribution] | None = None,
+    visited: list[Node] | None = None,
 ) -> dict[Tensor, Any]:
+    """Reverse in the mode that `create_graph` calls for."""
     if create_graph:
         with enable_grad():
             seeds = {t: g if isinstance(g, Tensor) else Tensor(g) for t, g in seeds.items()}
-            return reverse(seeds, order, wanted, create_graph=True, contributions=contributions)
+            return reverse(seeds, wanted, create_graph=True, contributions=contributions, visited=visited)
     raw = {t: _raw(g) for t, g in seeds.items()}
     with np.errstate(all="ignore"):
-        return reverse(raw, order, wanted, contributions=contributions)
+        return reverse(raw, wanted, contributions=contributions, visited=visited)
 
 
 def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, Tensor]:
@@ -307,10 +317,11 @@ def backward(
 ) -> None:
     """Add the gradient of `output` to ``.grad`` of its leaves; see :meth:`microtensor.Tensor.backward`."""
     seed = _seed(output, gradient, "backward")
-    order = toposort([output])
     keep = _keep_graphs.get()
     contributions: list[Contribution] | None = [] if keep else None
-    found = _as_tensors(_run({output: seed}, order, None, create_graph, contributions), [seed])
+    visited: list[Node] = []
+    gradients = _run({output: seed}, create_graph=create_graph, contributions=contributions, visited=visited)
+    found = _as_tensors(gradients, [seed])
     if contributions is not None:
         # By creation number, not by tensor, so that the record does not point back at its owner.
         output._extra = {**(output._extra or {}), "backward": (np.asarray(_raw(seed)), contributions)}
@@ -318,18 +329,17 @@ def backward(
     if not create_graph:
         summed = {t: g.detach() if g.requires_grad else g for t, g in summed.items()}
     if not (retain_graph or create_graph):
-        for tensor in order:
-            _spend(tensor, keep)
+        _spend(visited, keep)
     # The map runs in C from one bytecode to the next, so not even Ctrl-C can leave half of the gradients set.
     deque(map(_set_grad, summed.keys(), summed.values()), maxlen=0)
 
 
-def _spend(tensor: Tensor, keep: bool) -> None:
-    node = tensor._node
-    assert node is not None
-    node.spent = True
-    if not keep:
-        node.inputs = ()
+def _spend(visited: list[Node], keep: bool) -> None:
+    """Free the graph: without their inputs, its records hold nothing alive."""
+    for node in visited:
+        node.spent = True
+        if not keep:
+            node.inputs = ()
 
 
 def vjp(
@@ -360,7 +370,7 @@ def vjp(
     tensor([2., 4.])
     """
     seed = _seed(output, cotangent, "vjp")
-    return _as_tensors(_run({output: seed}, toposort([output]), None, create_graph), [seed])
+    return _as_tensors(_run({output: seed}, create_graph=create_graph), [seed])
 
 
 def grad(
@@ -418,7 +428,7 @@ def grad(
     for root, cotangent in zip(roots, cotangents, strict=True):
         seed = _seed(root, cotangent, "grad")
         seeds[root] = seeds[root] + seed if root in seeds else seed
-    found = _as_tensors(_run(seeds, toposort(roots), set(targets), create_graph), seeds.values())
+    found = _as_tensors(_run(seeds, set(targets), create_graph=create_graph), seeds.values())
     missing = [i for i, x in enumerate(targets) if x not in found]
     if missing and not allow_unused:
         raise RuntimeError(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
-from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -19,11 +17,6 @@ T = TypeVar("T")
 def doctests(names: dict[str, Any]) -> dict[str, str]:
     """The docstrings of the primitives among `names`, for doctest, which finds only functions by itself."""
     return {name: value.__doc__ for name, value in names.items() if isinstance(value, Primitive) and value.__doc__}
-
-
-def quiet(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Let NaN and ∞ pass through without NumPy's warnings, as a graph must."""
-    return functools.wraps(forward)(np.errstate(all="ignore")(forward))
 
 
 def normalize_axis(axis: Any, ndim: int, who: str) -> tuple[int, ...]:
