@@ -164,6 +164,9 @@ class _Picture:
                 stacked = any(s.statistics and s.parent == scope.id for s in self.graph.scopes)
                 detail = _font(("" if stacked else "  ") + labels.plain(scope.detail), 11, c["muted"])
                 title += f'<BR ALIGN="LEFT"/>{detail}<BR ALIGN="LEFT"/>' if stacked else detail
+            else:
+                # Room on the right keeps the name of a narrow frame beside the edge that enters at the middle.
+                title += _font(" " * (2 * len(labels.plain(scope.name)) + 6), 12, c["ink"])
             fill, border, style, margin = (
                 ("scope-odd" if depth % 2 else "scope-even"),
                 "scope-border",

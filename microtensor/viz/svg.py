@@ -106,6 +106,10 @@ def _lift_scope_labels(root: ElementTree.Element) -> None:
             text.set("paint-order", "stroke")
             if text.text:
                 text.text = text.text.rstrip()
+            for span in [span for span in text if not (span.text or "").strip()]:
+                text.remove(span)
+            if not "".join(text.itertext()):
+                continue
             names.append(text)
     if len(names):
         graph.append(names)
