@@ -196,11 +196,15 @@ def _arrive(g: Any, tensor: Tensor, create_graph: bool) -> Any:
     """The complete gradient of a tensor, at full size, after its hooks."""
     if g.shape != tensor.shape:
         g = ops.broadcast_to(g, shape=tensor.shape)
-    for hook in (tensor._extra or {}).get("hooks", ()):
+    for hook in (tensor._extra or {}).get("hooks", {}).values():
         replaced = hook(g if create_graph else Tensor(g))
         if replaced is not None:
+            if not isinstance(replaced, Tensor):
+                raise TypeError(f"hook: returned a {type(replaced).__name__}; a tensor or None is needed")
             if replaced.shape != tensor.shape:
                 raise ValueError(f"hook: returned shape {replaced.shape} for a gradient of shape {tensor.shape}")
+            if replaced.dtype != tensor.dtype:
+                raise TypeError(f"hook: returned dtype {replaced.dtype} for a gradient of dtype {tensor.dtype}")
             g = replaced if create_graph else replaced._array
     return g
 
@@ -293,7 +297,8 @@ def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, 
     out = {}
     for tensor, g in found.items():
         if isinstance(g, Tensor):
-            out[tensor] = g
+            out[tensor] = g * 1.0 if id(g._array) in taken else g
+            taken.add(id(out[tensor]._array))
             continue
         array: Array = np.asarray(g)
         if array.base is not None or id(array) in taken or not array.flags.writeable:
@@ -324,7 +329,8 @@ def backward(
     found = _as_tensors(gradients, [seed])
     if contributions is not None:
         # By creation number, not by tensor, so that the record does not point back at its owner.
-        output._extra = {**(output._extra or {}), "backward": (np.asarray(_raw(seed)), contributions)}
+        output._extra = output._extra or {}
+        output._extra["backward"] = (np.asarray(_raw(seed)), contributions)
     summed = {t: g if t._grad is None else t._grad + g for t, g in found.items()}
     if not create_graph:
         summed = {t: g.detach() if g.requires_grad else g for t, g in summed.items()}

@@ -336,7 +336,8 @@ class Tensor(Traced):
         """Ask that backward fills ``.grad`` of this result too, not of leaves alone; returns the tensor."""
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require a gradient")
-        self._extra = {**(self._extra or {}), "retain": True}
+        self._extra = self._extra or {}
+        self._extra["retain"] = True
         return self
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
@@ -346,12 +347,13 @@ class Tensor(Traced):
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
-        hooks = (self._extra or {}).get("hooks", ())
-        self._extra = {**(self._extra or {}), "hooks": (*hooks, hook)}
+        extra = self._extra = self._extra or {}
+        # Under a key of its own, so that a hook registered twice is removed once.
+        key = object()
+        extra["hooks"] = {**extra.get("hooks", {}), key: hook}
 
         def remove() -> None:
-            extra = self._extra or {}
-            self._extra = {**extra, "hooks": tuple(h for h in extra.get("hooks", ()) if h is not hook)}
+            extra["hooks"] = {k: h for k, h in extra["hooks"].items() if k is not key}
 
         return remove
 
