@@ -15,6 +15,7 @@ from microtensor.ops import (
     mean,
     pick,
     reshape,
+    shape_of,
     sqrt,
     square,
     stop_gradient,
@@ -255,6 +256,6 @@ def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
     >>> mt.mse_loss(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
     2.0
     """
-    if tuple(input.shape) != tuple(target.shape):
-        raise ValueError(f"mse_loss: input of shape {input.shape} and target of shape {tuple(target.shape)} differ")
+    if input.shape != shape_of(target):
+        raise ValueError(f"mse_loss: input of shape {input.shape} and target of shape {shape_of(target)} differ")
     return label(reduce_loss(square(input - target), reduction), "loss")

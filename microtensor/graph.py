@@ -15,9 +15,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from microtensor.backprop import Contribution, contributions_of
-from microtensor.nn.module import Parameter
 from microtensor.primitive import Array, Scope
-from microtensor.tensor import Tensor
+from microtensor.tensor import Parameter, Tensor
 
 Kind: TypeAlias = Literal["data", "parameter", "constant", "operation", "function", "module"]
 EdgeKind: TypeAlias = Literal["direct", "statistics", "parameter", "constant", "plain"]

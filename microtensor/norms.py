@@ -10,10 +10,11 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from microtensor.functional import scoped
-from microtensor.ops import all_finite, axis_count, machine_epsilon, mean, normalize_axis, reshape, sqrt, square
+from microtensor.ops import all_finite, astype, axis_count, machine_epsilon, mean, normalize_axis, reshape, sqrt, square
 from microtensor.primitive import label, name_scope, no_grad
 
 if TYPE_CHECKING:
@@ -124,14 +125,24 @@ def standardize(x: Tensor, axis: int | tuple[int, ...], eps: float = 1e-5) -> Te
 
 def _standardize(x: Tensor, axis: int | tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """x̂, and the μ and σ² it was made with."""
+    wide = _widened(x)
     with name_scope("statistics") as statistics:
-        mu = label(mean(x, axis=axis, keepdims=True), "μ")
-    centered = label(x - mu, "x − μ")
+        mu = label(mean(wide, axis=axis, keepdims=True), "μ")
+    centered = label(wide - mu, "x − μ")
     with statistics:
         with name_scope("var"):
             variance = label(mean(square(centered), axis=axis, keepdims=True), "σ²")
         sigma = label(sqrt(variance + eps), "σ")
-    return label(centered / sigma, "x̂"), mu, variance
+    return label(_narrowed(centered / sigma, x), "x̂"), mu, variance
+
+
+def _widened(x: Tensor) -> Tensor:
+    """X itself, or as float32 when it is float16, whose squares overflow from 256 on."""
+    return astype(x, dtype="float32") if x.dtype == "float16" else x
+
+
+def _narrowed(result: Tensor, x: Tensor) -> Tensor:
+    return result if result.dtype == x.dtype else astype(result, dtype=x.dtype)
 
 
 def _scale_and_shift(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: Sequence[int]) -> Tensor:
@@ -168,9 +179,30 @@ def _check_float(x: Tensor, who: str) -> None:
         raise TypeError(f"{who}: input has dtype {x.dtype}; convert it first with .astype(float)")
 
 
-def _check_eps(eps: float, who: str) -> None:
-    if not (isinstance(eps, (int, float)) and math.isfinite(eps) and eps > 0):
+def check_eps(eps: float, who: str) -> float:
+    """ε as a float.
+
+    Raises
+    ------
+    ValueError
+        It is not a positive finite number.
+    """
+    if isinstance(eps, bool) or not isinstance(eps, Real) or not math.isfinite(eps) or eps <= 0:
         raise ValueError(f"{who}: eps is {eps!r}; a positive finite number is needed")
+    return float(eps)
+
+
+def check_momentum(momentum: float, who: str) -> float:
+    """The weight of the new batch as a float.
+
+    Raises
+    ------
+    ValueError
+        It is not a number from 0 to 1.
+    """
+    if isinstance(momentum, bool) or not isinstance(momentum, Real) or not 0 <= momentum <= 1:
+        raise ValueError(f"{who}: momentum is {momentum!r}; a number from 0 to 1 is needed")
+    return float(momentum)
 
 
 def _per_channel(x: Tensor, channels: int) -> tuple[int, ...]:
@@ -230,10 +262,9 @@ def batch_norm(
     """
     who = "batch_norm"
     _check_float(x, who)
-    _check_eps(eps, who)
+    check_eps(eps, who)
     channels = _channels(x, who, running_mean, running_var, weight, bias)
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"batch_norm: momentum is {momentum!r}; a number from 0 to 1 is needed")
+    check_momentum(momentum, who)
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: running_mean and running_var go together; only one of them was given")
     axes = AXES[who].statistics(x.ndim)
@@ -330,7 +361,7 @@ def _trailing(
     """The normalised shape and its axes, after checking that everything fits it."""
     _check_float(x, who)
     if eps is not None:
-        _check_eps(eps, who)
+        check_eps(eps, who)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"{who}: input of shape {x.shape} does not end in normalized_shape {shape}")
@@ -377,7 +408,7 @@ def instance_norm(
     """
     who = "instance_norm"
     _check_float(x, who)
-    _check_eps(eps, who)
+    check_eps(eps, who)
     channels = _channels(x, who, weight, bias)
     axes = AXES[who].statistics(x.ndim)
     if axis_count(x.shape, axes) <= 1:
@@ -431,7 +462,7 @@ def group_norm(
     """
     who = "group_norm"
     _check_float(x, who)
-    _check_eps(eps, who)
+    check_eps(eps, who)
     channels = _channels(x, who, weight, bias)
     if num_groups <= 0 or channels % num_groups:
         raise ValueError(f"group_norm: {channels} channels cannot be divided into {num_groups} groups")
@@ -478,7 +509,8 @@ def rms_norm(
     tensor([[1., 1.]])
     """
     shape, axes = _trailing(x, normalized_shape, "rms_norm", eps, weight)
+    wide = _widened(x)
     with name_scope("statistics"):
-        mean_square = label(mean(square(x), axis=axes, keepdims=True), "mean x²")
+        mean_square = label(mean(square(wide), axis=axes, keepdims=True), "mean x²")
         rms = label(sqrt(mean_square + (machine_epsilon(x) if eps is None else eps)), "rms")
-    return _scale_and_shift(label(x / rms, "x̂"), weight, None, shape)
+    return _scale_and_shift(label(_narrowed(wide / rms, x), "x̂"), weight, None, shape)

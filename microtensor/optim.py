@@ -32,11 +32,11 @@ class Optimizer:
         who = type(self).__name__
         if not self.params:
             raise ValueError(f"{who}: there are no parameters to optimise")
-        if len(set(self.params)) != len(self.params):
-            raise ValueError(f"{who}: a parameter is given twice")
         for parameter in self.params:
             if not (isinstance(parameter, Tensor) and parameter.is_leaf and parameter.requires_grad):
                 raise ValueError(f"{who}: only leaves that require a gradient can be optimised, not {parameter!r}")
+        if len(set(self.params)) != len(self.params):
+            raise ValueError(f"{who}: a parameter is given twice")
         self.lr = _in_range(lr, "lr", who)
         self._state: list[dict[str, Array]] = [{} for _ in self.params]
 

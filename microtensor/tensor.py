@@ -569,6 +569,34 @@ class Tensor(Traced):
 use_tensor_type(Tensor)
 
 
+class Parameter(Tensor):
+    """A tensor that a module learns: it requires a gradient and appears in ``module.parameters()``.
+
+    Parameters
+    ----------
+    data : array_like
+        The initial value, taken in the default dtype unless it is floating point already.
+    name : str, optional
+        What pictures call it, such as γ; its key in the state is the attribute it is assigned to.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Parameter([1.0, 2.0]).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: ArrayLike | Tensor, name: str | None = None) -> None:
+        value = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
+        dtype = value.dtype if value.dtype.kind == "f" else get_default_dtype()
+        super().__init__(value, dtype=dtype, requires_grad=True, name=name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameter, (self._array, self.name)
+
+
 def _rebuild(array: Array, requires_grad: bool, name: str | None) -> Tensor:
     return Tensor(array, requires_grad=requires_grad, name=name)
 

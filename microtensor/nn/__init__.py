@@ -4,8 +4,9 @@ from microtensor.nn import functional, init
 from microtensor.nn.activation import ReLU, Sigmoid, Tanh
 from microtensor.nn.container import Sequential
 from microtensor.nn.linear import Linear
-from microtensor.nn.module import Module, Parameter
+from microtensor.nn.module import Module
 from microtensor.nn.normalization import BatchNorm1d, LayerNorm
+from microtensor.tensor import Parameter
 
 __all__ = [
     "BatchNorm1d",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from microtensor.nn import init
-from microtensor.nn.module import Module, Parameter
+from microtensor.nn.module import Module
 from microtensor.primitive import label
-from microtensor.tensor import Tensor, zeros
+from microtensor.tensor import Parameter, Tensor, zeros
 
 
 class Linear(Module):

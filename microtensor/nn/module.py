@@ -8,38 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.primitive import Array, label, name_scope
-from microtensor.tensor import Tensor, get_default_dtype
+from microtensor.primitive import Array, label, name_scope, own_array
+from microtensor.tensor import Parameter, Tensor
 
 M = TypeVar("M", bound="Module")
-
-
-class Parameter(Tensor):
-    """A tensor that a module learns: it requires a gradient and appears in ``module.parameters()``.
-
-    Parameters
-    ----------
-    data : array_like
-        The initial value, taken in the default dtype unless it is floating point already.
-    name : str, optional
-        What pictures call it, such as γ; its key in the state is the attribute it is assigned to.
-
-    Examples
-    --------
-    >>> import microtensor as mt
-    >>> mt.nn.Parameter([1.0, 2.0]).requires_grad
-    True
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: ArrayLike | Tensor, name: str | None = None) -> None:
-        value = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
-        dtype = value.dtype if value.dtype.kind == "f" else get_default_dtype()
-        super().__init__(value, dtype=dtype, requires_grad=True, name=name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Parameter, (self._array, self.name)
 
 
 class Module:
@@ -231,7 +203,7 @@ class Module:
         Raises
         ------
         ValueError
-            Keys are missing or unexpected, or shapes differ; all of it is listed.
+            Keys are missing or unexpected, values are no numbers, or shapes or dtypes differ; all of it is listed.
         """
         own: dict[str, Tensor] = {}
         for path, module in self.named_modules():
@@ -240,17 +212,21 @@ class Module:
                     own[f"{path}.{name}" if path else name] = tensor
         problems = [f"missing {key}" for key in own.keys() - state.keys()]
         problems += [f"unexpected {key}" for key in state.keys() - own.keys()]
-        values = {key: np.asarray(_plain(state[key])) for key in own.keys() & state.keys()}
-        for key, value in values.items():
+        values: dict[str, Array] = {}
+        for key in own.keys() & state.keys():
+            given = state[key]
+            try:
+                value = own_array(given.numpy() if isinstance(given, Tensor) else given, key)
+            except (TypeError, ValueError) as error:
+                problems.append(str(error))
+                continue
             if value.shape != own[key].shape:
                 problems.append(f"{key} has shape {value.shape}, expected {own[key].shape}")
             elif not np.can_cast(value.dtype, own[key].dtype, "same_kind"):
                 problems.append(f"{key} has dtype {value.dtype}, expected {own[key].dtype}")
+            else:
+                values[key] = value
         if problems:
             raise ValueError(f"load_state_dict: nothing was loaded: {'; '.join(sorted(problems))}")
         for key, value in values.items():
             own[key].assign_(value)
-
-
-def _plain(value: Any) -> Any:
-    return value.numpy() if isinstance(value, Tensor) else value

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from microtensor import norms
-from microtensor.nn.module import Module, Parameter
-from microtensor.tensor import Tensor, ones, zeros
-
-
-def check_eps(eps: float, who: str) -> float:
-    """A positive finite ε, or ValueError."""
-    if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not math.isfinite(eps) or eps <= 0:
-        raise ValueError(f"{who}: eps is {eps!r}; a positive finite number is needed")
-    return float(eps)
+from microtensor.nn.module import Module
+from microtensor.tensor import Parameter, Tensor, ones, zeros
 
 
 class BatchNorm1d(Module):
@@ -71,11 +63,9 @@ class BatchNorm1d(Module):
         who = type(self).__name__
         if num_features <= 0:
             raise ValueError(f"{who}: num_features is {num_features}; a positive integer is needed")
-        if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
-            raise ValueError(f"{who}: momentum is {momentum!r}; a number from 0 to 1 is needed")
         self.num_features = num_features
-        self.eps = check_eps(eps, who)
-        self.momentum = momentum
+        self.eps = norms.check_eps(eps, who)
+        self.momentum = norms.check_momentum(momentum, who)
         self.affine = affine
         self.track_running_stats = track_running_stats
         self.register_parameter("weight", Parameter(ones(num_features), name="γ") if affine else None)
@@ -107,6 +97,7 @@ class BatchNorm1d(Module):
             raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; (N, C) or (N, C, L) is needed")
         if x.shape[1] != self.num_features:
             raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
+        version = self.running_mean._version if self.track_running_stats else 0
         out = norms.batch_norm(
             x,
             self.running_mean,
@@ -117,7 +108,8 @@ class BatchNorm1d(Module):
             momentum=self.momentum,
             eps=self.eps,
         )
-        if self.training and self.num_batches_tracked is not None:
+        # The count goes with the running statistics, which a batch that is not finite leaves alone.
+        if self.track_running_stats and self.running_mean._version != version:
             self.num_batches_tracked.assign_(self.num_batches_tracked.numpy() + 1)
         return out
 
@@ -166,7 +158,7 @@ class LayerNorm(Module):
         if not shape or min(shape) <= 0:
             raise ValueError(f"LayerNorm: normalized_shape is {shape}; positive sizes are needed")
         self.normalized_shape = shape
-        self.eps = check_eps(eps, "LayerNorm")
+        self.eps = norms.check_eps(eps, "LayerNorm")
         self.elementwise_affine = elementwise_affine
         self.register_parameter("weight", Parameter(ones(shape), name="γ") if elementwise_affine else None)
         self.register_parameter("bias", Parameter(zeros(shape), name="β") if elementwise_affine and bias else None)

@@ -14,6 +14,7 @@ from microtensor.ops.common import (
     greater,
     machine_epsilon,
     normalize_axis,
+    shape_of,
     stop_gradient,
 )
 from microtensor.ops.elementwise import absolute, maximum, minimum, relu, sigmoid, sign, tanh
@@ -56,6 +57,7 @@ __all__ = [
     "put",
     "relu",
     "reshape",
+    "shape_of",
     "sigmoid",
     "sign",
     "sqrt",

@@ -79,6 +79,11 @@ def greater(a: Any, b: Any) -> Array:
     return np.asarray(np.greater(as_array(a), as_array(b)))
 
 
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of a tensor, an array or nested lists."""
+    return np.shape(as_array(x))
+
+
 def stop_gradient(x: T) -> T:
     """The same value with no history: what is computed from it passes no gradient back.
 
