@@ -1,0 +1,272 @@
+"""The table of operations: for every primitive the same in plain NumPy, calls of it, and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: a shape stands for drawn floats, an array is taken as it is."""
+
+    arguments: tuple[Any, ...]
+    params: dict[str, Any]
+
+    def drawn(self) -> list[int]:
+        return [i for i, x in enumerate(self.arguments) if isinstance(x, tuple)]
+
+    def arrays(self, domain: str, dtype: Any = np.float64) -> list[np.ndarray]:
+        """Values that are distinct over all arguments and at least 0.5 away from zero, so that no kink is near."""
+        sizes = [int(np.prod(x)) if isinstance(x, tuple) else 0 for x in self.arguments]
+        count = sum(sizes) + sum(sizes) % 2
+        line = np.linspace(-1, 1, count)
+        values = 1.25 + 0.75 * line if domain == "positive" else line + np.sign(line) * 0.5
+        pieces = np.split(np.random.default_rng(count).permutation(values)[: sum(sizes)], np.cumsum(sizes)[:-1])
+        return [
+            piece.reshape(x).astype(dtype) if isinstance(x, tuple) else x
+            for x, piece in zip(self.arguments, pieces, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Error:
+    """A call that must raise, and what the message must say."""
+
+    arguments: tuple[Any, ...]
+    params: dict[str, Any]
+    kind: type[Exception]
+    message: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    reference: the same in plain NumPy; calls: what forward and gradients are checked on; domain: "nonzero" or
+    "positive"; flat: constant almost everywhere, so no gradient flows; elementwise: takes any value at all.
+    """
+
+    reference: Callable[..., Any]
+    calls: tuple[Call, ...]
+    errors: tuple[Error, ...] = ()
+    domain: str = "nonzero"
+    flat: bool = False
+    elementwise: bool = False
+
+
+def call(*arguments: Any, **params: Any) -> Call:
+    return Call(arguments, params)
+
+
+def error(kind: type[Exception], message: str, *arguments: Any, **params: Any) -> Error:
+    return Error(arguments, params, kind, message)
+
+
+UNARY = (call((3, 4)), call(()), call((2, 0)))
+BINARY = (
+    call((3, 4), (3, 4)),
+    call((3, 1), (4,)),
+    call((), (2, 3)),
+    call((2, 1, 3), (4, 1)),
+    call((1, 3), (1, 1)),
+    call((1,), (0, 3)),
+    call((), ()),
+)
+REDUCED = (
+    call((3, 4)),
+    call((3, 4), axis=0),
+    call((2, 3, 4), axis=(0, -1), keepdims=True),
+    call((2, 3, 4), axis=1, keepdims=True),
+    call((2, 3), axis=()),
+    call(()),
+)
+CHOICE = np.array([[True, False, True], [False, False, True]])
+ROWS = np.array([2, 0, 2])
+
+
+def unary(reference: Callable[..., Any], **options: Any) -> Case:
+    return Case(reference, UNARY, elementwise=True, **options)
+
+
+def binary(name: str, reference: Callable[..., Any], **options: Any) -> Case:
+    clash = rf"^{name}: shapes \(2, 3\) and \(2,\) do not broadcast: axis -1 has sizes 2 and 3"
+    return Case(reference, BINARY, (error(ValueError, clash, (2, 3), (2,)),), elementwise=True, **options)
+
+
+def axis_errors(name: str) -> tuple[Error, ...]:
+    return (
+        error(np.exceptions.AxisError, rf"^{name}: axis 2 is out of bounds for 2 dimensions", (2, 3), axis=2),
+        error(ValueError, rf"^{name}: axis \(0, -2\) names the same axis twice", (2, 3), axis=(0, -2)),
+        error(TypeError, rf"^{name}: axis 1\.0 is not an integer", (2, 3), axis=1.0),
+        error(TypeError, rf"^{name}: axis True is a bool", (2, 3), axis=True),
+    )
+
+
+def empty_error(name: str) -> Error:
+    return error(ValueError, rf"^{name}: shape \(2, 0\) has no elements along axis \(1,\)", (2, 0), axis=1)
+
+
+def sum_to(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    while x.ndim > len(shape):
+        x = x.sum(axis=0)
+    for axis, size in enumerate(shape):
+        if size == 1:
+            x = x.sum(axis=axis, keepdims=True)
+    return x
+
+
+def put(x: np.ndarray, index: Any, shape: tuple[int, ...]) -> np.ndarray:
+    out = np.zeros(shape, x.dtype)
+    np.add.at(out, index, x)
+    return out
+
+
+def pick(x: np.ndarray, indices: Any, axis: int = -1) -> np.ndarray:
+    return np.take_along_axis(x, np.expand_dims(indices, axis), axis).squeeze(axis)
+
+
+def place(x: np.ndarray, indices: Any, axis: int, size: int) -> np.ndarray:
+    x, indices = np.expand_dims(x, axis), np.expand_dims(indices, axis)
+    out = np.zeros([size if i == axis % x.ndim else n for i, n in enumerate(x.shape)], x.dtype)
+    np.put_along_axis(out, indices, x, axis)
+    return out
+
+
+TABLE: dict[str, Case] = {
+    "add": binary("add", np.add),
+    "subtract": binary("subtract", np.subtract),
+    "multiply": binary("multiply", np.multiply),
+    "divide": binary("divide", np.divide),
+    "power": binary("power", np.power, domain="positive"),
+    "maximum": binary("maximum", np.maximum),
+    "minimum": binary("minimum", np.minimum),
+    "negative": unary(np.negative),
+    "square": unary(np.square),
+    "sqrt": unary(np.sqrt, domain="positive"),
+    "exp": unary(np.exp),
+    "log": unary(np.log, domain="positive"),
+    "tanh": unary(np.tanh),
+    "sigmoid": unary(lambda x: 1 / (1 + np.exp(-x))),
+    "relu": unary(lambda x: np.maximum(x, 0)),
+    "abs": unary(np.abs),
+    "sign": unary(np.sign, flat=True),
+    "where": Case(
+        np.where,
+        (call(CHOICE, (2, 3), (2, 3)), call(CHOICE, (3,), ()), call(CHOICE[:, :1], (1, 3), (2, 1))),
+        (error(ValueError, r"^where: shapes \(2, 3\) and \(2,\) and \(\) do not broadcast", CHOICE, (2,), ()),),
+    ),
+    "sum": Case(np.sum, (*REDUCED, call((2, 0), axis=1), call((2, 0), axis=0)), axis_errors("sum")),
+    "mean": Case(np.mean, (*REDUCED, call((2, 0), axis=0)), (*axis_errors("mean"), empty_error("mean"))),
+    "max": Case(np.max, (*REDUCED, call((2, 0), axis=0)), (*axis_errors("max"), empty_error("max"))),
+    "reshape": Case(
+        np.reshape,
+        (call((2, 6), shape=(3, -1)), call((2, 3), shape=6), call((), shape=(1, 1)), call((0, 2), shape=(4, 0))),
+        (error(ValueError, r"^reshape: .*\(shapes \(2, 3\)\)", (2, 3), shape=(4,)),),
+    ),
+    "permute_dims": Case(
+        np.transpose,
+        (
+            call((2, 3, 4), axes=(2, 0, 1)),
+            call((2, 3, 4), axes=(-1, 0, -2)),
+            call((), axes=()),
+            call((0, 2), axes=(1, 0)),
+        ),
+        (
+            error(ValueError, r"^permute_dims: .*\(2, 3\)", (2, 3), axes=(0,)),
+            error(ValueError, r"^permute_dims: axis \(0, 0\) names the same axis twice", (2, 3), axes=(0, 0)),
+            error(np.exceptions.AxisError, r"^permute_dims: axis 2 is out of bounds", (2, 3), axes=(0, 2)),
+        ),
+    ),
+    "broadcast_to": Case(
+        np.broadcast_to,
+        (call((3, 1), shape=(2, 3, 4)), call((), shape=(2, 2)), call((1, 2), shape=(0, 2)), call((2,), shape=(2,))),
+        (error(ValueError, r"^broadcast_to: .*\(2, 3\)", (2, 3), shape=(2, 4)),),
+    ),
+    "sum_to": Case(
+        sum_to,
+        (call((2, 3, 4), shape=(3, 1)), call((2, 3), shape=()), call((0, 2), shape=(1, 2)), call((2,), shape=(2,))),
+    ),
+    "astype": Case(
+        lambda x, dtype: x.astype(dtype),
+        (call((2, 3), dtype=np.float64), call((), dtype=np.float64), call((0,), dtype=np.float64)),
+    ),
+    "matmul": Case(
+        np.matmul,
+        (
+            call((2, 3), (3, 4)),
+            call((3,), (3,)),
+            call((3,), (3, 4)),
+            call((2, 3), (3,)),
+            call((2, 1, 2, 3), (3, 3, 2)),
+            call((3,), (2, 3, 4)),
+            call((2, 2, 3), (3,)),
+            call((5, 2, 3), (3, 2)),
+            call((2, 0), (0, 3)),
+            call((0, 2), (2, 3)),
+        ),
+        (
+            error(ValueError, r"^matmul: \(2, 3\) @ \(2, 3\): inner sizes 3 and 2 differ", (2, 3), (2, 3)),
+            error(ValueError, r"^matmul: \(\) @ \(2, 3\): a scalar has no axis", (), (2, 3)),
+            error(ValueError, r"^matmul: .*\(2, 2, 3\).*\(4, 3, 2\)", (2, 2, 3), (4, 3, 2)),
+        ),
+    ),
+    "getitem": Case(
+        lambda x, index: x[index],
+        (
+            call((3, 4), index=(slice(None, None, -1), 1)),
+            call((3, 4), index=(np.array([0, 0, 2]), slice(1, 3))),
+            call((3, 4), index=(np.array([0, 0, 2]), np.array([1, 1, 0]))),
+            call((3, 4), index=(Ellipsis, None, 2)),
+            call((2, 3), index=CHOICE),
+            call((2, 3), index=[1, -1, 1]),
+            call((3,), index=1),
+            call((3,), index=slice(0, 0)),
+            call((), index=()),
+        ),
+        (
+            error(IndexError, r"^getitem: .*\(2, 3\)", (2, 3), index=5),
+            error(IndexError, r"^getitem: .*\(2, 3\)", (2, 3), index=(0, 0, 0)),
+        ),
+    ),
+    "put": Case(
+        put,
+        (
+            call((3,), index=np.array([0, 2, 0]), shape=(4,)),
+            call((2, 2), index=(slice(None), slice(0, 4, 2)), shape=(2, 4)),
+            call((), index=1, shape=(3,)),
+            call((3,), index=CHOICE, shape=(2, 3)),
+            call((0,), index=slice(0, 0), shape=(3,)),
+        ),
+        (error(IndexError, r"^put: .*\(2,\)", (2,), index=[0, 9], shape=(3,)),),
+    ),
+    "pick": Case(
+        pick,
+        (
+            call((3, 4), ROWS),
+            call((3, 4, 2), np.array([[0, 3]] * 3), axis=1),
+            call((4,), np.array(2)),
+            call((0, 2), np.zeros(0, int)),
+        ),
+        (
+            error(
+                ValueError, r"^pick: indices have shape \(2,\); one index for each of \(3,\)", (3, 4), np.array([0, 1])
+            ),
+            error(TypeError, r"^pick: indices have dtype float64", (3, 4), np.zeros(3)),
+            error(IndexError, r"^pick: index 4 is out of range for axis 1 with size 4", (3, 4), np.array([0, 4, 1])),
+            error(IndexError, r"^pick: index -1 is out of range", (3, 4), np.array([0, -1, 1])),
+        ),
+    ),
+    "place": Case(
+        place,
+        (
+            call((3,), ROWS, axis=1, size=4),
+            call((3, 2), np.array([[0, 3]] * 3), axis=1, size=4),
+            call((), np.array(1), axis=-1, size=2),
+        ),
+        (error(IndexError, r"^place: index 2 is out of range for axis 1 with size 2", (3,), ROWS, axis=1, size=2),),
+    ),
+}

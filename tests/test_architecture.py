@@ -1,0 +1,156 @@
+"""The rooms of the package: who imports whom, where derivatives live, and what a plain import loads."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import microtensor
+
+ROOT = Path(microtensor.__file__).parent
+MODULES = {
+    ".".join(("microtensor", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+CORE = {"primitive", "ops"}
+ENGINE = {*CORE, "functional", "tensor", "backprop"}
+MAY_IMPORT = {
+    "primitive": set(),
+    "ops": {"primitive"},
+    "functional": CORE,
+    "norms": {*CORE, "functional"},
+    "tensor": {*CORE, "functional"},
+    "backprop": {*CORE, "tensor"},
+    "nn": {*CORE, "functional", "norms", "tensor"},
+    "optim": {"primitive", "tensor"},
+    "data": {"primitive", "tensor"},
+    "serialize": {"primitive", "tensor"},
+    "gradcheck": ENGINE,
+    "paths": ENGINE,
+    "graph": ENGINE,
+    "demos": {*ENGINE, "norms", "nn", "optim"},
+    "viz": {"primitive", "tensor", "graph", "paths"},
+    "script": {*ENGINE, "nn", "graph", "demos"},
+    "cli": {"", *ENGINE, "norms", "nn", "gradcheck", "paths", "graph", "viz", "script", "demos"},
+    "__main__": {"cli"},
+    "": {*ENGINE, "norms", "nn", "optim", "data", "serialize", "gradcheck", "paths", "graph"},
+}
+# The tensor's own method over the walk above it: imported when it is called, by name.
+ALLOWED_UPWARD = {("microtensor.tensor", "Tensor.backward", "microtensor.backprop")}
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and getattr(node.test, "id", getattr(node.test, "attr", None)) == "TYPE_CHECKING"
+
+
+def statements(tree, place=""):
+    """Every node with the dotted name of the function it stands in; blocks for the type checker are left out."""
+    for node in ast.iter_child_nodes(tree):
+        if is_type_checking(node):
+            continue
+        named = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        inner = f"{place}.{node.name}".lstrip(".") if named else place
+        yield inner, node
+        yield from statements(node, inner)
+
+
+def imported(node):
+    """The dotted names that an import statement names, the most exact module first."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative import"
+        exact = [f"{node.module}.{alias.name}" for alias in node.names]
+        return [name if name in MODULES else node.module for name in exact]
+    return []
+
+
+def imports(module):
+    """(place, imported module) for everything that a module imports, in functions too."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return {(place, name) for place, node in statements(tree) for name in imported(node)}
+
+
+def room(module):
+    return (module.split(".") + [""])[1]
+
+
+def calls(module):
+    """The names of the functions that a module calls."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {getattr(f, "id", getattr(f, "attr", None)) for f in called}
+
+
+def of_room(*rooms):
+    return [module for module in MODULES if room(module) in rooms]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_room_may(module):
+    here = room(module)
+    assert here in MAY_IMPORT, f"{module} has no room in the architecture"
+    wrong = [
+        f"{module}: {place or 'top level'} imports {name}"
+        for place, name in sorted(imports(module))
+        if name.split(".")[0] == "microtensor"
+        and room(name) not in {here, *MAY_IMPORT[here]}
+        and (module, place, name) not in ALLOWED_UPWARD
+    ]
+    assert not wrong, wrong
+
+
+def test_the_one_upward_import_is_still_needed():
+    for module, place, name in ALLOWED_UPWARD:
+        assert (place, name) in imports(module)
+
+
+def test_no_module_needs_itself_to_be_imported():
+    edges = {m: {n for place, n in imports(m) if n in MODULES and not place and n != m} for m in MODULES}
+    assert set(TopologicalSorter(edges).static_order()) == set(MODULES)
+
+
+@pytest.mark.parametrize("module", ["microtensor.norms", "microtensor.functional"])
+def test_compositions_import_no_numpy_and_define_no_rule(module):
+    assert not {name for _, name in imports(module) if name.split(".")[0] in ("numpy", "scipy")}
+    assert not calls(module) & {"primitive", "Primitive"}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) != "ops"])
+def test_derivatives_live_in_ops_only(module):
+    made = calls(module) & {"primitive"} if module == "microtensor.primitive" else calls(module) & {"primitive", "Primitive"}
+    assert not made
+
+
+def test_ops_defines_every_primitive_that_it_lists():
+    assert any("primitive" in calls(module) for module in of_room("ops"))
+    assert all(p.name == name for name, p in microtensor.ops.primitives.items())
+
+
+@pytest.mark.parametrize("package", ["click", "graphviz"])
+def test_only_the_command_line_and_the_pictures_use(package):
+    users = {room(m) for m in MODULES for _, name in imports(m) if name.split(".")[0] == package}
+    assert users <= {"cli", "viz", "script"}
+    assert users
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_first_line_says_what_a_module_is_for(module):
+    doc = ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    assert doc
+    assert doc.splitlines()[0].endswith(".")
+
+
+def test_a_plain_import_loads_numpy_and_nothing_heavier():
+    heavy = ["asyncio", "click", "graphviz", "http", "multiprocessing", "scipy", "subprocess", "tempfile", "torch", "xml"]
+    program = f"import sys, microtensor; print(*[m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_everything_exported_exists_and_is_sorted():
+    assert all(hasattr(microtensor, name) for name in microtensor.__all__)
+    assert list(microtensor.__all__) == sorted(set(microtensor.__all__))
