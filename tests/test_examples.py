@@ -1,0 +1,65 @@
+"""The examples run as their first lines say, learn what they promise, and rest on the data they name."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+DATA = EXAMPLES / "data" / "digits.csv.gz"
+
+
+def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+def test_the_digits_are_learnt(tmp_path: Path) -> None:
+    done = run(EXAMPLES / "digits_mlp.py", "--quick", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "the progress display is for terminals alone"
+    reached = [float(text) for text in re.findall(r"test accuracy (\d\.\d+)", done.stdout)]
+    assert len(reached) == 5, done.stdout
+    assert reached[-1] >= 0.95
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_seed_repeats_a_run(tmp_path: Path) -> None:
+    first, second, other = (
+        run(EXAMPLES / "digits_mlp.py", "--quick", "--seed", seed, cwd=tmp_path).stdout for seed in ("1", "1", "2")
+    )
+    assert first == second != other
+
+
+@pytest.mark.parametrize("view", ["forward", "backward"])
+def test_the_loss_is_what_gets_drawn(view: str, tmp_path: Path) -> None:
+    example = EXAMPLES / "digits_mlp.py"
+    done = run("-m", "microtensor", "viz", example, "-o", "loss.svg", "--view", view, "--", "--quick", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    picture = (tmp_path / "loss.svg").read_text(encoding="utf-8")
+    for name in ("fc1", "bn1", "fc2", "bn2", "head", "cross_entropy", "x", "t"):
+        assert f">{name}<" in picture, name
+
+
+def test_the_data_are_the_digits() -> None:
+    table = np.loadtxt(DATA, delimiter=",", dtype=np.int64)
+    assert table.shape == (1797, 65)
+    pixels, labels = table[:, :-1], table[:, -1]
+    assert (pixels.min(), pixels.max()) == (0, 16)
+    assert set(labels.tolist()) == set(range(10))
+
+
+def test_the_checksum_is_the_one_in_the_readme() -> None:
+    told = re.findall(r"\b[0-9a-f]{64}\b", (DATA.parent / "README.md").read_text(encoding="utf-8"))
+    assert told == [hashlib.sha256(DATA.read_bytes()).hexdigest()]
