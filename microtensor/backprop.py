@@ -250,10 +250,13 @@ def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:
 
 def _seed(output: Tensor, gradient: Any, who: str) -> Any:
     if not output.requires_grad:
-        why = (
-            "it was made under mt.no_grad(), detached, or computed from tensors of which none requires a gradient; "
-            "make those with requires_grad=True"
-        )
+        extra = output._extra or {}
+        if "detached" in extra:
+            why = "it was detached from its graph"
+        elif "unrecorded" in extra:
+            why = "it was made under mt.no_grad(), or has no derivative"
+        else:
+            why = "it was not made with requires_grad=True, nor from a tensor that was"
         raise RuntimeError(f"{who}: this tensor of shape {output.shape} does not require a gradient: {why}")
     if gradient is None:
         if output.size != 1:

@@ -273,14 +273,18 @@ def batch_norm(
         _check_several(x, axes)
         return _scale_and_shift(standardize(x, axes, eps), weight, bias, shape)
     if not training:
-        mu = label(reshape(running_mean, shape=shape), "running μ")
-        sigma = label(sqrt(reshape(running_var, shape=shape) + eps), "running σ")
-        return _scale_and_shift(label((x - mu) / sigma, "x̂"), weight, bias, shape)
+        return _scale_and_shift(_with_running(x, running_mean, running_var, shape, eps), weight, bias, shape)
     count = _check_several(x, axes)
     normalized, mu, variance = _standardize(x, axes, eps)
     out = _scale_and_shift(normalized, weight, bias, shape)
-    _move_running(running_mean, running_var, mu, variance, count, momentum)
+    _move_running(running_mean, running_var, mu, variance, count, momentum, who)
     return out
+
+
+def _with_running(x: Tensor, running_mean: Tensor, running_var: Tensor, shape: tuple[int, ...], eps: float) -> Tensor:
+    mu = label(reshape(running_mean, shape=shape), "running μ")
+    sigma = label(sqrt(reshape(running_var, shape=shape) + eps), "running σ")
+    return label((x - mu) / sigma, "x̂")
 
 
 def _check_several(x: Tensor, axes: tuple[int, ...]) -> int:
@@ -294,7 +298,7 @@ def _check_several(x: Tensor, axes: tuple[int, ...]) -> int:
 
 
 def _move_running(
-    running_mean: Tensor, running_var: Tensor, mu: Tensor, variance: Tensor, count: int, momentum: float
+    running_mean: Tensor, running_var: Tensor, mu: Tensor, variance: Tensor, count: int, momentum: float, who: str
 ) -> None:
     with no_grad():
         unbiased = variance * (count / (count - 1))
@@ -302,7 +306,7 @@ def _move_running(
         new_var = running_var * (1 - momentum) + reshape(unbiased, shape=running_var.shape) * momentum
     if not (all_finite(new_mean) and all_finite(new_var)):
         warnings.warn(
-            "batch_norm: the batch has NaN or infinite statistics; the running statistics stay as they were",
+            f"{who}: the batch has NaN or infinite statistics; the running statistics stay as they were",
             RuntimeWarning,
             stacklevel=4,
         )
@@ -374,8 +378,12 @@ def _trailing(
 @scoped
 def instance_norm(
     x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
     """Instance normalization: standardise each channel of each sample over its positions, then γ x̂ + β.
@@ -384,15 +392,21 @@ def instance_norm(
     ----------
     x : Tensor
         Shape (N, C, …) with at least one axis of positions.
+    running_mean, running_var : Tensor, optional
+        Shape (C,); they move towards the statistics of the samples, averaged over the batch, as in PyTorch.
     weight, bias : Tensor, optional
         γ and β, shape (C,).
+    use_input_stats : bool
+        Use the statistics of the input, not the running ones.
+    momentum : float
+        Weight of the new batch in the running statistics, in [0, 1].
     eps : float
         ε, added to the variance.
 
     Raises
     ------
     ValueError
-        There is at most one position a channel; a wrong shape or eps.
+        There is at most one position a channel; running statistics are missing; a wrong shape, eps or momentum.
     TypeError
         The input is not floating point.
 
@@ -409,14 +423,27 @@ def instance_norm(
     who = "instance_norm"
     _check_float(x, who)
     check_eps(eps, who)
-    channels = _channels(x, who, weight, bias)
+    check_momentum(momentum, who)
+    channels = _channels(x, who, running_mean, running_var, weight, bias)
     axes = AXES[who].statistics(x.ndim)
-    if axis_count(x.shape, axes) <= 1:
+    shape = _per_channel(x, channels)
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ValueError("instance_norm: without the statistics of the input both running ones are needed")
+        return _scale_and_shift(_with_running(x, running_mean, running_var, shape, eps), weight, bias, shape)
+    count = axis_count(x.shape, axes)
+    if count <= 1:
         raise ValueError(
             f"instance_norm: input of shape {x.shape} has at most one position a channel, and nothing would be left; "
             "use layer_norm or group_norm"
         )
-    return _scale_and_shift(standardize(x, axes, eps), weight, bias, _per_channel(x, channels))
+    normalized, mu, variance = _standardize(x, axes, eps)
+    out = _scale_and_shift(normalized, weight, bias, shape)
+    if running_mean is not None and running_var is not None:
+        with no_grad():
+            mu, variance = mean(mu, axis=0), mean(variance, axis=0)
+        _move_running(running_mean, running_var, mu, variance, count, momentum, who)
+    return out
 
 
 @scoped

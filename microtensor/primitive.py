@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import aclosing
 from contextvars import ContextVar, Token, copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -92,7 +93,10 @@ _mode: ContextVar[Mode] = ContextVar("microtensor", default=Mode(True, None))
 
 
 class _ModeSwitch:
-    """A re-entrant context manager that replaces the mode, and a decorator for functions and generators."""
+    """A re-entrant context manager that replaces the mode; a decorator for functions, generators, coroutines.
+
+    An asynchronous generator does not receive what is sent into its decorated form.
+    """
 
     def __init__(self) -> None:
         self._tokens: list[Token[Mode]] = []
@@ -140,6 +144,30 @@ class _ModeSwitch:
                         body.close()
 
             return cast("Callable[P, R]", generator)
+
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def asynchronous_generator(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
+                async with aclosing(function(*args, **kwargs)) as body:
+                    while True:
+                        with self._fresh():
+                            try:
+                                value = await anext(body)
+                            except StopAsyncIteration:
+                                return
+                        yield value
+
+            return cast("Callable[P, R]", asynchronous_generator)
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with self._fresh():
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[P, R]", coroutine)
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -373,12 +401,15 @@ class Primitive:
         out._array = value
         out._extra = out._grad = out.name = None
         out._version = 0
-        if needs_grad and (mode := _mode.get()).recording:
+        # Only an operation with parameters can turn floats into integers, which have no gradient.
+        if needs_grad and (mode := _mode.get()).recording and (not params or value.dtype.kind == "f"):
             out.requires_grad = True
             out._node = Node(self, inputs, params or _NO_PARAMS, mode.scope, version)
         else:
             out.requires_grad = False
             out._node = None
+            if needs_grad:
+                out._extra = {"unrecorded": True}
         return out
 
     def _freeze_constants(self, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
@@ -391,7 +422,7 @@ class Primitive:
         for i, x in enumerate(inputs):
             if isinstance(x, Traced):
                 continue
-            if isinstance(x, (bool, int, float)):
+            if type(x) in (bool, int, float):
                 # A Python scalar is weak (NEP 50): it takes the dtype of the tensor it meets.
                 frozen[i] = arrays[i] = x if dtype is None or type(x) is bool else np.asarray(x, dtype)
             else:
@@ -434,11 +465,21 @@ def own_array(data: Any, who: str, dtype: Any = None) -> Array:
         raise TypeError(f"{who} has dtype {array.dtype}; booleans, integers and floats are taken")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         raise TypeError(f"{who} has dtype {array.dtype}, which would lose digits; convert it with .astype(np.float64)")
-    if dtype is None:
-        dtype = array.dtype.newbyteorder("=")
-    elif np.dtype(dtype).kind not in "biuf" or np.dtype(dtype).itemsize > 8:
-        raise TypeError(f"{who}: dtype {np.dtype(dtype)} is not a boolean, integer or float of up to 64 bits")
-    return np.array(array, dtype=dtype)
+    return np.array(array, dtype=plain_dtype(array.dtype if dtype is None else dtype, who))
+
+
+def plain_dtype(dtype: DTypeLike, who: str) -> np.dtype[Any]:
+    """A dtype of booleans, integers or floats in the machine's byte order.
+
+    Raises
+    ------
+    TypeError
+        It is of another kind, or of floats longer than 64 bits.
+    """
+    plain = np.dtype(dtype).newbyteorder("=")
+    if plain.kind not in "biuf" or plain.itemsize > 8:
+        raise TypeError(f"{who}: dtype {plain} is not a boolean, integer or float of up to 64 bits")
+    return plain
 
 
 def broadcast_conflict(shapes: list[tuple[int, ...]]) -> str | None:

@@ -6,6 +6,7 @@ methods. The arrays inside are never changed in place: an update puts a new arra
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex, TypeAlias, cast
 
@@ -143,7 +144,8 @@ class Tensor(Traced):
         if value is None:
             self._grad = None
             return
-        new = value if isinstance(value, Tensor) else Tensor(value)
+        # A copy, so that no two leaves share one gradient; but a gradient that has a graph keeps it.
+        new = value if isinstance(value, Tensor) and value._node is not None else Tensor(value)
         if new.shape != self.shape:
             raise ValueError(f"grad: a tensor of shape {self.shape} cannot have a gradient of shape {new.shape}")
         if new.dtype != self.dtype:
@@ -487,7 +489,7 @@ class Tensor(Traced):
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         """See :func:`microtensor.astype`."""
-        return ops.astype(self, dtype=np.dtype(dtype))
+        return ops.astype(self, dtype=dtype)
 
     def square(self) -> Tensor:
         """See :func:`microtensor.square`."""
@@ -610,14 +612,16 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(i) for i in index)
     if isinstance(index, (Tensor, np.ndarray, list)):
-        return np.array(_raw(index))
+        plain = np.array(_raw(index))
+        # An empty list selects nothing, but NumPy makes an array of floats of it.
+        return plain if plain.size or isinstance(index, np.ndarray) else plain.astype(np.intp)
     return index
 
 
 def _sizes(items: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
     if len(items) == 1 and not isinstance(items[0], SupportsIndex):
         items = tuple(items[0])
-    return tuple(cast("SupportsIndex", n).__index__() for n in items)
+    return tuple(operator.index(cast("SupportsIndex", n)) for n in items)
 
 
 def tensor(

@@ -129,7 +129,7 @@ def test_a_graph_shared_with_a_freed_one_is_refused_and_nothing_is_added():
     first, second = shared.sum(), (shared * x).sum()
     first.backward()
     before = x.grad.numpy().copy()
-    with pytest.raises(RuntimeError, match="graph of multiply .*freed"):
+    with pytest.raises(RuntimeError, match=r"graph of multiply .*freed"):
         second.backward()
     np.testing.assert_array_equal(x.grad.numpy(), before)
 
@@ -697,6 +697,22 @@ def test_the_switches_decorate_generators():
     assert is_recording()
 
 
+def test_the_switches_decorate_coroutines():
+    @mt.no_grad()
+    async def coroutine():
+        await asyncio.sleep(0)
+        return is_recording()
+
+    @mt.no_grad()
+    async def generator():
+        yield is_recording()
+
+    async def run():
+        return [await coroutine(), [value async for value in generator()], is_recording()]
+
+    assert asyncio.run(run()) == [False, [False], True]
+
+
 def test_recording_is_per_thread():
     seen = []
     with mt.no_grad():
@@ -846,9 +862,9 @@ def test_a_result_keeps_its_gradient_when_asked():
 
 def test_a_constant_has_no_gradient_to_keep_or_to_hook():
     constant = mt.tensor([1.0])
-    with pytest.raises(RuntimeError, match="retain_grad: .*does not require a gradient"):
+    with pytest.raises(RuntimeError, match=r"retain_grad: .*does not require a gradient"):
         constant.retain_grad()
-    with pytest.raises(RuntimeError, match="register_hook: .*does not require a gradient"):
+    with pytest.raises(RuntimeError, match=r"register_hook: .*does not require a gradient"):
         constant.register_hook(print)
 
 
@@ -893,3 +909,17 @@ def test_a_gradient_that_is_set_must_fit():
     x.grad = array
     array[:] = 7
     np.testing.assert_array_equal(x.grad.numpy(), [1.0, 1.0])
+
+
+def test_why_a_tensor_has_no_gradient():
+    leaf = mt.tensor([1.0], requires_grad=True)
+    with mt.no_grad():
+        unrecorded = leaf * 2
+    reasons = {
+        "it was not made with requires_grad=True": mt.tensor([1.0]),
+        "it was detached from its graph": (leaf * 2).detach(),
+        r"it was made under mt\.no_grad\(\)": unrecorded,
+    }
+    for reason, tensor in reasons.items():
+        with pytest.raises(RuntimeError, match=reason):
+            tensor.backward()

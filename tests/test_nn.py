@@ -38,13 +38,16 @@ def state_of(module):
 # --- functions and layers against PyTorch -----------------------------------------------------------------
 
 FUNCTIONS = {
-    **{f"batch_norm {n}": lambda x, weight, bias: norms.batch_norm(x, None, None, weight, bias, True) for n in (2, 3, 4)},
+    **{
+        f"batch_norm {n}": lambda x, weight, bias: norms.batch_norm(x, None, None, weight, bias, True)
+        for n in (2, 3, 4)
+    },
     **{f"layer_norm {n}": lambda x, weight, bias: norms.layer_norm(x, weight.shape, weight, bias) for n in (1, 2)},
     "instance_norm": lambda x, weight, bias: norms.instance_norm(x, weight=weight, bias=bias),
     **{f"group_norm {n}": lambda x, weight, bias, n=n: norms.group_norm(x, n, weight, bias) for n in (1, 2, 4)},
     "rms_norm": lambda x, weight: norms.rms_norm(x, weight.shape, weight),
-    "linear": lambda input, weight, bias: input @ weight.mT + bias,
-    **{f"mse_loss {r}": lambda input, target, r=r: mt.mse_loss(input, target, reduction=r) for r in ("mean", "sum", "none")},
+    "linear": lambda **a: a["input"] @ a["weight"].mT + a["bias"],
+    **{f"mse_loss {r}": lambda x, target, r=r: mt.mse_loss(x, target, reduction=r) for r in ("mean", "sum", "none")},
 }
 
 
@@ -62,11 +65,11 @@ def test_values_and_gradients_are_pytorchs(golden, name):
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_cross_entropy_is_pytorchs(golden, reduction):
     case = golden(f"cross_entropy {reduction}")
-    logits = mt.tensor(case["input"], requires_grad=True)
+    logits = mt.tensor(case["logits"], requires_grad=True)
     y = mt.cross_entropy(logits, case["target"], reduction=reduction)
     np.testing.assert_allclose(y.numpy(), case["y"], rtol=1e-12)
     y.backward(case["g"])
-    np.testing.assert_allclose(logits.grad.numpy(), case["d_input"], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(logits.grad.numpy(), case["d_logits"], rtol=1e-12, atol=1e-14)
 
 
 def test_batch_norm_through_training_and_prediction_is_pytorchs(golden):
@@ -193,7 +196,9 @@ def test_walks_give_dotted_names_in_order():
     assert [name for name, _ in net.named_modules()] == ["", "0", "1", "2", "3", "3.0"]
     names = ["0.weight", "0.bias", "1.weight", "1.bias", "3.0.weight", "3.0.bias"]
     assert [name for name, _ in net.named_parameters()] == names
-    assert [name for name, _ in net.named_buffers()] == [f"1.{n}" for n in ("running_mean", "running_var", "num_batches_tracked")]
+    assert [name for name, _ in net.named_buffers()] == [
+        f"1.{n}" for n in ("running_mean", "running_var", "num_batches_tracked")
+    ]
     assert list(net.modules())[1] is net[0]
 
 
@@ -241,7 +246,13 @@ def test_state_has_pytorchs_keys_and_is_a_copy():
     net = network()
     state = net.state_dict()
     statistics = ["running_mean", "running_var", "num_batches_tracked"]
-    assert list(state) == ["0.weight", "0.bias", *(f"1.{n}" for n in ("weight", "bias", *statistics)), "3.0.weight", "3.0.bias"]
+    assert list(state) == [
+        "0.weight",
+        "0.bias",
+        *(f"1.{n}" for n in ("weight", "bias", *statistics)),
+        "3.0.weight",
+        "3.0.bias",
+    ]
     state["0.weight"][:] = 7
     assert not (net.state_dict()["0.weight"] == 7).any()
 
@@ -320,16 +331,26 @@ def test_modules_copy_and_pickle(copied):
 
 def test_representation_is_a_tree():
     net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4), nn.Sequential(nn.ReLU()))
-    assert repr(net) == (
-        "Sequential(\n  (0): Linear(3, 4, bias=False)\n  (1): BatchNorm1d(4)\n  (2): Sequential(\n    (0): ReLU()\n  )\n)"
-    )
+    lines = [
+        "Sequential(",
+        "  (0): Linear(3, 4, bias=False)",
+        "  (1): BatchNorm1d(4)",
+        "  (2): Sequential(",
+        "    (0): ReLU()",
+        "  )",
+        ")",
+    ]
+    assert repr(net) == "\n".join(lines)
 
 
 @pytest.mark.parametrize(
     ("module", "text"),
     [
         (nn.Linear(2, 3), "Linear(2, 3)"),
-        (nn.BatchNorm1d(4, eps=1e-3, momentum=0.5, affine=False), "BatchNorm1d(4, eps=0.001, momentum=0.5, affine=False)"),
+        (
+            nn.BatchNorm1d(4, eps=1e-3, momentum=0.5, affine=False),
+            "BatchNorm1d(4, eps=0.001, momentum=0.5, affine=False)",
+        ),
         (nn.BatchNorm1d(4, track_running_stats=False), "BatchNorm1d(4, track_running_stats=False)"),
         (nn.BatchNorm1d(4).eval(), "BatchNorm1d(4, eval)"),
         (nn.LayerNorm(5), "LayerNorm(5)"),
@@ -468,7 +489,9 @@ def test_layer_norm_is_the_same_in_both_modes_and_has_no_memory():
     assert nn.LayerNorm(4, elementwise_affine=False).state_dict() == {}
     x = draw(3, 4)
     np.testing.assert_array_equal(norm(x).numpy(), norm.eval()(x).numpy())
-    with pytest.raises(ValueError, match=r"layer_norm: input of shape \(3, 5\) does not end in normalized_shape \(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"layer_norm: input of shape \(3, 5\) does not end in normalized_shape \(4,\)"
+    ):
         norm(draw(3, 5))
 
 
@@ -546,3 +569,13 @@ def test_variance_of_too_few_is_refused():
         mt.var(mt.zeros((0, 3)), axis=0)
     with pytest.raises(ValueError, match="no elements"):
         mt.logsumexp(mt.zeros((0, 3)), axis=0)
+
+
+def test_without_a_momentum_every_batch_weighs_the_same():
+    batches = np.random.default_rng(0).normal(size=(5, 8, 3))
+    bn = nn.BatchNorm1d(3, momentum=None)
+    for batch in batches:
+        bn(mt.tensor(batch))
+    np.testing.assert_allclose(bn.running_mean.numpy(), batches.mean(axis=1).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(bn.running_var.numpy(), batches.var(axis=1, ddof=1).mean(axis=0), rtol=1e-12)
+    assert "momentum=None" in repr(bn)

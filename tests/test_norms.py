@@ -131,7 +131,9 @@ def test_value_is_the_formula(row):
     x_hat = row.statistics(x)[2].reshape(row.shape)
     y = row.call(mt.tensor(x), mt.tensor(gamma), mt.tensor(beta)).numpy()
     np.testing.assert_allclose(y, x_hat * row.broadcast(gamma) + row.broadcast(beta), rtol=1e-13, atol=1e-14)
-    np.testing.assert_allclose(row.call(mt.tensor(x), mt.tensor(gamma)).numpy(), x_hat * row.broadcast(gamma), atol=1e-13)
+    np.testing.assert_allclose(
+        row.call(mt.tensor(x), mt.tensor(gamma)).numpy(), x_hat * row.broadcast(gamma), atol=1e-13
+    )
 
 
 @EACH
@@ -326,7 +328,9 @@ def test_relation(name):
 def test_batch_norm_commutes_with_any_exchange_of_positions():
     x = draw(2, 3, 6)
     order = np.random.default_rng(1).permutation(6)
-    np.testing.assert_allclose(batch(mt.tensor(x[..., order])).numpy(), batch(mt.tensor(x)).numpy()[..., order], rtol=1e-12)
+    np.testing.assert_allclose(
+        batch(mt.tensor(x[..., order])).numpy(), batch(mt.tensor(x)).numpy()[..., order], rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("norm", [layer, group(2), rms])
@@ -425,7 +429,9 @@ class Unusable:
     ndim = 1
 
 
-@pytest.mark.parametrize("options", [{"weight": Unusable()}, {"bias": Unusable()}, {"weight": mt.ones(4)}, {"eps": -1.0}])
+@pytest.mark.parametrize(
+    "options", [{"weight": Unusable()}, {"bias": Unusable()}, {"weight": mt.ones(4)}, {"eps": -1.0}]
+)
 def test_a_forward_that_raises_leaves_the_running_statistics(options):
     mean, var = running()
     with pytest.raises((TypeError, ValueError)):
@@ -548,7 +554,9 @@ def test_a_normalized_shape_that_does_not_end_the_shape_is_refused(name):
     for shape in (3, (2, 3), (1, 2, 4), (9, 3, 2, 4), ()):
         with pytest.raises(ValueError, match=rf"{name}: input of shape \(3, 2, 4\) does not end in normalized_shape"):
             norm(mt.ones((3, 2, 4)), shape)
-    with pytest.raises(ValueError, match=rf"{name}: a parameter of shape \(4,\) does not fit normalized_shape \(2, 4\)"):
+    with pytest.raises(
+        ValueError, match=rf"{name}: a parameter of shape \(4,\) does not fit normalized_shape \(2, 4\)"
+    ):
         norm(mt.ones((3, 2, 4)), (2, 4), mt.ones(4))
 
 
@@ -563,3 +571,16 @@ def test_no_norm_warns_on_usual_input():
         warnings.simplefilter("error")
         for norm in FIVE.values():
             norm(mt.tensor(draw(3, 2, 4)))
+
+
+def test_instance_norm_keeps_running_statistics_as_the_mean_over_samples():
+    x = np.random.default_rng(0).normal(2.0, 3.0, (4, 3, 5))
+    mean, var = mt.zeros(3), mt.ones(3)
+    mt.norms.instance_norm(mt.tensor(x), mean, var, momentum=0.25)
+    np.testing.assert_allclose(mean.numpy(), 0.25 * x.mean(axis=2).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(var.numpy(), 0.75 + 0.25 * x.var(axis=2, ddof=1).mean(axis=0), rtol=1e-12)
+    held = mt.norms.instance_norm(mt.tensor(x), mean, var, use_input_stats=False, eps=1e-5).numpy()
+    by_hand = (x - mean.numpy()[:, None]) / np.sqrt(var.numpy()[:, None] + 1e-5)
+    np.testing.assert_allclose(held, by_hand, rtol=1e-12)
+    with pytest.raises(ValueError, match="both running ones are needed"):
+        mt.norms.instance_norm(mt.tensor(x), use_input_stats=False)

@@ -24,8 +24,9 @@ class BatchNorm1d(Module):
         C.
     eps : float
         ε, added to the variance.
-    momentum : float
-        Weight of the new batch in the running statistics (Keras's momentum is the weight of the old value).
+    momentum : float, optional
+        Weight of the new batch in the running statistics (Keras's momentum is the weight of the old value); None
+        gives every batch so far the same weight, 1 / num_batches_tracked.
     affine : bool
         Whether γ (``weight``) and β (``bias``) are learnt.
     track_running_stats : bool
@@ -55,7 +56,7 @@ class BatchNorm1d(Module):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
@@ -65,7 +66,7 @@ class BatchNorm1d(Module):
             raise ValueError(f"{who}: num_features is {num_features}; a positive integer is needed")
         self.num_features = num_features
         self.eps = norms.check_eps(eps, who)
-        self.momentum = norms.check_momentum(momentum, who)
+        self.momentum = None if momentum is None else norms.check_momentum(momentum, who)
         self.affine = affine
         self.track_running_stats = track_running_stats
         self.register_parameter("weight", Parameter(ones(num_features), name="γ") if affine else None)
@@ -81,7 +82,7 @@ class BatchNorm1d(Module):
         if self.eps != 1e-5:
             parts.append(f"eps={self.eps:g}")
         if self.momentum != 0.1:
-            parts.append(f"momentum={self.momentum:g}")
+            parts.append(f"momentum={self.momentum}")
         if not self.affine:
             parts.append("affine=False")
         if not self.track_running_stats:
@@ -105,13 +106,18 @@ class BatchNorm1d(Module):
             self.weight,
             self.bias,
             training=self.training,
-            momentum=self.momentum,
+            momentum=self._weight_of_batch(),
             eps=self.eps,
         )
         # The count goes with the running statistics, which a batch that is not finite leaves alone.
         if self.track_running_stats and self.running_mean._version != version:
             self.num_batches_tracked.assign_(self.num_batches_tracked.numpy() + 1)
         return out
+
+    def _weight_of_batch(self) -> float:
+        if self.momentum is None:
+            return 1 / (int(self.num_batches_tracked.item()) + 1) if self.track_running_stats else 0.0
+        return self.momentum
 
 
 class LayerNorm(Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from microtensor.ops.common import doctests, normalize_axis
-from microtensor.primitive import Array, Primitive, primitive
+from microtensor.primitive import Array, Primitive, plain_dtype, primitive
 
 reshape: Primitive = primitive(
     "reshape",
@@ -78,10 +78,12 @@ sum_to = primitive(
 
 astype: Primitive = primitive(
     "astype",
-    lambda x, *, dtype: np.asarray(x).astype(dtype),
+    lambda x, *, dtype: np.asarray(x).astype(plain_dtype(dtype, "astype")),
     lambda g, y, x, dtype: astype(g, dtype=x.dtype),
     shown=("g",),
-    doc="""Same values in another dtype; the gradient comes back in the dtype of x.
+    doc="""Same values in another dtype; the gradient comes back in the dtype of x, and stops at integers.
+
+    Raises TypeError for a dtype that is not a boolean, an integer or a float of up to 64 bits.
 
     >>> import microtensor as mt
     >>> mt.astype(mt.tensor([1.5, 2.0]), dtype="float32")

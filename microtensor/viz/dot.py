@@ -444,7 +444,7 @@ class _Picture:
 
 def _font(text: str, size: int, colour: str, bold: bool = False) -> str:
     # A backslash starts one of Graphviz's own escapes even in markup.
-    inner = html.escape(text).replace("\\", "\\\\")
+    inner = html.escape(text or " ").replace("\\", "\\\\")
     if bold:
         inner = f"<B>{inner}</B>"
     return f'<FONT POINT-SIZE="{size}" COLOR="{colour}">{inner}</FONT>'

@@ -109,7 +109,9 @@ def layout(
         if line.strip() and HARMLESS not in line and "Falling back" not in line
     ]
     if process.returncode != 0 or not out:
-        last = said[-1] if said else "without a word"
+        # What is wrong is in the last line that calls itself an error; a line after it may only say where.
+        blamed = [line for line in said if line.startswith("Error")] or said
+        last = blamed[-1] if blamed else "without a word"
         raise EngineError(
             f"the layout engine {os.path.basename(command[0])} failed (status {process.returncode}): {last}"
         )

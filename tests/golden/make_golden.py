@@ -89,7 +89,9 @@ for step, training in enumerate([True, True, False, True]):
     y = bn(x)
     g = torch.tensor(rng.normal(size=tuple(y.shape)))
     y.backward(g)
-    store(f"sequence {step}", training=training, x=x, y=y, g=g, d_x=x.grad, d_weight=bn.weight.grad, d_bias=bn.bias.grad)
+    store(
+        f"sequence {step}", training=training, x=x, y=y, g=g, d_x=x.grad, d_weight=bn.weight.grad, d_bias=bn.bias.grad
+    )
     store(f"sequence {step}", **{name: buffer.clone() for name, buffer in bn.named_buffers()})
 
 # --- losses -----------------------------------------------------------------------------------------------
@@ -98,14 +100,14 @@ target = torch.tensor([2, 0, 1, 2, 2, 1])
 for reduction in ("mean", "sum", "none"):
     run(
         f"cross_entropy {reduction}",
-        lambda input, reduction=reduction: functional.cross_entropy(input, target, reduction=reduction),
-        input=draw(6, 3),
+        lambda logits, reduction=reduction: functional.cross_entropy(logits, target, reduction=reduction),
+        logits=draw(6, 3),
     )
     store(f"cross_entropy {reduction}", target=target)
     run(
         f"mse_loss {reduction}",
-        lambda input, target, reduction=reduction: functional.mse_loss(input, target, reduction=reduction),
-        input=draw(4, 2),
+        lambda x, target, reduction=reduction: functional.mse_loss(x, target, reduction=reduction),
+        x=draw(4, 2),
         target=draw(4, 2),
     )
 
