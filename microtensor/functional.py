@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from microtensor.ops import (
     Axis,
+    absolute,
     axis_count,
+    divide,
+    erf,
     exp,
+    expm1,
+    greater,
     log,
     max,
     mean,
     pick,
+    power,
     reshape,
     shape_of,
+    sigmoid,
+    softplus,
     sqrt,
     square,
     stop_gradient,
     sum,
+    tanh,
+    where,
 )
 from microtensor.primitive import label, name_scope
 
@@ -186,6 +197,220 @@ def softmax(x: Tensor, *, axis: int = -1) -> Tensor:
     tensor([0.5, 0.5])
     """
     return exp(log_softmax(x, axis=axis))
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    """One over x, elementwise; ±∞ at 0.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.reciprocal(mt.tensor([1.0, 4.0]))
+    tensor([1.  , 0.25])
+    """
+    return divide(1.0, x)
+
+
+def rsqrt(x: Tensor) -> Tensor:
+    """One over the square root of x, elementwise; ∞ at 0, NaN below.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.rsqrt(mt.tensor([1.0, 4.0]))
+    tensor([1. , 0.5])
+    """
+    return divide(1.0, sqrt(x))
+
+
+def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """X held between two bounds, elementwise; the gradient is 1 inside and on the bounds, 0 outside.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    low, high : float, optional
+        The bounds; None for no bound.
+
+    Raises
+    ------
+    ValueError
+        The lower bound is above the upper one.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.clip(mt.tensor([-1.0, 0.5, 2.0]), 0.0, 1.0)
+    tensor([0. , 0.5, 1. ])
+    """
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"clip: the lower bound {low} is above the upper bound {high}")
+    if low is not None:
+        x = where(greater(low, x), low, x)
+    if high is not None:
+        x = where(greater(x, high), high, x)
+    return x
+
+
+@scoped
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """X where positive, `negative_slope` times x elsewhere.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.leaky_relu(mt.tensor([-1.0, 2.0]))
+    tensor([-0.01,  2.  ])
+    """
+    return where(greater(x, 0), x, x * negative_slope)
+
+
+@scoped
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """X where positive, α (eˣ − 1) elsewhere.
+
+    References
+    ----------
+    Clevert, Unterthiner & Hochreiter, *Exponential Linear Units*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.elu(mt.tensor([-1.0, 2.0]))
+    tensor([-0.63212056,  2.        ])
+    """
+    # The exponential sees 0 where x is positive, so that it cannot overflow in the branch not taken.
+    positive = greater(x, 0)
+    return where(positive, x, expm1(where(positive, 0.0, x)) * alpha)
+
+
+@scoped
+def selu(x: Tensor) -> Tensor:
+    """λ · elu(x) with the α and λ that keep mean 0 and variance 1 from layer to layer.
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr & Hochreiter, *Self-Normalizing Neural Networks*, 2017.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.selu(mt.tensor([1.0]))
+    tensor([1.05070099])
+    """
+    return elu(x, 1.6732632423543772848170429916717) * 1.0507009873554804934193349852946
+
+
+@scoped
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """X times the normal distribution function at x: x/2 · (1 + erf(x/√2)).
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    approximate : {"none", "tanh"}
+        "tanh" takes x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
+
+    Raises
+    ------
+    ValueError
+        `approximate` has another name.
+
+    References
+    ----------
+    Hendrycks & Gimpel, *Gaussian Error Linear Units*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.gelu(mt.tensor([1.0]))
+    tensor([0.84134475])
+    """
+    if approximate == "none":
+        return x * (erf(x * math.sqrt(0.5)) + 1.0) * 0.5
+    if approximate == "tanh":
+        return x * (tanh((x + x * square(x) * 0.044715) * math.sqrt(2 / math.pi)) + 1.0) * 0.5
+    raise ValueError(f"gelu: approximate {approximate!r} is not 'none' or 'tanh'")
+
+
+@scoped
+def silu(x: Tensor) -> Tensor:
+    """X times its sigmoid, also called swish.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.silu(mt.tensor([0.0, 1.0]))
+    tensor([0.        , 0.73105858])
+    """
+    return x * sigmoid(x)
+
+
+@scoped
+def mish(x: Tensor) -> Tensor:
+    """X times the hyperbolic tangent of its softplus.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.mish(mt.tensor([1.0]))
+    tensor([0.86509839])
+    """
+    return x * tanh(softplus(x))
+
+
+@scoped
+def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """X held between two bounds, −1 and 1 unless others are given.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.hardtanh(mt.tensor([-3.0, 0.5, 3.0]))
+    tensor([-1. ,  0.5,  1. ])
+    """
+    return clip(x, min_val, max_val)
+
+
+@scoped
+def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+    """Vector norm over axes: (Σ |x|ᵖ)^(1/p).
+
+    The Euclidean norm has derivative NaN at 0, where it has a kink in every direction.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    axis : int, tuple of int, optional
+        The axes to reduce; all of them unless given.
+    keepdims : bool
+        Leave reduced axes with size 1.
+    ord : float
+        p, at least 1; ``math.inf`` for the largest absolute value.
+
+    Raises
+    ------
+    ValueError
+        `ord` is below 1.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.norm(mt.tensor([3.0, 4.0])).item()
+    5.0
+    """
+    if not ord >= 1:
+        raise ValueError(f"norm: ord is {ord}; at least 1 is needed")
+    if ord == math.inf:
+        return max(absolute(x), axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return sum(absolute(x), axis=axis, keepdims=keepdims)
+    if ord == 2:
+        return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
+    return power(sum(power(absolute(x), ord), axis=axis, keepdims=keepdims), 1 / ord)
 
 
 def reduce_loss(values: Tensor, reduction: str) -> Tensor:

@@ -352,8 +352,13 @@ class _Checker:
             assert node is not None
             if output.dtype != np.float64 or not output.size:
                 continue
-            for argument, (x, rule) in enumerate(zip(node.inputs, node.primitive.rules, strict=True)):
-                if rule is None or not isinstance(x, Tensor) or not x.requires_grad or not x.size:
+            for argument, x in enumerate(node.inputs):
+                if (
+                    node.primitive.rules[argument] is None
+                    or not isinstance(x, Tensor)
+                    or not x.requires_grad
+                    or not x.size
+                ):
                     continue
                 wrong = self._rule(node, output, argument, x)
                 if wrong is not None:

@@ -316,6 +316,16 @@ class Node:
         return f"<{self.primitive.name}>"
 
 
+class EachArgument:
+    """The rules of an operation with any number of arguments: ``rule(i, g, y, *inputs, **params)`` for the i-th."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def __getitem__(self, i: int) -> Rule:
+        return functools.partial(self.rule, i)
+
+
 class Primitive:
     """An operation: a NumPy function and one derivative rule per positional argument.
 
@@ -331,7 +341,7 @@ class Primitive:
         The public name.
     forward : callable
         ``forward(*arrays, **params)`` on NumPy arrays.
-    rules : tuple of callable or None
+    rules : tuple of callable or None, or EachArgument
         One per positional argument; None where there is no derivative.
     symbol : str, optional
         What a drawing shows in place of the name.
@@ -345,7 +355,7 @@ class Primitive:
         self,
         name: str,
         forward: Callable[..., Any],
-        rules: tuple[Rule | None, ...],
+        rules: tuple[Rule | None, ...] | EachArgument,
         *,
         symbol: str | None = None,
         shown: tuple[str, ...] = (),

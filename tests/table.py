@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ class Call:
         count = sum(sizes) + sum(sizes) % 2
         line = np.linspace(-1, 1, count)
         values = 1.25 + 0.75 * line if domain == "positive" else line + np.sign(line) * 0.5
+        values *= 0.6 if domain == "unit" else 1.0
         pieces = np.split(np.random.default_rng(count).permutation(values)[: sum(sizes)], np.cumsum(sizes)[:-1])
         return [
             piece.reshape(x).astype(dtype) if isinstance(x, tuple) else x
@@ -46,8 +48,9 @@ class Error:
 class Case:
     """One row of the table.
 
-    reference: the same in plain NumPy; calls: what forward and gradients are checked on; domain: "nonzero" or
-    "positive"; flat: constant almost everywhere, so no gradient flows; elementwise: takes any value at all.
+    reference: the same in plain NumPy; calls: what forward and gradients are checked on; domain: "nonzero",
+    "positive", or "unit", which is between −0.9 and 0.9; flat: constant almost everywhere, so no gradient flows;
+    elementwise: takes any value at all.
     """
 
     reference: Callable[..., Any]
@@ -119,6 +122,10 @@ def sum_to(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return x
 
 
+def erf(x: np.ndarray) -> np.ndarray:
+    return np.vectorize(math.erf, otypes=[x.dtype if x.dtype.kind == "f" else float])(x)
+
+
 def put(x: np.ndarray, index: Any, shape: tuple[int, ...]) -> np.ndarray:
     out = np.zeros(shape, x.dtype)
     np.add.at(out, index, x)
@@ -154,6 +161,23 @@ TABLE: dict[str, Case] = {
     "relu": unary(lambda x: np.maximum(x, 0)),
     "abs": unary(np.abs),
     "sign": unary(np.sign, flat=True),
+    "expm1": unary(np.expm1),
+    "log1p": unary(np.log1p, domain="positive"),
+    "log2": unary(np.log2, domain="positive"),
+    "sin": unary(np.sin),
+    "cos": unary(np.cos),
+    "tan": unary(np.tan, domain="unit"),
+    "arcsin": unary(np.arcsin, domain="unit"),
+    "arccos": unary(np.arccos, domain="unit"),
+    "arctan": unary(np.arctan),
+    "arctan2": binary("arctan2", np.arctan2),
+    "sinh": unary(np.sinh),
+    "cosh": unary(np.cosh),
+    "erf": unary(erf),
+    "softplus": unary(lambda x: np.logaddexp(np.zeros_like(x), x)),
+    "floor": unary(np.floor, flat=True),
+    "ceil": unary(np.ceil, flat=True),
+    "round": unary(np.round, flat=True),
     "where": Case(
         np.where,
         (call(CHOICE, (2, 3), (2, 3)), call(CHOICE, (3,), ()), call(CHOICE[:, :1], (1, 3), (2, 1))),
@@ -162,6 +186,36 @@ TABLE: dict[str, Case] = {
     "sum": Case(np.sum, (*REDUCED, call((2, 0), axis=1), call((2, 0), axis=0)), axis_errors("sum")),
     "mean": Case(np.mean, (*REDUCED, call((2, 0), axis=0)), (*axis_errors("mean"), empty_error("mean"))),
     "max": Case(np.max, (*REDUCED, call((2, 0), axis=0)), (*axis_errors("max"), empty_error("max"))),
+    "prod": Case(np.prod, (*REDUCED, call((2, 0), axis=1), call((2, 0), axis=0)), axis_errors("prod")),
+    "cumsum": Case(
+        lambda x, axis=-1: np.cumsum(x, axis, x.dtype),
+        (call((3, 4)), call((3, 4), axis=0), call((2, 0)), call((2, 3, 2), axis=1)),
+        (error(np.exceptions.AxisError, r"^cumsum: axis 2 is out of bounds for 2 dimensions", (2, 3), axis=2),),
+    ),
+    "concat": Case(
+        lambda *pieces, axis=0: np.concatenate(pieces, axis),
+        (
+            call((2, 3), (1, 3)),
+            call((2, 3), (2, 1), (2, 2), axis=1),
+            call((2, 3), (2, 1), axis=-1),
+            call((2, 0), (2, 3), axis=1),
+        ),
+        (
+            error(ValueError, r"^concat: shapes \(2, 3\), \(2, 4\) differ in more than axis 0", (2, 3), (2, 4)),
+            error(np.exceptions.AxisError, r"^concat: axis 2 is out of bounds", (2, 3), (2, 3), axis=2),
+        ),
+    ),
+    "contract": Case(
+        lambda *operands, subscripts: np.einsum(subscripts, *operands),
+        (
+            call((2, 3), (3, 4), subscripts="ij,jk->ik"),
+            call((2, 3), (2, 3), subscripts="ij,ij->"),
+            call((2, 3), subscripts="ij->ji"),
+            call((2, 3), (3, 2), (2, 4), subscripts="ij,jk,kl->il"),
+            call((2, 0), (0, 3), subscripts="ij,jk->ik"),
+        ),
+        (error(ValueError, r"^contract: shapes \(2, 3\) and \(4, 5\)", (2, 3), (4, 5), subscripts="ij,jk->ik"),),
+    ),
     "reshape": Case(
         lambda x, shape: np.reshape(x, shape),
         (call((2, 6), shape=(3, -1)), call((2, 3), shape=6), call((), shape=(1, 1)), call((0, 2), shape=(4, 0))),

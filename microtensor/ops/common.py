@@ -79,6 +79,46 @@ def greater(a: Any, b: Any) -> Array:
     return np.asarray(np.greater(as_array(a), as_array(b)))
 
 
+def argmax(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Index of the largest element along an axis, or in the flattened tensor, as a plain array of integers.
+
+    >>> import microtensor as mt
+    >>> mt.argmax(mt.tensor([1.0, 3.0, 2.0]))
+    array(1)
+    """
+    return np.asarray(np.argmax(as_array(x), axis=axis, keepdims=keepdims))
+
+
+def argmin(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    """Index of the smallest element along an axis, or in the flattened tensor, as a plain array of integers.
+
+    >>> import microtensor as mt
+    >>> mt.argmin(mt.tensor([1.0, 3.0, 2.0]))
+    array(0)
+    """
+    return np.asarray(np.argmin(as_array(x), axis=axis, keepdims=keepdims))
+
+
+def any(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Whether any element along the axes is not zero, as a plain array of booleans.
+
+    >>> import microtensor as mt
+    >>> mt.any(mt.tensor([0.0, 1.0]))
+    array(True)
+    """
+    return np.asarray(np.any(as_array(x), axis=axis, keepdims=keepdims))
+
+
+def all(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Whether all elements along the axes are not zero, as a plain array of booleans.
+
+    >>> import microtensor as mt
+    >>> mt.all(mt.tensor([0.0, 1.0]))
+    array(False)
+    """
+    return np.asarray(np.all(as_array(x), axis=axis, keepdims=keepdims))
+
+
 def shape_of(x: Any) -> tuple[int, ...]:
     """The shape of a tensor, an array or nested lists."""
     return np.shape(as_array(x))

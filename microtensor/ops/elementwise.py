@@ -1,12 +1,13 @@
-"""Functions of each element: activations, signs, extrema."""
+"""Functions of each element: trigonometric, hyperbolic, activations, rounding, extrema."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from microtensor.ops.arithmetic import where
+from microtensor.ops.arithmetic import exp, sqrt, where
 from microtensor.ops.common import doctests, equal, greater
 from microtensor.primitive import Array, Primitive, primitive
 
@@ -117,6 +118,235 @@ minimum = primitive(
     >>> import microtensor as mt
     >>> mt.minimum(mt.tensor([1.0, 5.0]), 3.0)
     tensor([1., 3.])
+    """,
+)
+
+expm1 = primitive(
+    "expm1",
+    np.expm1,
+    lambda g, y, x: g * (y + 1),
+    shown=("g*(y+1)",),
+    doc="""Exponential minus one, elementwise: y = eˣ − 1, exact to rounding near 0.
+
+    >>> import microtensor as mt
+    >>> mt.expm1(mt.tensor([0.0, 1e-10]))
+    tensor([0.e+00, 1.e-10])
+    """,
+)
+
+log1p = primitive(
+    "log1p",
+    np.log1p,
+    lambda g, y, x: g / (1 + x),
+    shown=("g/(1+x)",),
+    doc="""Logarithm of one plus x, elementwise: y = ln(1 + x), exact to rounding near 0; NaN below −1.
+
+    >>> import microtensor as mt
+    >>> mt.log1p(mt.tensor([0.0, 1e-10]))
+    tensor([0.e+00, 1.e-10])
+    """,
+)
+
+log2 = primitive(
+    "log2",
+    np.log2,
+    lambda g, y, x: g / (x * math.log(2)),
+    shown=("g/(x·ln2)",),
+    doc="""Logarithm to base 2, elementwise: −∞ at 0, NaN below.
+
+    >>> import microtensor as mt
+    >>> mt.log2(mt.tensor([1.0, 8.0]))
+    tensor([0., 3.])
+    """,
+)
+
+sin = primitive(
+    "sin",
+    np.sin,
+    lambda g, y, x: g * cos(x),
+    shown=("g*cos(x)",),
+    doc="""Sine, elementwise; x in radians.
+
+    >>> import microtensor as mt
+    >>> mt.sin(mt.tensor([0.0, 1.0]))
+    tensor([0.        , 0.84147098])
+    """,
+)
+
+cos: Primitive = primitive(
+    "cos",
+    np.cos,
+    lambda g, y, x: -(g * sin(x)),
+    shown=("-g*sin(x)",),
+    doc="""Cosine, elementwise; x in radians.
+
+    >>> import microtensor as mt
+    >>> mt.cos(mt.tensor([0.0, 1.0]))
+    tensor([1.        , 0.54030231])
+    """,
+)
+
+tan = primitive(
+    "tan",
+    np.tan,
+    lambda g, y, x: g * (1 + y * y),
+    shown=("g*(1+y²)",),
+    doc="""Tangent, elementwise; x in radians.
+
+    >>> import microtensor as mt
+    >>> mt.tan(mt.tensor([0.0, 1.0]))
+    tensor([0.        , 1.55740772])
+    """,
+)
+
+arcsin = primitive(
+    "arcsin",
+    np.arcsin,
+    lambda g, y, x: g / sqrt(1 - x * x),
+    shown=("g/√(1-x²)",),
+    doc="""Inverse sine, elementwise, in radians from −π/2 to π/2; NaN outside [−1, 1], derivative ∞ at ±1.
+
+    >>> import microtensor as mt
+    >>> mt.arcsin(mt.tensor([0.0, 1.0]))
+    tensor([0.        , 1.57079633])
+    """,
+)
+
+arccos = primitive(
+    "arccos",
+    np.arccos,
+    lambda g, y, x: -(g / sqrt(1 - x * x)),
+    shown=("-g/√(1-x²)",),
+    doc="""Inverse cosine, elementwise, in radians from 0 to π; NaN outside [−1, 1], derivative −∞ at ±1.
+
+    >>> import microtensor as mt
+    >>> mt.arccos(mt.tensor([1.0, 0.0]))
+    tensor([0.        , 1.57079633])
+    """,
+)
+
+arctan = primitive(
+    "arctan",
+    np.arctan,
+    lambda g, y, x: g / (1 + x * x),
+    shown=("g/(1+x²)",),
+    doc="""Inverse tangent, elementwise, in radians from −π/2 to π/2.
+
+    >>> import microtensor as mt
+    >>> mt.arctan(mt.tensor([0.0, 1.0]))
+    tensor([0.        , 0.78539816])
+    """,
+)
+
+arctan2 = primitive(
+    "arctan2",
+    np.arctan2,
+    lambda g, y, a, b: g * b / (a * a + b * b),
+    lambda g, y, a, b: -(g * a / (a * a + b * b)),
+    shown=("g*b/(a²+b²)", "-g*a/(a²+b²)"),
+    doc="""Angle of the point (b, a), elementwise with broadcasting, in radians from −π to π.
+
+    The derivative at the origin is NaN. Raises ValueError when the shapes do not broadcast.
+
+    >>> import microtensor as mt
+    >>> mt.arctan2(mt.tensor([1.0, 0.0]), mt.tensor([0.0, -1.0]))
+    tensor([1.57079633, 3.14159265])
+    """,
+)
+
+sinh = primitive(
+    "sinh",
+    np.sinh,
+    lambda g, y, x: g * cosh(x),
+    shown=("g*cosh(x)",),
+    doc="""Hyperbolic sine, elementwise.
+
+    >>> import microtensor as mt
+    >>> mt.sinh(mt.tensor([0.0, 1.0]))
+    tensor([0.        , 1.17520119])
+    """,
+)
+
+cosh: Primitive = primitive(
+    "cosh",
+    np.cosh,
+    lambda g, y, x: g * sinh(x),
+    shown=("g*sinh(x)",),
+    doc="""Hyperbolic cosine, elementwise.
+
+    >>> import microtensor as mt
+    >>> mt.cosh(mt.tensor([0.0, 1.0]))
+    tensor([1.        , 1.54308063])
+    """,
+)
+
+
+def _erf(x: Any) -> Array:
+    x = np.asarray(x)
+    dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+    # NumPy has no error function; the C library's, element by element, is right to the last digit.
+    return np.fromiter(map(math.erf, x.ravel().tolist()), dtype, x.size).reshape(x.shape)
+
+
+erf = primitive(
+    "erf",
+    _erf,
+    lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-(x * x)),
+    shown=("g*2/√π*exp(-x²)",),
+    doc="""Error function, elementwise: y = (2/√π) ∫₀ˣ exp(−t²) dt.
+
+    >>> import microtensor as mt
+    >>> mt.erf(mt.tensor([0.0, 1.0]))
+    tensor([0.        , 0.84270079])
+    """,
+)
+
+softplus = primitive(
+    "softplus",
+    lambda x: np.logaddexp(np.zeros((), np.asarray(x).dtype), x),
+    lambda g, y, x: g * sigmoid(x),
+    shown=("g*sigmoid(x)",),
+    doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow.
+
+    >>> import microtensor as mt
+    >>> mt.softplus(mt.tensor([0.0, 100.0]))
+    tensor([  0.69314718, 100.        ])
+    """,
+)
+
+floor = primitive(
+    "floor",
+    np.floor,
+    None,
+    doc="""Largest integer not above x, elementwise; constant almost everywhere, so no gradient flows.
+
+    >>> import microtensor as mt
+    >>> mt.floor(mt.tensor([1.5, -1.5]))
+    tensor([ 1., -2.])
+    """,
+)
+
+ceil = primitive(
+    "ceil",
+    np.ceil,
+    None,
+    doc="""Smallest integer not below x, elementwise; constant almost everywhere, so no gradient flows.
+
+    >>> import microtensor as mt
+    >>> mt.ceil(mt.tensor([1.5, -1.5]))
+    tensor([ 2., -1.])
+    """,
+)
+
+round: Primitive = primitive(
+    "round",
+    np.round,
+    None,
+    doc="""Nearest integer, halves to even, elementwise; constant almost everywhere, so no gradient flows.
+
+    >>> import microtensor as mt
+    >>> mt.round(mt.tensor([1.5, 2.5, -0.4]))
+    tensor([ 2.,  2., -0.])
     """,
 )
 

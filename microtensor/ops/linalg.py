@@ -1,15 +1,19 @@
-"""Matrix products."""
+"""Matrix products and Einstein sums."""
 
 from __future__ import annotations
 
+import builtins
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from microtensor.ops.common import doctests
+from microtensor.ops.common import axis_count, doctests, normalize_axis
+from microtensor.ops.indexing import getitem
 from microtensor.ops.reductions import sum
 from microtensor.ops.shape import permute_dims, reshape
-from microtensor.primitive import primitive
+from microtensor.primitive import EachArgument, Primitive, Traced, primitive
 
 
 def _matmul(a: Any, b: Any) -> Any:
@@ -68,5 +72,180 @@ matmul = primitive(
             [3.]])
     """,
 )
+
+
+def outer(a: Any, b: Any) -> Any:
+    """Outer product of two vectors: yᵢⱼ = aᵢ bⱼ.
+
+    Raises
+    ------
+    ValueError
+        An argument is not a vector.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.outer(mt.tensor([1.0, 2.0]), mt.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"outer: shapes {a.shape} and {b.shape}; two vectors are needed")
+    return _column(a) * b
+
+
+def tensordot(a: Any, b: Any, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Any:
+    """Sum of products over pairs of axes; the free axes of a come first, then those of b.
+
+    Parameters
+    ----------
+    a, b : Tensor
+    axes : int or pair of sequences
+        How many of a's last axes pair with b's first, or the axes of a and those of b that pair.
+
+    Raises
+    ------
+    ValueError
+        The sizes of paired axes differ.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.tensordot(mt.ones((2, 3)), mt.ones((3, 4)), axes=1).shape
+    (2, 4)
+    """
+    if isinstance(axes, int):
+        axes = (tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes)))
+    left, right = (
+        normalize_axis(tuple(axes[0]), a.ndim, "tensordot"),
+        normalize_axis(tuple(axes[1]), b.ndim, "tensordot"),
+    )
+    sizes = [a.shape[i] for i in left], [b.shape[i] for i in right]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"tensordot: {a.shape} and {b.shape}: paired sizes {sizes[0]} and {sizes[1]} differ")
+    free_a = tuple(i for i in range(a.ndim) if i not in left)
+    free_b = tuple(i for i in range(b.ndim) if i not in right)
+    inner = math.prod(sizes[0])
+    rows = reshape(permute_dims(a, axes=(*free_a, *left)), shape=(axis_count(a.shape, free_a), inner))
+    columns = reshape(permute_dims(b, axes=(*right, *free_b)), shape=(inner, axis_count(b.shape, free_b)))
+    shape = (*(a.shape[i] for i in free_a), *(b.shape[i] for i in free_b))
+    return reshape(matmul(rows, columns), shape=shape)
+
+
+def _contract_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> Any:
+    """Every label of operand i occurs in the output or in another operand, so the rule contracts again."""
+    inputs, output = subscripts.split("->")
+    labels = inputs.split(",")
+    others = [k for k in range(len(operands)) if k != i]
+    again = ",".join([output, *(labels[k] for k in others)]) + "->" + labels[i]
+    return contract(g, *(operands[k] for k in others), subscripts=again)
+
+
+contract: Primitive = Primitive(
+    "contract",
+    lambda *operands, subscripts: np.einsum(subscripts, *operands, optimize=len(operands) > 2),
+    EachArgument(_contract_rule),
+    symbol="einsum",
+    doc="""Einstein sum in which no operand repeats a label and none has a label to itself: the core of einsum.
+
+    >>> import microtensor as mt
+    >>> mt.ops.contract(mt.tensor([1.0, 2.0]), mt.tensor([3.0, 4.0]), subscripts="i,i->").item()
+    11.0
+    """,
+)
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Einstein summation: products of the operands, summed over every label that the output leaves out.
+
+    Labels may repeat within an operand (its diagonal is taken), ``...`` stands for broadcast axes, and an
+    axis of size 1 broadcasts against a longer one of the same label, as in NumPy.
+
+    Parameters
+    ----------
+    subscripts : str
+        ``"ij,jk->ik"``; without an arrow the output has the labels that occur once, in alphabetical order.
+    *operands : Tensor or array_like
+
+    Raises
+    ------
+    ValueError
+        The subscripts do not fit the operands, or sizes of a label differ.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.einsum("ii->", mt.tensor([[1.0, 2.0], [3.0, 4.0]])).item()
+    5.0
+    """
+    operands = tuple(x if isinstance(x, Traced) else np.asarray(x) for x in operands)
+    labels, output = _labels(subscripts, operands)
+    sizes: dict[str, int] = {}
+    for operand, names in zip(operands, labels, strict=True):
+        for name, size in zip(names, np.shape(operand), strict=True):
+            if sizes.setdefault(name, size) == 1:
+                sizes[name] = size
+            if size not in (1, sizes[name]):
+                raise ValueError(f"einsum: label {name} has sizes {sizes[name]} and {size} in {subscripts!r}")
+    pieces = [_distinct(x, names, sizes) for x, names in zip(operands, labels, strict=True)]
+    for k, (x, names) in enumerate(pieces):
+        elsewhere = set(output).union(*(set(other) for j, (_, other) in enumerate(pieces) if j != k))
+        alone = tuple(i for i, name in enumerate(names) if name not in elsewhere)
+        if alone:
+            pieces[k] = sum(x, axis=alone), "".join(name for name in names if name in elsewhere)
+    prepared, names_of = [x for x, _ in pieces], [names for _, names in pieces]
+    present = set().union(*map(set, names_of))
+    core = "".join(name for name in output if name in present)
+    out = contract(*prepared, subscripts=",".join(names_of) + "->" + core)
+    # What is left are output labels that only size-1 axes carried.
+    return reshape(out, shape=tuple(sizes[name] if name in present else 1 for name in output))
+
+
+def _labels(subscripts: str, operands: tuple[Any, ...]) -> tuple[list[str], str]:
+    """One letter for every axis of every operand and of the output, the ellipsis spelt out."""
+    text = subscripts.replace(" ", "")
+    inputs, arrow, output = text.partition("->")
+    labels = inputs.split(",")
+    if len(labels) != len(operands):
+        raise ValueError(f"einsum: {subscripts!r} names {len(labels)} operands, {len(operands)} were given")
+    if not all(c.isalpha() or c == "." for c in inputs.replace(",", "") + output):
+        raise ValueError(f"einsum: {subscripts!r} has characters that are no letters")
+    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
+    width = 0
+    for names, operand in zip(labels, operands, strict=True):
+        count = len(names.replace("...", ""))
+        extra = np.ndim(operand) - count
+        if extra < 0 or ("..." not in names and extra):
+            raise ValueError(f"einsum: {names!r} names {count} axes of an operand of shape {np.shape(operand)}")
+        width = builtins.max(width, extra)
+    dots = free[:width]
+    spelt = [
+        names.replace("...", "".join(dots[width - (np.ndim(x) - len(names.replace("...", ""))) :]))
+        for names, x in zip(labels, operands, strict=True)
+    ]
+    if not arrow:
+        joined = "".join(labels).replace(".", "")
+        output = "..." * ("..." in inputs) + "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
+    result = output.replace("...", "".join(dots))
+    unknown = [c for c in result if c not in "".join(spelt)]
+    if unknown or len(set(result)) != len(result):
+        raise ValueError(f"einsum: the output of {subscripts!r} repeats a label or names one that no operand has")
+    return spelt, result
+
+
+def _distinct(x: Any, names: str, sizes: dict[str, int]) -> tuple[Any, str]:
+    """Take diagonals of repeated labels, and drop axes of size 1, which broadcast anyway."""
+    while len(set(names)) < len(names):
+        name = next(c for c in names if names.count(c) > 1)
+        first, second = [i for i, c in enumerate(names) if c == name][:2]
+        rest = [i for i in range(len(names)) if i not in (first, second)]
+        x = permute_dims(x, axes=(*rest, first, second))
+        x = getitem(x, index=(..., np.arange(sizes[name]), np.arange(sizes[name])))
+        names = "".join(names[i] for i in rest) + name
+    if 1 in x.shape:
+        names = "".join(c for c, n in zip(names, x.shape, strict=True) if n != 1)
+        x = reshape(x, shape=tuple(n for n in x.shape if n != 1))
+    return x, names
+
 
 __test__ = doctests(globals())

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.ops.arithmetic import negative, where
 from microtensor.ops.common import Axis, axis_count, doctests, equal, normalize_axis
-from microtensor.ops.shape import reshape
-from microtensor.primitive import Array, primitive
+from microtensor.ops.indexing import flip
+from microtensor.ops.shape import permute_dims, reshape
+from microtensor.primitive import Array, Primitive, primitive
 
 
 def _kept(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
@@ -103,6 +105,90 @@ max = primitive(
     >>> import microtensor as mt
     >>> mt.max(mt.tensor([[1.0, 2.0], [3.0, 0.0]]), axis=0)
     tensor([3., 2.])
+    """,
+)
+
+
+def min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Smallest element over axes: −max(−x); elements that tie share the gradient equally.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any shape.
+    axis : int, tuple of int, optional
+        The axes to reduce; all of them unless given.
+    keepdims : bool
+        Leave reduced axes with size 1.
+
+    Raises
+    ------
+    ValueError
+        There are no elements along the axes.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.min(mt.tensor([3.0, 1.0, 2.0])).item()
+    1.0
+    """
+    return negative(max(negative(x), axis=axis, keepdims=keepdims))
+
+
+def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    x = np.asarray(x)
+    return _reduce(np.multiply, x, normalize_axis(axis, x.ndim, "prod"), keepdims)
+
+
+def _prod_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product of all the others: y / x, or product by product where a zero forbids the division."""
+    if not equal(x, 0).any():
+        return _kept(g * y, x, axis, keepdims) / x
+    axes = normalize_axis(axis, x.ndim, "prod")
+    rest = tuple(i for i in range(x.ndim) if i not in axes)
+    count = axis_count(x.shape, axes)
+    rows = reshape(permute_dims(x, axes=(*rest, *axes)), shape=(*(x.shape[i] for i in rest), 1, count))
+    others = prod(where(np.eye(count, dtype=bool), 1.0, rows), axis=-1)
+    moved = reshape(others, shape=tuple(x.shape[i] for i in (*rest, *axes)))
+    back = permute_dims(moved, axes=tuple(np.argsort((*rest, *axes)).tolist()))
+    return _kept(g, x, axis, keepdims) * back
+
+
+prod: Primitive = primitive(
+    "prod",
+    _prod,
+    _prod_rule,
+    shown=("g*y/x",),
+    doc="""Product over axes; right, and differentiable to any order, where elements are zero too.
+
+    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
+    product of nothing is 1. Raises AxisError for an axis out of range.
+
+    >>> import microtensor as mt
+    >>> x = mt.tensor([0.0, 2.0, 3.0], requires_grad=True)
+    >>> mt.grad(mt.prod(x), x)
+    tensor([6., 0., 0.])
+    """,
+)
+
+
+def _cumsum(x: Any, *, axis: int = -1) -> Any:
+    x = np.asarray(x)
+    return np.cumsum(x, axis=normalize_axis(axis, x.ndim, "cumsum")[0], dtype=x.dtype)
+
+
+cumsum: Primitive = primitive(
+    "cumsum",
+    _cumsum,
+    lambda g, y, x, axis=-1: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis),
+    shown=("Σ g from i on",),
+    doc="""Running sum along an axis: yᵢ = x₀ + … + xᵢ.
+
+    Raises AxisError for an axis out of range.
+
+    >>> import microtensor as mt
+    >>> mt.cumsum(mt.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 3., 6.])
     """,
 )
 

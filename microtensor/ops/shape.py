@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from microtensor.ops.common import doctests, normalize_axis
+from microtensor.ops.common import Axis, doctests, normalize_axis
 from microtensor.primitive import Array, Primitive, plain_dtype, primitive
 
 reshape: Primitive = primitive(
@@ -90,5 +95,156 @@ astype: Primitive = primitive(
     tensor([1.5, 2. ], dtype=float32)
     """,
 )
+
+
+def matrix_transpose(x: Any) -> Any:
+    """The last two axes exchanged.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two axes.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.matrix_transpose(mt.zeros((4, 2, 3))).shape
+    (4, 3, 2)
+    """
+    if x.ndim < 2:
+        raise ValueError(f"matrix_transpose: shape {x.shape} has no two axes to exchange")
+    return permute_dims(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """Two axes exchanged.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        An axis is out of range.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.swapaxes(mt.zeros((2, 3, 4)), 0, 2).shape
+    (4, 3, 2)
+    """
+    first = normalize_axis(axis1, x.ndim, "swapaxes")[0]
+    second = normalize_axis(axis2, x.ndim, "swapaxes")[0]
+    axes = list(range(x.ndim))
+    axes[first], axes[second] = axes[second], axes[first]
+    return permute_dims(x, axes=tuple(axes))
+
+
+def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Any:
+    """Axes moved to new places; the others keep their order.
+
+    Raises
+    ------
+    ValueError
+        There are not as many destinations as sources.
+    numpy.exceptions.AxisError
+        An axis is out of range.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.moveaxis(mt.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
+    sources = normalize_axis(source, x.ndim, "moveaxis")
+    places = normalize_axis(destination, x.ndim, "moveaxis")
+    if len(sources) != len(places):
+        raise ValueError(f"moveaxis: {len(sources)} sources but {len(places)} destinations")
+    order = [i for i in range(x.ndim) if i not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        order.insert(place, axis)
+    return permute_dims(x, axes=tuple(order))
+
+
+def expand_dims(x: Any, *, axis: int | tuple[int, ...] = 0) -> Any:
+    """New axes of size 1 at the given places of the result.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        A place is out of range.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.expand_dims(mt.zeros((2, 3)), axis=1).shape
+    (2, 1, 3)
+    """
+    count = len(axis) if isinstance(axis, tuple) else 1
+    places = normalize_axis(axis, x.ndim + count, "expand_dims")
+    sizes = iter(x.shape)
+    return reshape(x, shape=tuple(1 if i in places else next(sizes) for i in range(x.ndim + count)))
+
+
+def squeeze(x: Any, *, axis: Axis = None) -> Any:
+    """Axes of size 1 taken away; all of them unless some are named.
+
+    Raises
+    ------
+    ValueError
+        A named axis has another size.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.squeeze(mt.zeros((1, 3, 1)), axis=0).shape
+    (3, 1)
+    """
+    if axis is None:
+        return reshape(x, shape=tuple(n for n in x.shape if n != 1))
+    axes = normalize_axis(axis, x.ndim, "squeeze")
+    wrong = [i for i in axes if x.shape[i] != 1]
+    if wrong:
+        raise ValueError(f"squeeze: axis {wrong[0]} of shape {x.shape} has size {x.shape[wrong[0]]}, not 1")
+    return reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Any:
+    """The axes from `start_axis` to `end_axis`, both included, made one.
+
+    Raises
+    ------
+    ValueError
+        The first of them comes after the last.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.flatten(mt.zeros((2, 3, 4)), start_axis=1).shape
+    (2, 12)
+    """
+    if x.ndim == 0:
+        return reshape(x, shape=(1,))
+    first = normalize_axis(start_axis, x.ndim, "flatten")[0]
+    last = normalize_axis(end_axis, x.ndim, "flatten")[0]
+    if first > last:
+        raise ValueError(f"flatten: start_axis {start_axis} comes after end_axis {end_axis} in shape {x.shape}")
+    return reshape(x, shape=(*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
+
+
+def tile(x: Any, repetitions: Sequence[int]) -> Any:
+    """The whole tensor repeated along each axis, as often as `repetitions` says, aligned at the last axis.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.tile(mt.tensor([1.0, 2.0]), (2,))
+    tensor([1., 2., 1., 2.])
+    """
+    counts = tuple(repetitions)
+    width = builtins.max(len(counts), x.ndim)
+    counts = (1,) * (width - len(counts)) + counts
+    sizes = (1,) * (width - x.ndim) + tuple(x.shape)
+    spread = reshape(x, shape=tuple(n for size in sizes for n in (1, size)))
+    spread = broadcast_to(spread, shape=tuple(n for pair in zip(counts, sizes, strict=True) for n in pair))
+    return reshape(spread, shape=tuple(c * n for c, n in zip(counts, sizes, strict=True)))
+
 
 __test__ = doctests(globals())
