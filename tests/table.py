@@ -244,6 +244,20 @@ TABLE: dict[str, Case] = {
         sum_to,
         (call((2, 3, 4), shape=(3, 1)), call((2, 3), shape=()), call((0, 2), shape=(1, 2)), call((2,), shape=(2,))),
     ),
+    "contract_to": Case(
+        lambda a, b, shape: sum_to(a * b, shape),
+        (
+            call((5, 3), (5, 3), shape=(3,)),
+            call((5, 3), (5, 3), shape=(1, 3)),
+            call((4, 3), (4, 3), shape=(4, 1)),
+            call((2, 3, 2, 2), (2, 3, 2, 2), shape=(1, 3, 1, 1)),
+            call((2, 3, 4), (2, 3, 4), shape=(2, 1, 4)),
+            call((2, 3), (2, 3), shape=()),
+            call((3, 1), (3, 4), shape=(1, 4)),
+            call((0, 3), (0, 3), shape=(3,)),
+        ),
+        (error(ValueError, r"^contract_to: shapes \(2, 3\) and \(2, 4\)", (2, 3), (2, 4), shape=(2, 1)),),
+    ),
     "astype": Case(
         lambda x, dtype: x.astype(dtype),
         (call((2, 3), dtype=np.float64), call((), dtype=np.float64), call((0,), dtype=np.float64)),

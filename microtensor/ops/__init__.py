@@ -76,6 +76,7 @@ from microtensor.ops.reductions import cumsum, max, mean, min, prod, sum
 from microtensor.ops.shape import (
     astype,
     broadcast_to,
+    contract_to,
     expand_dims,
     flatten,
     matrix_transpose,
@@ -114,6 +115,7 @@ __all__ = [
     "ceil",
     "concat",
     "contract",
+    "contract_to",
     "cos",
     "cosh",
     "cumsum",

@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 
 from microtensor.ops.common import doctests, equal
+from microtensor.ops.shape import contract_to, sum_to
 from microtensor.primitive import Primitive, primitive
+
+
+def _summed_to(g: Any, x: Any) -> Any:
+    """G summed to the shape of x where x was broadcast: before more work is done on it, not after."""
+    return g if g.shape == x.shape else sum_to(g, shape=x.shape)
+
+
+def product_to(g: Any, factor: Any, x: Any) -> Any:
+    """G · factor summed to the shape of x, in one pass where x was broadcast."""
+    return g * factor if g.shape == x.shape else contract_to(g, factor, shape=x.shape)
+
 
 add = primitive(
     "add",
@@ -30,7 +42,7 @@ subtract = primitive(
     "subtract",
     np.subtract,
     lambda g, y, a, b: g,
-    lambda g, y, a, b: -g,
+    lambda g, y, a, b: -_summed_to(g, b),
     symbol="−",
     shown=("g", "-g"),
     doc="""Difference of two tensors, elementwise with broadcasting: y = a − b.
@@ -46,8 +58,8 @@ subtract = primitive(
 multiply = primitive(
     "multiply",
     np.multiply,
-    lambda g, y, a, b: g * b,
-    lambda g, y, a, b: g * a,
+    lambda g, y, a, b: product_to(g, b, a),
+    lambda g, y, a, b: product_to(g, a, b),
     symbol="×",
     shown=("g*b", "g*a"),
     doc="""Product of two tensors, elementwise with broadcasting: y = a · b.
@@ -64,7 +76,8 @@ divide = primitive(
     "divide",
     np.divide,
     lambda g, y, a, b: g / b,
-    lambda g, y, a, b: -(g * y / b),
+    # b is constant along the axes that it is broadcast over, so the sum over these comes before the division.
+    lambda g, y, a, b: -(product_to(g, y, b) / b),
     symbol="÷",
     shown=("g/b", "-g*y/b"),
     doc="""Quotient of two tensors, elementwise with broadcasting: y = a / b.

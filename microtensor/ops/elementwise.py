@@ -14,7 +14,7 @@ from microtensor.primitive import Array, Primitive, primitive
 tanh = primitive(
     "tanh",
     np.tanh,
-    lambda g, y, x: g * (1 - y * y),
+    lambda g, y, x: g - g * (y * y),
     shown=("g*(1-y²)",),
     doc="""Hyperbolic tangent, elementwise: y = tanh x.
 

@@ -81,6 +81,44 @@ sum_to = primitive(
     """,
 )
 
+
+def _contract_to(a: Array, b: Array, *, shape: tuple[int, ...]) -> Array:
+    """The sum over blocks of axes by one call that multiplies and adds without an array in between."""
+    alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd"
+    if not (alike and a.size and a.flags.c_contiguous and b.flags.c_contiguous):
+        return _sum_to(np.multiply(a, b), shape=shape)
+    wanted = (1,) * (a.ndim - len(shape)) + tuple(shape)
+    kept = [i for i, n in enumerate(wanted) if n != 1]
+    first, last = (kept[0], kept[-1] + 1) if kept else (a.ndim, a.ndim)
+    if wanted[first:last] != a.shape[first:last]:
+        return _sum_to(np.multiply(a, b), shape=shape)
+    blocks = (math.prod(a.shape[:first]), math.prod(a.shape[first:last]), math.prod(a.shape[last:]))
+    a, b = a.reshape(blocks), b.reshape(blocks)
+    if blocks[2] == 1:
+        total: Array = np.einsum("ij,ij->j", a[:, :, 0], b[:, :, 0])
+    else:
+        total = np.add.reduce(np.vecdot(a, b), axis=0)
+    return total.reshape(shape)
+
+
+contract_to = primitive(
+    "contract_to",
+    _contract_to,
+    lambda g, y, a, b, shape: g * b,
+    lambda g, y, a, b, shape: g * a,
+    symbol="Σ( × )",
+    shown=("g*b", "g*a"),
+    doc="""Product of two tensors of one shape, summed to `shape`: ``sum_to(a * b)`` without the array in between.
+
+    The derivative of a product by a factor that was broadcast. In float32 the sum over leading axes is a plain
+    running one, right to some 1e-5.
+
+    >>> import microtensor as mt
+    >>> mt.ops.contract_to(mt.ones((3, 2)), mt.ones((3, 2)), shape=(2,))
+    tensor([3., 3.])
+    """,
+)
+
 astype: Primitive = primitive(
     "astype",
     lambda x, *, dtype: np.asarray(x).astype(plain_dtype(dtype, "astype")),
