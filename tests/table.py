@@ -126,6 +126,29 @@ def erf(x: np.ndarray) -> np.ndarray:
     return np.vectorize(math.erf, otypes=[x.dtype if x.dtype.kind == "f" else float])(x)
 
 
+def window_starts(x: np.ndarray, window: Any, stride: Any, dilation: Any) -> list[np.ndarray]:
+    """The positions that each window takes along each axis, one row a window."""
+    return [
+        np.arange(0, n - d * (w - 1), s)[:, None] + d * np.arange(w)
+        for n, w, s, d in zip(x.shape[2:], window, stride, dilation, strict=True)
+    ]
+
+
+def sliding_windows(x: np.ndarray, window: Any, stride: Any, dilation: Any) -> np.ndarray:
+    rows = window_starts(x, window, stride, dilation)
+    taken = x[:, :, rows[0]] if len(rows) == 1 else x[:, :, rows[0][:, None, :, None], rows[1][None, :, None, :]]
+    count = len(window)
+    return np.moveaxis(taken, range(2, 2 + count), range(-count, 0))
+
+
+def overlap_add(x: np.ndarray, window: Any, stride: Any, dilation: Any, positions: Any) -> np.ndarray:
+    """By its definition: the transpose of the matrix of sliding_windows."""
+    size = int(np.prod(positions))
+    each = sliding_windows(np.eye(size).reshape(size, 1, *positions), window, stride, dilation)
+    flat = x.reshape(*x.shape[:2], -1) @ each.reshape(size, -1).T
+    return flat.reshape(*x.shape[:2], *positions).astype(x.dtype)
+
+
 def put(x: np.ndarray, index: Any, shape: tuple[int, ...]) -> np.ndarray:
     out = np.zeros(shape, x.dtype)
     np.add.at(out, index, x)
@@ -215,6 +238,31 @@ TABLE: dict[str, Case] = {
             call((2, 0), (0, 3), subscripts="ij,jk->ik"),
         ),
         (error(ValueError, r"^contract: shapes \(2, 3\) and \(4, 5\)", (2, 3), (4, 5), subscripts="ij,jk->ik"),),
+    ),
+    "sliding_windows": Case(
+        sliding_windows,
+        (
+            call((2, 3, 6), window=(3,), stride=(1,), dilation=(1,)),
+            call((1, 2, 5, 6), window=(2, 3), stride=(2, 1), dilation=(1, 2)),
+            call((0, 2, 4), window=(2,), stride=(1,), dilation=(1,)),
+        ),
+        (
+            error(
+                ValueError,
+                r"^sliding_windows: a window of \(4,\) with dilation \(1,\) does not fit into \(3,\)",
+                (1, 1, 3),
+                window=(4,),
+                stride=(1,),
+                dilation=(1,),
+            ),
+        ),
+    ),
+    "overlap_add": Case(
+        overlap_add,
+        (
+            call((2, 3, 3, 4), window=(3,), stride=(1,), dilation=(1,), positions=(6,)),
+            call((1, 2, 2, 3, 2, 2), window=(2, 3), stride=(2, 1), dilation=(1, 2), positions=(5, 6)),
+        ),
     ),
     "reshape": Case(
         lambda x, shape: np.reshape(x, shape),

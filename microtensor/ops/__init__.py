@@ -6,7 +6,7 @@ first derivative and on tensors for higher ones, so each is written with operato
 Beside the primitives stand functions that are nothing but a few of them: ``squeeze`` is a ``reshape``.
 """
 
-from microtensor.ops import arithmetic, elementwise, indexing, linalg, reductions, shape
+from microtensor.ops import arithmetic, elementwise, indexing, linalg, reductions, shape, windows
 from microtensor.ops.arithmetic import add, divide, exp, log, multiply, negative, power, sqrt, square, subtract, where
 from microtensor.ops.common import (
     Axis,
@@ -88,9 +88,20 @@ from microtensor.ops.shape import (
     swapaxes,
     tile,
 )
+from microtensor.ops.windows import (
+    adaptive_avg_pool,
+    avg_pool,
+    conv1d,
+    conv2d,
+    conv_transpose2d,
+    max_pool,
+    overlap_add,
+    sliding_windows,
+    unfold,
+)
 from microtensor.primitive import Primitive
 
-_rooms = (arithmetic, elementwise, indexing, linalg, reductions, shape)
+_rooms = (arithmetic, elementwise, indexing, linalg, reductions, shape, windows)
 primitives: dict[str, Primitive] = {
     value.name: value for room in _rooms for value in vars(room).values() if isinstance(value, Primitive)
 }
@@ -98,6 +109,7 @@ primitives: dict[str, Primitive] = {
 __all__ = [
     "Axis",
     "absolute",
+    "adaptive_avg_pool",
     "add",
     "all",
     "all_finite",
@@ -110,12 +122,16 @@ __all__ = [
     "argmin",
     "as_array",
     "astype",
+    "avg_pool",
     "axis_count",
     "broadcast_to",
     "ceil",
     "concat",
     "contract",
     "contract_to",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
     "cos",
     "cosh",
     "cumsum",
@@ -140,6 +156,7 @@ __all__ = [
     "matmul",
     "matrix_transpose",
     "max",
+    "max_pool",
     "maximum",
     "mean",
     "min",
@@ -149,6 +166,7 @@ __all__ = [
     "negative",
     "normalize_axis",
     "outer",
+    "overlap_add",
     "pad",
     "permute_dims",
     "pick",
@@ -168,6 +186,7 @@ __all__ = [
     "sign",
     "sin",
     "sinh",
+    "sliding_windows",
     "softplus",
     "sort",
     "split",
@@ -188,5 +207,6 @@ __all__ = [
     "tile",
     "tril",
     "triu",
+    "unfold",
     "where",
 ]

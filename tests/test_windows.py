@@ -1,0 +1,153 @@
+"""Convolution and pooling against plain loops, differentiable twice, and their errors."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def conv2d(x, w, b, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+    """The definition, loop by loop."""
+    x = np.pad(x, [(0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2])
+    filters, taken, kh, kw = w.shape
+    height = (x.shape[2] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+    width = (x.shape[3] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    out = np.zeros((x.shape[0], filters, height, width))
+    for n, o, i, j in np.ndindex(out.shape):
+        first = o // (filters // groups) * taken
+        for c, p, q in itertools.product(range(taken), range(kh), range(kw)):
+            row, column = i * stride[0] + p * dilation[0], j * stride[1] + q * dilation[1]
+            out[n, o, i, j] += w[o, c, p, q] * x[n, first + c, row, column]
+    return out if b is None else out + b[:, None, None]
+
+
+OPTIONS = [
+    {},
+    {"stride": (2, 1)},
+    {"padding": (1, 2)},
+    {"dilation": (2, 1)},
+    {"groups": 2},
+    {"stride": (1, 2), "padding": (2, 0), "dilation": (1, 2), "groups": 2},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_conv2d_is_its_definition(options):
+    x, w, b = draw(2, 4, 5, 6), draw(6, 4 // options.get("groups", 1), 3, 2, seed=1), draw(6, seed=2)
+    leaves = [mt.tensor(a, requires_grad=True) for a in (x, w, b)]
+    np.testing.assert_allclose(mt.conv2d(*leaves, **options).numpy(), conv2d(x, w, b, **options), atol=1e-12)
+    assert mt.gradcheck(lambda *a: mt.conv2d(*a, **options), leaves, order=2)
+
+
+def test_conv1d_is_a_conv2d_of_one_row():
+    x, w, b = draw(2, 4, 7), draw(6, 2, 3, seed=1), draw(6, seed=2)
+    ours = mt.conv1d(mt.tensor(x), mt.tensor(w), mt.tensor(b), stride=2, padding=1, dilation=2, groups=2)
+    row = conv2d(x[:, :, None], w[:, :, None], b, (1, 2), (0, 1), (1, 2), 2)
+    np.testing.assert_allclose(ours.numpy(), row[:, :, 0], atol=1e-12)
+    assert mt.gradcheck(
+        lambda x, w: mt.conv1d(x, w, padding=1), [mt.tensor(a, requires_grad=True) for a in (x, draw(6, 4, 3))]
+    )
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1), ((2, 3), (0, 1))])
+def test_conv_transpose2d_is_the_adjoint_of_conv2d(stride, padding):
+    x, w = draw(2, 3, 3, 4), draw(3, 5, 3, 3, seed=1)
+    y = mt.conv_transpose2d(mt.tensor(x), mt.tensor(w), stride=stride, padding=padding)
+    other = draw(*y.shape, seed=2)
+    # ⟨x, conv(other)⟩ = ⟨conv_transpose(x), other⟩ for every x and other.
+    forward = mt.conv2d(mt.tensor(other), mt.tensor(w), stride=stride, padding=padding)
+    assert forward.shape == x.shape
+    assert np.sum(forward.numpy() * x) == pytest.approx(np.sum(y.numpy() * other), rel=1e-12)
+    leaves = [mt.tensor(a, requires_grad=True) for a in (x, w, draw(5, seed=3))]
+    assert mt.gradcheck(lambda *a: mt.conv_transpose2d(*a, stride=stride, padding=padding), leaves, order=2)
+
+
+def pool(x, window, stride, padding, reduce, value):
+    x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)], constant_values=value)
+    out = [(n - w) // s + 1 for n, w, s in zip(x.shape[2:], window, stride, strict=True)]
+    y = np.zeros((*x.shape[:2], *out))
+    for index in np.ndindex(*out):
+        spans = tuple(slice(i * s, i * s + w) for i, s, w in zip(index, stride, window, strict=True))
+        y[(slice(None), slice(None), *index)] = reduce(
+            x[(slice(None), slice(None), *spans)], axis=tuple(range(2, x.ndim))
+        )
+    return y
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "padding"), [((2, 2), None, (0, 0)), ((3, 2), (2, 1), (1, 1)), ((2, 3), (1, 1), (0, 1))]
+)
+def test_pooling_is_its_definition(window, stride, padding):
+    x = draw(2, 3, 5, 6)
+    leaf = mt.tensor(x, requires_grad=True)
+    for ours, reduce, value in ((mt.max_pool, np.max, -np.inf), (mt.avg_pool, np.mean, 0.0)):
+        expected = pool(x, window, stride or window, padding, reduce, value)
+        np.testing.assert_allclose(ours(leaf, window, stride=stride, padding=padding).numpy(), expected, atol=1e-13)
+        u, v = draw(*expected.shape, seed=1), draw(*x.shape, seed=2)
+        analytic = np.sum(mt.grad(ours(leaf, window, stride=stride, padding=padding), leaf, u).numpy() * v)
+        moved = [pool(x + h * v, window, stride or window, padding, reduce, value) for h in (1e-6, -1e-6)]
+        assert analytic == pytest.approx(np.sum(u * (moved[0] - moved[1])) / 2e-6, rel=1e-8)
+
+
+@pytest.mark.parametrize("pooling", [mt.max_pool, mt.avg_pool])
+def test_pooling_is_differentiable_twice(pooling):
+    leaf = mt.tensor(draw(2, 2, 4, 5), requires_grad=True)
+    assert mt.gradcheck(lambda x: pooling(x, (2, 3), stride=1), leaf, order=2)
+
+
+def test_pooling_along_one_axis():
+    np.testing.assert_array_equal(mt.max_pool(mt.tensor([[[1.0, 5.0, 2.0]]]), 2, stride=1).numpy(), [[[5.0, 5.0]]])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, (2, 5), (4, 3)])
+def test_adaptive_pooling_is_its_definition(size):
+    x = draw(2, 3, 5, 6)
+    sizes = (size, size) if isinstance(size, int) else size
+    expected = np.zeros((2, 3, *sizes))
+    for i, j in np.ndindex(*sizes):
+        rows = slice(i * 5 // sizes[0], -(-(i + 1) * 5 // sizes[0]))
+        columns = slice(j * 6 // sizes[1], -(-(j + 1) * 6 // sizes[1]))
+        expected[:, :, i, j] = x[:, :, rows, columns].mean(axis=(2, 3))
+    leaf = mt.tensor(x, requires_grad=True)
+    np.testing.assert_allclose(mt.adaptive_avg_pool(leaf, size).numpy(), expected, atol=1e-14)
+    assert mt.gradcheck(lambda x: mt.adaptive_avg_pool(x, size), leaf)
+
+
+def test_unfold_multiplies_to_a_convolution():
+    x, w = draw(2, 3, 5, 5), draw(4, 3, 3, 3, seed=1)
+    columns = mt.unfold(mt.tensor(x), 3, padding=1, stride=2)
+    assert columns.shape == (2, 27, 9)
+    product = (w.reshape(4, 27) @ columns.numpy()).reshape(2, 4, 3, 3)
+    np.testing.assert_allclose(product, conv2d(x, w, None, (2, 2), (1, 1)), atol=1e-12)
+
+
+IMAGE, KERNEL = mt.zeros((1, 2, 4, 4)), mt.zeros((3, 2, 2, 2))
+ERRORS = [
+    (lambda: mt.conv2d(mt.zeros((2, 4, 4)), KERNEL), r"conv2d: input of shape \(2, 4, 4\)"),
+    (lambda: mt.conv2d(IMAGE, mt.zeros((3, 2, 2))), r"conv2d: weight of shape \(3, 2, 2\)"),
+    (lambda: mt.conv2d(IMAGE, mt.zeros((3, 5, 2, 2))), "conv2d: input has 2 channels .* takes 5"),
+    (lambda: mt.conv2d(IMAGE, KERNEL, groups=2), "conv2d: input has 2 channels"),
+    (lambda: mt.conv2d(IMAGE, KERNEL, mt.zeros(2)), r"conv2d: bias of shape \(2,\); \(3,\) is needed"),
+    (lambda: mt.conv2d(IMAGE, KERNEL, stride=0), "conv2d: stride is 0; 2 numbers from 1 on"),
+    (lambda: mt.conv2d(IMAGE, KERNEL, padding=(1, 1, 1)), "conv2d: padding is"),
+    (lambda: mt.conv2d(IMAGE, mt.zeros((3, 2, 5, 2))), r"does not fit into \(4, 4\)"),
+    (lambda: mt.conv_transpose2d(IMAGE, KERNEL), "conv_transpose2d: input"),
+    (lambda: mt.conv_transpose2d(IMAGE, mt.zeros((2, 3, 2, 2)), mt.zeros(2)), "conv_transpose2d: bias"),
+    (lambda: mt.conv_transpose2d(IMAGE, mt.zeros((2, 3, 2, 2)), padding=3), "conv_transpose2d: padding"),
+    (lambda: mt.max_pool(mt.zeros((2, 3)), 2), "max_pool: input of shape"),
+    (lambda: mt.max_pool(IMAGE, 2, padding=2), "max_pool: padding .* more than half"),
+    (lambda: mt.adaptive_avg_pool(IMAGE, 0), "adaptive_avg_pool: output_size is 0"),
+    (lambda: mt.unfold(mt.zeros((2, 3)), 2), "unfold: input of shape"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), ERRORS)
+def test_errors_name_the_function_and_the_shapes(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
