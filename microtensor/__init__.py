@@ -1,7 +1,8 @@
 """microtensor: reverse-mode differentiation on NumPy, normalizations as compositions, and their pictures."""
 
-from microtensor import nn, norms, ops, optim
+from microtensor import nn, norms, ops, optim, random
 from microtensor.backprop import grad, vjp
+from microtensor.calculus import hessian, hvp, jacobian
 from microtensor.functional import (
     clip,
     cross_entropy,
@@ -24,7 +25,6 @@ from microtensor.functional import (
 )
 from microtensor.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from microtensor.graph import Graph
-from microtensor.nn.init import manual_seed
 from microtensor.norms import standardize
 from microtensor.ops import (
     absolute as abs,
@@ -114,15 +114,20 @@ from microtensor.ops import (
     unfold,
     where,
 )
-from microtensor.primitive import enable_grad, label, name_scope, no_grad
+from microtensor.primitive import detect_anomaly, enable_grad, label, name_scope, no_grad
+from microtensor.random import manual_seed
 from microtensor.tensor import (
     Tensor,
+    arange,
+    eye,
     full,
     get_default_dtype,
     ones,
+    ones_like,
     set_default_dtype,
     tensor,
     zeros,
+    zeros_like,
 )
 
 __version__ = "0.1.0"
@@ -136,6 +141,7 @@ __all__ = [
     "add",
     "all",
     "any",
+    "arange",
     "arccos",
     "arcsin",
     "arctan",
@@ -155,6 +161,7 @@ __all__ = [
     "cosh",
     "cross_entropy",
     "cumsum",
+    "detect_anomaly",
     "diagonal",
     "divide",
     "einsum",
@@ -165,6 +172,7 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "eye",
     "flatten",
     "flip",
     "floor",
@@ -175,6 +183,9 @@ __all__ = [
     "gradcheck",
     "gradgradcheck",
     "hardtanh",
+    "hessian",
+    "hvp",
+    "jacobian",
     "label",
     "leaky_relu",
     "log",
@@ -202,6 +213,7 @@ __all__ = [
     "norm",
     "norms",
     "ones",
+    "ones_like",
     "ops",
     "optim",
     "outer",
@@ -210,6 +222,7 @@ __all__ = [
     "pick",
     "power",
     "prod",
+    "random",
     "reciprocal",
     "relu",
     "repeat",
@@ -253,4 +266,5 @@ __all__ = [
     "vjp",
     "where",
     "zeros",
+    "zeros_like",
 ]

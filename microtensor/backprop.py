@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import heapify, heappop, heappush
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -19,11 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from microtensor import ops
-from microtensor.primitive import Array, Node, Traced, enable_grad, own_array
+from microtensor.primitive import Array, Node, Traced, enable_grad, is_finite, is_watched, own_array
 from microtensor.tensor import Tensor
 
 _creation = attrgetter("_node.index")
 _set_grad = Traced.__dict__["_grad"].__set__
+_set_spent = Node.__dict__["spent"].__set__
+_set_inputs = Node.__dict__["inputs"].__set__
 _keep_graphs: ContextVar[bool] = ContextVar("microtensor_keep_graphs", default=False)
 
 
@@ -106,6 +109,7 @@ def reverse(
         The graph has been freed, a leaf was changed after it was read, or a rule returned a gradient that
         does not fit.
     """
+    watched = is_watched()
     useful = None if wanted is None else _leading_to(wanted, toposort(list(seeds)))
     pending: dict[Tensor, Any] = dict(seeds)
     found: dict[Tensor, Any] = {}
@@ -123,30 +127,38 @@ def reverse(
             found[output] = g
         node = output._node
         assert node is not None
+        # In this order: another thread that frees the graph marks the record before it empties it.
+        sources = node.inputs
         if node.spent:
             raise _freed(node, output)
         if visited is not None:
             visited.append(node)
         if create_graph:
             y: Any = output
-            inputs: Any = node.inputs
+            inputs: Any = sources
         else:
             y = output._array
-            inputs = [x._array if isinstance(x, Traced) else x for x in node.inputs]
+            inputs = [x._array if isinstance(x, Traced) else x for x in sources]
         version = 0
         params = node.params
         rules = node.primitive.rules
-        for i, x in enumerate(node.inputs):
+        for i, x in enumerate(sources):
             if not isinstance(x, Tensor):
                 continue
             version += x._version
             rule = rules[i]
             if rule is None or not x.requires_grad or (useful is not None and x not in useful):
                 continue
-            d = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
             array = x._array
-            if d.shape != array.shape or (d.dtype is not array.dtype and d.dtype != array.dtype):
-                d = _fit(d, x, node, i)
+            try:
+                d = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
+                if d.shape != array.shape or (d.dtype is not array.dtype and d.dtype != array.dtype):
+                    d = _fit(d, x, node, i)
+            except Exception as error:
+                error.add_note(_place_of(node, output, i))
+                raise
+            if watched and not is_finite(d) and is_finite(g):
+                raise FloatingPointError(f"a gradient of shape {d.shape} is not finite: {_place_of(node, output, i)}")
             if contributions is not None:
                 contributions.append(Contribution(node.index, i, d))
             before = pending.get(x)
@@ -171,9 +183,19 @@ def _leading_to(wanted: set[Tensor], order: list[Tensor]) -> set[Tensor]:
     useful = set(wanted)
     for tensor in reversed(order):
         assert tensor._node is not None
-        if any(isinstance(x, Tensor) and x in useful for x in tensor._node.inputs):
+        # What a freed record led to is unknown, so the walk has to go there and say so.
+        if tensor._node.spent or any(isinstance(x, Tensor) and x in useful for x in tensor._node.inputs):
             useful.add(tensor)
     return useful
+
+
+def _place_of(node: Node, output: Tensor, argument: int) -> str:
+    """Which derivative it was, in words."""
+    shapes = ", ".join(str(np.shape(_raw(x))) for x in node.inputs)
+    line = f"made at {node.line}" if node.line else "run the program under mt.detect_anomaly() for the line"
+    return (
+        f"in the derivative of {node.primitive.name} by argument {argument}, shapes {shapes} -> {output.shape}; {line}"
+    )
 
 
 def _freed(node: Node, output: Tensor) -> RuntimeError:
@@ -300,7 +322,8 @@ def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, 
     out = {}
     for tensor, g in found.items():
         if isinstance(g, Tensor):
-            out[tensor] = g * 1.0 if id(g._array) in taken else g
+            shared = id(g._array) in taken or g._array.base is not None
+            out[tensor] = g * 1.0 if shared else g
             taken.add(id(out[tensor]._array))
             continue
         array: Array = np.asarray(g)
@@ -334,21 +357,21 @@ def backward(
         # By creation number, not by tensor, so that the record does not point back at its owner.
         output._extra = output._extra or {}
         output._extra["backward"] = (np.asarray(_raw(seed)), contributions)
+    free = not (retain_graph or create_graph)
+    used = next((node for node in visited if node.spent), None) if free else None
+    if used is not None:
+        raise _freed(used, output)
     summed = {t: g if t._grad is None else t._grad + g for t, g in found.items()}
     if not create_graph:
         summed = {t: g.detach() if g.requires_grad else g for t, g in summed.items()}
-    if not (retain_graph or create_graph):
-        _spend(visited, keep)
-    # The map runs in C from one bytecode to the next, so not even Ctrl-C can leave half of the gradients set.
-    deque(map(_set_grad, summed.keys(), summed.values()), maxlen=0)
-
-
-def _spend(visited: list[Node], keep: bool) -> None:
-    """Free the graph: without their inputs, its records hold nothing alive."""
-    for node in visited:
-        node.spent = True
-        if not keep:
-            node.inputs = ()
+    steps = [map(_set_grad, summed.keys(), summed.values())]
+    if free:
+        steps.append(map(_set_spent, visited, repeat(True)))
+    if free and not keep:
+        steps.append(map(_set_inputs, visited, repeat(())))
+    # All of it runs in C from one bytecode to the next, so not even Ctrl-C can leave half of it done. There is no
+    # lock: threads that add to the same leaf at the same moment may lose one of the additions.
+    deque(chain.from_iterable(steps), maxlen=0)
 
 
 def vjp(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing
 from contextvars import ContextVar, Token, copy_context
@@ -83,10 +84,11 @@ class Scope:
 
 
 class Mode(NamedTuple):
-    """What a call looks up once: whether it is recorded, and the scope it is made in."""
+    """What a call looks up once: whether it is recorded, the scope it is made in, whether it is watched."""
 
     recording: bool
     scope: Scope | None
+    watched: bool = False
 
 
 _mode: ContextVar[Mode] = ContextVar("microtensor", default=Mode(True, None))
@@ -193,7 +195,7 @@ class no_grad(_ModeSwitch):
     """
 
     def _next(self, mode: Mode) -> Mode:
-        return Mode(False, mode.scope)
+        return Mode(False, mode.scope, mode.watched)
 
 
 class enable_grad(_ModeSwitch):
@@ -209,7 +211,47 @@ class enable_grad(_ModeSwitch):
     """
 
     def _next(self, mode: Mode) -> Mode:
-        return Mode(True, mode.scope)
+        return Mode(True, mode.scope, mode.watched)
+
+
+class detect_anomaly(_ModeSwitch):
+    """Watch every operation: the first NaN or ∞ raises, and errors name the line that made the operation.
+
+    A value, forward or backward, that is not finite although all it was computed from is raises
+    FloatingPointError with the operation, the shapes and the line. Slow; for finding a fault.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([0.0, 1.0], requires_grad=True)
+    >>> with mt.detect_anomaly():
+    ...     mt.log(x)
+    Traceback (most recent call last):
+    ...
+    FloatingPointError: log: the result of shape (2,) is not finite (inputs (2,))...
+    """
+
+    def _next(self, mode: Mode) -> Mode:
+        return Mode(mode.recording, mode.scope, True)
+
+
+def is_watched() -> bool:
+    """Whether :class:`detect_anomaly` is in force."""
+    return _mode.get().watched
+
+
+def is_finite(value: Any) -> bool:
+    """Whether an array or tensor of floats holds neither NaN nor ∞; integers always do."""
+    array = np.asarray(value._array if isinstance(value, Traced) else value)
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def _calling_line() -> str:
+    """The innermost line outside this package, as ``file:line in function``."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "microtensor":
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
 
 
 class name_scope(_ModeSwitch):
@@ -246,7 +288,7 @@ class name_scope(_ModeSwitch):
     def _next(self, mode: Mode) -> Mode:
         if self.scope is None:
             self.scope = Scope(self.name, self.detail, mode.scope)
-        return Mode(mode.recording, self.scope)
+        return Mode(mode.recording, self.scope, mode.watched)
 
 
 def is_recording() -> bool:
@@ -297,9 +339,11 @@ class Node:
         Sum of the versions of the inputs when they were read.
     spent : bool
         A backward pass has used this record up.
+    line : str
+        Where the program made the call; known under :class:`detect_anomaly` alone, else empty.
     """
 
-    __slots__ = ("index", "inputs", "params", "primitive", "scope", "spent", "version")
+    __slots__ = ("index", "inputs", "line", "params", "primitive", "scope", "spent", "version")
 
     def __init__(
         self, primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any], scope: Scope | None, version: int
@@ -311,6 +355,7 @@ class Node:
         self.index = next(_created)
         self.version = version
         self.spent = False
+        self.line = ""
 
     def __repr__(self) -> str:
         return f"<{self.primitive.name}>"
@@ -398,13 +443,15 @@ class Primitive:
             return self.forward(*inputs, **params)
         if constants:
             inputs = self._freeze_constants(inputs, arrays)
-        token = _float_errors.set(_QUIET)
+        loud = _float_errors.get()
         try:
+            # Inside, so that an interrupt at any moment finds the way back.
+            _float_errors.set(_QUIET)
             value = self.forward(*arrays, **params)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise self._explained(error, arrays) from error
         finally:
-            _float_errors.reset(token)
+            _float_errors.set(loud)
         if type(value) is not np.ndarray:
             value = np.asarray(value)
         out = object.__new__(_tensor_type)
@@ -412,9 +459,14 @@ class Primitive:
         out._extra = out._grad = out.name = None
         out._version = 0
         # Only an operation with parameters can turn floats into integers, which have no gradient.
-        if needs_grad and (mode := _mode.get()).recording and (not params or value.dtype.kind == "f"):
+        mode = _mode.get()
+        if mode.watched:
+            self._watch(value, arrays)
+        if needs_grad and mode.recording and (not params or value.dtype.kind == "f"):
             out.requires_grad = True
             out._node = Node(self, inputs, params or _NO_PARAMS, mode.scope, version)
+            if mode.watched:
+                out._node.line = _calling_line()
         else:
             out.requires_grad = False
             out._node = None
@@ -438,6 +490,13 @@ class Primitive:
             else:
                 frozen[i] = arrays[i] = own_array(x, f"{self.name}: argument {i}")
         return tuple(frozen)
+
+    def _watch(self, value: Array, arrays: list[Any]) -> None:
+        if not is_finite(value) and all(map(is_finite, arrays)):
+            shapes = ", ".join(str(np.shape(x)) for x in arrays)
+            raise FloatingPointError(
+                f"{self.name}: the result of shape {value.shape} is not finite (inputs {shapes}), at {_calling_line()}"
+            )
 
     def _explained(self, error: Exception, arrays: list[Any]) -> Exception:
         """The same kind of error, with the operation and the shapes in the message."""

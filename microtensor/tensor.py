@@ -567,6 +567,274 @@ class Tensor(Traced):
         """See :func:`microtensor.broadcast_to`; the sizes may stand alone or in a tuple."""
         return ops.broadcast_to(self, shape=_sizes(shape))
 
+    def expm1(self) -> Tensor:
+        """See :func:`microtensor.expm1`."""
+        return ops.expm1(self)
+
+    def log1p(self) -> Tensor:
+        """See :func:`microtensor.log1p`."""
+        return ops.log1p(self)
+
+    def log2(self) -> Tensor:
+        """See :func:`microtensor.log2`."""
+        return ops.log2(self)
+
+    def sin(self) -> Tensor:
+        """See :func:`microtensor.sin`."""
+        return ops.sin(self)
+
+    def cos(self) -> Tensor:
+        """See :func:`microtensor.cos`."""
+        return ops.cos(self)
+
+    def tan(self) -> Tensor:
+        """See :func:`microtensor.tan`."""
+        return ops.tan(self)
+
+    def arcsin(self) -> Tensor:
+        """See :func:`microtensor.arcsin`."""
+        return ops.arcsin(self)
+
+    def arccos(self) -> Tensor:
+        """See :func:`microtensor.arccos`."""
+        return ops.arccos(self)
+
+    def arctan(self) -> Tensor:
+        """See :func:`microtensor.arctan`."""
+        return ops.arctan(self)
+
+    def sinh(self) -> Tensor:
+        """See :func:`microtensor.sinh`."""
+        return ops.sinh(self)
+
+    def cosh(self) -> Tensor:
+        """See :func:`microtensor.cosh`."""
+        return ops.cosh(self)
+
+    def erf(self) -> Tensor:
+        """See :func:`microtensor.erf`."""
+        return ops.erf(self)
+
+    def softplus(self) -> Tensor:
+        """See :func:`microtensor.softplus`."""
+        return ops.softplus(self)
+
+    def floor(self) -> Tensor:
+        """See :func:`microtensor.floor`."""
+        return ops.floor(self)
+
+    def ceil(self) -> Tensor:
+        """See :func:`microtensor.ceil`."""
+        return ops.ceil(self)
+
+    def round(self) -> Tensor:
+        """See :func:`microtensor.round`."""
+        return ops.round(self)
+
+    def sign(self) -> Tensor:
+        """See :func:`microtensor.sign`."""
+        return ops.sign(self)
+
+    def negative(self) -> Tensor:
+        """See :func:`microtensor.negative`."""
+        return ops.negative(self)
+
+    def matrix_transpose(self) -> Tensor:
+        """See :func:`microtensor.matrix_transpose`."""
+        return cast("Tensor", ops.matrix_transpose(self))
+
+    def diagonal(self) -> Tensor:
+        """See :func:`microtensor.diagonal`."""
+        return cast("Tensor", ops.diagonal(self))
+
+    def reciprocal(self) -> Tensor:
+        """See :func:`microtensor.reciprocal`."""
+        return functional.reciprocal(self)
+
+    def rsqrt(self) -> Tensor:
+        """See :func:`microtensor.rsqrt`."""
+        return functional.rsqrt(self)
+
+    def silu(self) -> Tensor:
+        """See :func:`microtensor.silu`."""
+        return functional.silu(self)
+
+    def mish(self) -> Tensor:
+        """See :func:`microtensor.mish`."""
+        return functional.mish(self)
+
+    def selu(self) -> Tensor:
+        """See :func:`microtensor.selu`."""
+        return functional.selu(self)
+
+    def add(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.add`."""
+        return ops.add(self, other)
+
+    def subtract(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.subtract`."""
+        return ops.subtract(self, other)
+
+    def multiply(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.multiply`."""
+        return ops.multiply(self, other)
+
+    def divide(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.divide`."""
+        return ops.divide(self, other)
+
+    def power(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.power`."""
+        return ops.power(self, other)
+
+    def maximum(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.maximum`."""
+        return ops.maximum(self, other)
+
+    def minimum(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.minimum`."""
+        return ops.minimum(self, other)
+
+    def arctan2(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.arctan2`."""
+        return ops.arctan2(self, other)
+
+    def matmul(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.matmul`."""
+        return ops.matmul(self, other)
+
+    def outer(self, other: Operand) -> Tensor:
+        """See :func:`microtensor.outer`."""
+        return cast("Tensor", ops.outer(self, other))
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`microtensor.min`."""
+        return cast("Tensor", ops.min(self, axis=axis, keepdims=keepdims))
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`microtensor.prod`."""
+        return ops.prod(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int = -1) -> Tensor:
+        """See :func:`microtensor.cumsum`."""
+        return ops.cumsum(self, axis=axis)
+
+    def norm(self, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+        """See :func:`microtensor.norm`."""
+        return functional.norm(self, axis=axis, keepdims=keepdims, ord=ord)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Array:
+        """See :func:`microtensor.argmax`."""
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Array:
+        """See :func:`microtensor.argmin`."""
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Array:
+        """See :func:`microtensor.any`."""
+        return ops.any(self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Array:
+        """See :func:`microtensor.all`."""
+        return ops.all(self, axis=axis, keepdims=keepdims)
+
+    def clip(self, low: float | None = None, high: float | None = None) -> Tensor:
+        """See :func:`microtensor.clip`."""
+        return functional.clip(self, low, high)
+
+    def leaky_relu(self, negative_slope: float = 0.01) -> Tensor:
+        """See :func:`microtensor.leaky_relu`."""
+        return functional.leaky_relu(self, negative_slope)
+
+    def elu(self, alpha: float = 1.0) -> Tensor:
+        """See :func:`microtensor.elu`."""
+        return functional.elu(self, alpha)
+
+    def gelu(self, approximate: str = "none") -> Tensor:
+        """See :func:`microtensor.gelu`."""
+        return functional.gelu(self, approximate)
+
+    def hardtanh(self, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+        """See :func:`microtensor.hardtanh`."""
+        return functional.hardtanh(self, min_val, max_val)
+
+    def moveaxis(self, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
+        """See :func:`microtensor.moveaxis`."""
+        return cast("Tensor", ops.moveaxis(self, source, destination))
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """See :func:`microtensor.swapaxes`."""
+        return cast("Tensor", ops.swapaxes(self, axis1, axis2))
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """See :func:`microtensor.squeeze`."""
+        return cast("Tensor", ops.squeeze(self, axis=axis))
+
+    def expand_dims(self, axis: int | tuple[int, ...] = 0) -> Tensor:
+        """See :func:`microtensor.expand_dims`."""
+        return cast("Tensor", ops.expand_dims(self, axis=axis))
+
+    def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+        """See :func:`microtensor.flatten`."""
+        return cast("Tensor", ops.flatten(self, start_axis, end_axis))
+
+    def flip(self, axis: Axis = None) -> Tensor:
+        """See :func:`microtensor.flip`."""
+        return cast("Tensor", ops.flip(self, axis=axis))
+
+    def roll(self, shift: int, axis: int = -1) -> Tensor:
+        """See :func:`microtensor.roll`."""
+        return cast("Tensor", ops.roll(self, shift, axis=axis))
+
+    def tile(self, repetitions: Sequence[int]) -> Tensor:
+        """See :func:`microtensor.tile`."""
+        return cast("Tensor", ops.tile(self, repetitions))
+
+    def repeat(self, repeats: int, axis: int = -1) -> Tensor:
+        """See :func:`microtensor.repeat`."""
+        return cast("Tensor", ops.repeat(self, repeats, axis=axis))
+
+    def pad(self, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
+        """See :func:`microtensor.pad`."""
+        return cast("Tensor", ops.pad(self, widths, value=value))
+
+    def tril(self, k: int = 0) -> Tensor:
+        """See :func:`microtensor.tril`."""
+        return cast("Tensor", ops.tril(self, k))
+
+    def triu(self, k: int = 0) -> Tensor:
+        """See :func:`microtensor.triu`."""
+        return cast("Tensor", ops.triu(self, k))
+
+    def split(self, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+        """See :func:`microtensor.split`."""
+        return cast("list[Tensor]", ops.split(self, sizes, axis=axis))
+
+    def take(self, indices: ArrayLike | Tensor, axis: int = 0) -> Tensor:
+        """See :func:`microtensor.take`."""
+        return cast("Tensor", ops.take(self, indices, axis=axis))
+
+    def take_along_axis(self, indices: ArrayLike | Tensor, axis: int = -1) -> Tensor:
+        """See :func:`microtensor.take_along_axis`."""
+        return cast("Tensor", ops.take_along_axis(self, indices, axis=axis))
+
+    def pick(self, indices: ArrayLike | Tensor, axis: int = -1) -> Tensor:
+        """See :func:`microtensor.pick`."""
+        return ops.pick(self, indices, axis=axis)
+
+    def scatter_add(self, indices: ArrayLike | Tensor, updates: Operand, axis: int = -1) -> Tensor:
+        """See :func:`microtensor.scatter_add`."""
+        return cast("Tensor", ops.scatter_add(self, indices, updates, axis=axis))
+
+    def sort(self, axis: int = -1, descending: bool = False) -> Tensor:
+        """See :func:`microtensor.sort`."""
+        return cast("Tensor", ops.sort(self, axis=axis, descending=descending))
+
+    def tensordot(self, other: Tensor, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
+        """See :func:`microtensor.tensordot`."""
+        return cast("Tensor", ops.tensordot(self, other, axes))
+
 
 use_tensor_type(Tensor)
 
@@ -698,3 +966,52 @@ def full(
     """
     array = np.full(shape, value, dtype=get_default_dtype() if dtype is None else dtype)
     return Tensor(array, requires_grad=requires_grad)
+
+
+def zeros_like(x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of the shape, and unless another is given of the dtype, of x.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.zeros_like(mt.tensor([1, 2]))
+    tensor([0, 0])
+    """
+    return Tensor(np.zeros_like(_raw(x), dtype=dtype), requires_grad=requires_grad)
+
+
+def ones_like(x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """Ones of the shape, and unless another is given of the dtype, of x.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.ones_like(mt.tensor([1, 2]))
+    tensor([1, 1])
+    """
+    return Tensor(np.ones_like(_raw(x), dtype=dtype), requires_grad=requires_grad)
+
+
+def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: DTypeLike | None = None) -> Tensor:
+    """Numbers from `start` to before `stop`; with one argument, from 0 to before it. NumPy's dtype unless given.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.arange(3)
+    tensor([0, 1, 2])
+    """
+    return Tensor(np.arange(0 if stop is None else start, start if stop is None else stop, step, dtype=dtype))
+
+
+def eye(rows: int, columns: int | None = None, *, dtype: DTypeLike | None = None) -> Tensor:
+    """Ones on the diagonal, zeros elsewhere, in the default dtype unless another is given.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return Tensor(np.eye(rows, columns, dtype=get_default_dtype() if dtype is None else dtype))

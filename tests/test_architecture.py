@@ -24,11 +24,15 @@ MAY_IMPORT = {
     "norms": {*CORE, "functional"},
     "tensor": {*CORE, "functional"},
     "backprop": {*CORE, "tensor"},
-    "nn": {*CORE, "functional", "norms", "tensor"},
+    "nn": {*CORE, "functional", "norms", "tensor", "random"},
+    "calculus": ENGINE,
+    "random": {"primitive", "tensor"},
     "optim": {"primitive", "tensor"},
     "data": {"primitive", "tensor"},
     "serialize": {"primitive", "tensor"},
-    "gradcheck": ENGINE,
+    "diagnosis": {"primitive"},
+    "rulecheck": {*ENGINE, "diagnosis"},
+    "gradcheck": {*ENGINE, "diagnosis", "rulecheck"},
     "paths": ENGINE,
     "graph": ENGINE,
     "demos": {*ENGINE, "norms", "nn", "optim"},
@@ -37,7 +41,7 @@ MAY_IMPORT = {
     "cli": {"", *ENGINE, "norms", "nn", "gradcheck", "paths", "graph", "viz", "script", "output", "demos"},
     "output": set(),
     "__main__": {"cli"},
-    "": {*ENGINE, "norms", "nn", "optim", "data", "serialize", "gradcheck", "paths", "graph"},
+    "": {*ENGINE, "norms", "nn", "optim", "random", "calculus", "data", "serialize", "gradcheck", "paths", "graph"},
 }
 # The tensor's own method over the walk above it: imported when it is called, by name.
 ALLOWED_UPWARD = {("microtensor.tensor", "Tensor.backward", "microtensor.backprop")}

@@ -1,35 +1,11 @@
-"""Initial values of parameters, and the generator they are drawn from."""
+"""Initial values of parameters."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from microtensor.random import generator
 from microtensor.tensor import Tensor
-
-_default: np.random.Generator = np.random.default_rng()
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the generator that initial values are drawn from when no `rng` is given.
-
-    Examples
-    --------
-    >>> import microtensor as mt
-    >>> mt.manual_seed(0)
-    >>> first = mt.nn.Linear(2, 2).weight.numpy().copy()
-    >>> mt.manual_seed(0)
-    >>> bool((mt.nn.Linear(2, 2).weight.numpy() == first).all())
-    True
-    """
-    global _default
-    _default = np.random.default_rng(seed)
-
-
-def generator(rng: Any = None) -> np.random.Generator:
-    """The generator to draw from: `rng` through ``np.random.default_rng``, or the default one."""
-    return _default if rng is None else np.random.default_rng(rng)
 
 
 def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0, *, rng: Any = None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from microtensor.nn import init
 from microtensor.nn.module import Module
 from microtensor.primitive import label
+from microtensor.random import generator as as_generator
 from microtensor.tensor import Parameter, Tensor, zeros
 
 
@@ -41,7 +42,7 @@ class Linear(Module):
         self.in_features = in_features
         self.out_features = out_features
         bound = in_features**-0.5
-        generator = init.generator(rng)
+        generator = as_generator(rng)
         self.weight = Parameter(zeros((out_features, in_features)), name="W")
         init.uniform_(self.weight, -bound, bound, rng=generator)
         if bias:

@@ -1,0 +1,121 @@
+"""Tensors of random numbers, and the generator that everything random draws from unless it is given one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from microtensor.primitive import Array
+from microtensor.tensor import Tensor, get_default_dtype
+
+_default: np.random.Generator = np.random.default_rng()
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the generator that is drawn from when no `rng` is given.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.manual_seed(0)
+    >>> first = mt.random.normal(3)
+    >>> mt.manual_seed(0)
+    >>> bool((mt.random.normal(3) == first).all())
+    True
+    """
+    global _default
+    _default = np.random.default_rng(seed)
+
+
+def generator(rng: Any = None) -> np.random.Generator:
+    """The generator to draw from: `rng` through ``np.random.default_rng`` (SPEC 7), or the default one."""
+    return _default if rng is None else np.random.default_rng(rng)
+
+
+def _made(draws: Array, dtype: DTypeLike | None, requires_grad: bool) -> Tensor:
+    return Tensor(draws, dtype=get_default_dtype() if dtype is None else dtype, requires_grad=requires_grad)
+
+
+def normal(
+    shape: int | Sequence[int] = (),
+    mean: float = 0.0,
+    std: float = 1.0,
+    *,
+    rng: Any = None,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal draws of a mean and a standard deviation.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+    mean, std : float
+    rng : int or numpy.random.Generator, optional
+    dtype : dtype, optional
+        The default dtype unless given.
+    requires_grad : bool
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.random.normal(3, rng=0).numpy().round(2)
+    array([ 0.13, -0.13,  0.64])
+    """
+    return _made(generator(rng).normal(mean, std, shape), dtype, requires_grad)
+
+
+def uniform(
+    shape: int | Sequence[int] = (),
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    rng: Any = None,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Uniform draws from [low, high).
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+    low, high : float
+    rng : int or numpy.random.Generator, optional
+    dtype : dtype, optional
+        The default dtype unless given.
+    requires_grad : bool
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.random.uniform(3, rng=0).numpy().round(2)
+    array([0.64, 0.27, 0.04])
+    """
+    return _made(generator(rng).uniform(low, high, shape), dtype, requires_grad)
+
+
+def integers(shape: int | Sequence[int], low: int, high: int, *, rng: Any = None) -> Tensor:
+    """Uniform integers from low to high − 1.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.random.integers(3, 0, 10, rng=0)
+    tensor([8, 6, 5])
+    """
+    return Tensor(generator(rng).integers(low, high, shape))
+
+
+def permutation(size: int, *, rng: Any = None) -> Array:
+    """The integers below `size` in random order, as a plain array to index with.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.random.permutation(4, rng=0)
+    array([2, 0, 1, 3])
+    """
+    return generator(rng).permutation(size)
