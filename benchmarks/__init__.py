@@ -1,0 +1,1 @@
+"""Measurements of microtensor against its peers; ``python -m benchmarks --help`` tells how."""

@@ -1,0 +1,254 @@
+"""The libraries under comparison, made to speak one language, so that each workload is written once.
+
+A library is imported when it is made, not before: a child process that measures memory loads only one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Axes: TypeAlias = tuple[int, ...]
+EPS = 1e-5
+
+
+class Library:
+    """A vocabulary of operations, and the norms composed of it; a library overrides what it has itself.
+
+    Attributes
+    ----------
+    name : str
+        As in the table.
+    package : str
+        What has to be installed.
+    """
+
+    name: str
+    package: str
+
+    def __init__(self) -> None:
+        self.module: Any = import_module(self.package)
+
+    # --- tensors ------------------------------------------------------------------------------------------
+
+    def leaf(self, array: Array) -> Any:
+        raise NotImplementedError
+
+    def constant(self, array: Array) -> Any:
+        return array
+
+    def gradients(self, function: Callable[..., Any], leaves: Sequence[Any], seed: Any) -> list[Any]:
+        """One forward and one backward pass: the gradient of every leaf, of the library's own type."""
+        raise NotImplementedError
+
+    def numpy(self, gradient: Any) -> Array:
+        return np.asarray(gradient)
+
+    # --- operations ---------------------------------------------------------------------------------------
+
+    def mean(self, x: Any, axes: Axes) -> Any:
+        return self.module.mean(x, axis=axes, keepdims=True)
+
+    def sqrt(self, x: Any) -> Any:
+        return self.module.sqrt(x)
+
+    def square(self, x: Any) -> Any:
+        return self.module.square(x)
+
+    def tanh(self, x: Any) -> Any:
+        return self.module.tanh(x)
+
+    def relu(self, x: Any) -> Any:
+        return self.module.maximum(x, np.float32(0))
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return self.module.reshape(x, shape)
+
+    # --- norms --------------------------------------------------------------------------------------------
+
+    def standardize(self, x: Any, axes: Axes) -> Any:
+        """The textbook's line; ε as float32, because NumPy's Python-scalar rule does not hold in every peer."""
+        centered = x - self.mean(x, axes)
+        return centered / self.sqrt(self.mean(self.square(centered), axes) + np.float32(EPS))
+
+    def batch_norm(self, x: Any, weight: Any, bias: Any) -> Any:
+        shape = (1, -1) + (1,) * (x.ndim - 2)
+        axes = (0, *range(2, x.ndim))
+        return self.standardize(x, axes) * self.reshape(weight, shape) + self.reshape(bias, shape)
+
+    def layer_norm(self, x: Any, weight: Any, bias: Any) -> Any:
+        return self.standardize(x, (x.ndim - 1,)) * weight + bias
+
+    def group_norm(self, x: Any, groups: int, weight: Any, bias: Any) -> Any:
+        n, c, *rest = x.shape
+        grouped = self.reshape(x, (n, groups, c // groups, *rest))
+        normalized = self.reshape(self.standardize(grouped, tuple(range(2, grouped.ndim))), (n, c, *rest))
+        shape = (1, -1) + (1,) * len(rest)
+        return normalized * self.reshape(weight, shape) + self.reshape(bias, shape)
+
+
+class Layered(Library):
+    """A library with layers and optimisers of its own, so that whole networks can be built as its users do."""
+
+    def linear(self, weight: Any, bias: Any = None) -> Callable[[Any], Any]:
+        layer = self.module.nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+        return _filled(layer, weight, bias)
+
+    def batch_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:
+        return _filled(self.module.nn.BatchNorm1d(weight.shape[0]), weight, bias)
+
+    def layer_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:
+        return _filled(self.module.nn.LayerNorm(weight.shape[0]), weight, bias)
+
+    def cross_entropy(self, scores: Any, labels: Any) -> Any:
+        return self.module.nn.functional.cross_entropy(scores, labels)
+
+    def adam(self, leaves: Sequence[Any]) -> Any:
+        return self.module.optim.Adam(leaves)
+
+    def gradients(self, function: Callable[..., Any], leaves: Sequence[Any], seed: Any) -> list[Any]:
+        for leaf in leaves:
+            leaf.grad = None
+        function(*leaves).backward(seed)
+        return [leaf.grad for leaf in leaves]
+
+
+def _filled(layer: Any, weight: Any, bias: Any) -> Callable[[Any], Any]:
+    layer.weight = weight
+    layer.bias = bias
+    return layer  # type: ignore[no-any-return]
+
+
+class Microtensor(Layered):
+    """Ours, with the norms as the library offers them: compositions too."""
+
+    name = package = "microtensor"
+
+    def leaf(self, array: Array) -> Any:
+        return self.module.nn.Parameter(array)
+
+    def constant(self, array: Array) -> Any:
+        return self.module.tensor(array)
+
+    def numpy(self, gradient: Any) -> Array:
+        return np.asarray(gradient.numpy())
+
+    def relu(self, x: Any) -> Any:
+        return self.module.relu(x)
+
+    def batch_norm(self, x: Any, weight: Any, bias: Any) -> Any:
+        return self.module.norms.batch_norm(x, weight=weight, bias=bias, training=True, eps=EPS)
+
+    def layer_norm(self, x: Any, weight: Any, bias: Any) -> Any:
+        return self.module.norms.layer_norm(x, x.shape[-1], weight, bias, EPS)
+
+    def group_norm(self, x: Any, groups: int, weight: Any, bias: Any) -> Any:
+        return self.module.norms.group_norm(x, groups, weight, bias, EPS)
+
+
+class Torch(Layered):
+    """PyTorch with norms composed of its own operations."""
+
+    name = package = "torch"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module.set_num_threads(1)
+
+    def leaf(self, array: Array) -> Any:
+        return self.module.nn.Parameter(self.constant(array))
+
+    def constant(self, array: Array) -> Any:
+        return self.module.from_numpy(array.copy())
+
+    def numpy(self, gradient: Any) -> Array:
+        return np.asarray(gradient.numpy())
+
+    def mean(self, x: Any, axes: Axes) -> Any:
+        return x.mean(axes, keepdim=True)
+
+    def standardize(self, x: Any, axes: Axes) -> Any:
+        centered = x - self.mean(x, axes)
+        return centered / self.sqrt(self.mean(self.square(centered), axes) + EPS)
+
+    def relu(self, x: Any) -> Any:
+        return self.module.relu(x)
+
+    def batch_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:
+        return functools.partial(self.batch_norm, weight=weight, bias=bias)
+
+    def layer_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:
+        return functools.partial(self.layer_norm, weight=weight, bias=bias)
+
+
+class TorchNative(Torch):
+    """PyTorch with its fused norms."""
+
+    name = "torch-native"
+
+    def batch_norm(self, x: Any, weight: Any, bias: Any) -> Any:
+        return self.module.nn.functional.batch_norm(x, None, None, weight, bias, training=True, eps=EPS)
+
+    def layer_norm(self, x: Any, weight: Any, bias: Any) -> Any:
+        return self.module.nn.functional.layer_norm(x, x.shape[-1:], weight, bias, EPS)
+
+    def group_norm(self, x: Any, groups: int, weight: Any, bias: Any) -> Any:
+        return self.module.nn.functional.group_norm(x, groups, weight, bias, EPS)
+
+    batch_norm_layer = Layered.batch_norm_layer
+    layer_norm_layer = Layered.layer_norm_layer
+
+
+class Autograd(Library):
+    """HIPS autograd: a function of plain arrays is traced anew at each call."""
+
+    name = package = "autograd"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.make_vjp: Any = self.module.make_vjp
+        self.module = import_module("autograd.numpy")
+
+    def leaf(self, array: Array) -> Any:
+        return array
+
+    def gradients(self, function: Callable[..., Any], leaves: Sequence[Any], seed: Any) -> list[Any]:
+        pull, _ = self.make_vjp(lambda arguments: function(*arguments))(tuple(leaves))
+        return list(pull(seed))
+
+
+class MyGrad(Library):
+    """MyGrad: tensors that record themselves on NumPy, as ours do."""
+
+    name = package = "mygrad"
+
+    def leaf(self, array: Array) -> Any:
+        return self.module.tensor(array)
+
+    def gradients(self, function: Callable[..., Any], leaves: Sequence[Any], seed: Any) -> list[Any]:
+        # Gradients of an earlier pass are dropped by the library itself as soon as a leaf is used again.
+        function(*leaves).backward(seed)
+        return [leaf.grad for leaf in leaves]
+
+
+OURS = Microtensor.name
+LIBRARIES: dict[str, type[Library]] = {kind.name: kind for kind in (Microtensor, Torch, TorchNative, Autograd, MyGrad)}
+
+
+def load(names: Sequence[str]) -> tuple[list[Library], dict[str, str]]:
+    """The libraries that can be imported, and for each of the others the reason why not."""
+    found, missing = [], {}
+    for name in names:
+        try:
+            found.append(LIBRARIES[name]())
+        except ImportError as error:
+            if name == OURS:
+                raise
+            missing[name] = str(error)
+    return found, missing

@@ -1,0 +1,278 @@
+"""What is measured: data and formula of each workload, and what the library promises for it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from benchmarks.libraries import Array, Layered, Library
+
+Call: TypeAlias = Callable[[], list[Any]]
+Size: TypeAlias = tuple[int, ...]
+
+COMPOSED = ("microtensor", "torch", "autograd", "mygrad")
+EVERY = ("microtensor", "torch", "torch-native", "autograd", "mygrad")
+# A pass of the long chain takes the others several seconds; the short one tells how they compare.
+PLAIN = ("microtensor", "torch")
+LAYERED = ("microtensor", "torch", "torch-native")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise about ours: at most `must`, and `aim` is known to be possible.
+
+    Attributes
+    ----------
+    peer : str
+        The library compared with; empty for a promise about the value itself.
+    of : {"ratio", "difference", "value"}
+        Ours / peer, ours − peer, or ours alone.
+    """
+
+    peer: str
+    must: float
+    aim: float
+    of: Literal["ratio", "difference", "value"] = "ratio"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One forward and backward pass (and, for a network, one step), written once for all libraries.
+
+    Attributes
+    ----------
+    name, title : str
+        For the command line and for the table.
+    prepare : callable
+        From a library and a size to the call that is measured, which returns the gradients.
+    size, quick : tuple of int
+        The size measured, and the one that only shows that everything works.
+    libraries : tuple of str
+        Who takes part.
+    targets : tuple of Target
+    """
+
+    name: str
+    title: str
+    prepare: Callable[[Any, Size], Call]
+    size: Size
+    quick: Size
+    libraries: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
+
+    def call(self, library: Library, quick: bool) -> Call:
+        """What is measured, on data that are the same for every library."""
+        return self.prepare(library, self.quick if quick else self.size)
+
+
+def _normal(*shapes: Size, seed: int = 0) -> list[Array]:
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+
+
+def _differentiated(library: Library, formula: Callable[..., Any], leaves: Sequence[Array], seed: Array) -> Call:
+    made = [library.leaf(array) for array in leaves]
+    return functools.partial(library.gradients, formula, made, library.constant(seed))
+
+
+def chain(library: Library, size: Size) -> Call:
+    """Four numbers through h ← tanh(h · w + b), three operations a turn: nothing but the cost of an operation.
+
+    With w = 1 and b = 0 the slope stays near 1, so the gradient neither explodes nor vanishes on the way.
+    """
+    turns = size[0] // 3
+
+    def formula(h: Any, w: Any, b: Any) -> Any:
+        for _ in range(turns):
+            h = library.tanh(h * w + b)
+        return h
+
+    h, seed = _normal((4,), (4,))
+    return _differentiated(library, formula, [h, np.ones(4, np.float32), np.zeros(4, np.float32)], seed)
+
+
+def batch_norm(library: Library, size: Size) -> Call:
+    """Batch norm with γ and β in training, without running statistics."""
+    x, weight, bias, seed = _normal(size, size[1:2], size[1:2], size)
+    return _differentiated(library, library.batch_norm, [x, weight, bias], seed)
+
+
+def layer_norm(library: Library, size: Size) -> Call:
+    """Layer norm over the last axis, with γ and β."""
+    x, weight, bias, seed = _normal(size, size[-1:], size[-1:], size)
+    return _differentiated(library, library.layer_norm, [x, weight, bias], seed)
+
+
+def group_norm(library: Library, size: Size) -> Call:
+    """Group norm of groups of eight channels, with γ and β."""
+    x, weight, bias, seed = _normal(size, size[1:2], size[1:2], size)
+
+    def formula(x: Any, weight: Any, bias: Any) -> Any:
+        return library.group_norm(x, size[1] // 8, weight, bias)
+
+    return _differentiated(library, formula, [x, weight, bias], seed)
+
+
+def norm_stack(library: Library, size: Size) -> Call:
+    """Batch norm and ReLU, over and over: how much memory a deep network's graph holds."""
+    depth, *shape = size
+    x, seed = _normal(tuple(shape), tuple(shape))
+
+    def formula(x: Any, weight: Any, bias: Any) -> Any:
+        for _ in range(depth):
+            x = library.relu(library.batch_norm(x, weight, bias))
+        return x
+
+    return _differentiated(library, formula, [x, np.ones(shape[1], np.float32), np.zeros(shape[1], np.float32)], seed)
+
+
+def mlp(library: Layered, size: Size) -> Call:
+    """A network with batch norm, one step of Adam on the cross-entropy; linear layers without a useless bias."""
+    batch, inputs, hidden, classes = size
+    (x,) = _normal((batch, inputs))
+    labels = np.random.default_rng(1).integers(0, classes, batch)
+    leaves = []
+    layers: list[Callable[[Any], Any]] = []
+    for fan_in, fan_out in ((inputs, hidden), (hidden, hidden)):
+        (weight,) = _normal((fan_out, fan_in), seed=fan_in)
+        arrays = [weight * np.float32(fan_in**-0.5), np.ones(fan_out, np.float32), np.zeros(fan_out, np.float32)]
+        made = [library.leaf(array) for array in arrays]
+        leaves += made
+        layers += [library.linear(made[0]), library.batch_norm_layer(*made[1:]), library.relu]
+    (last,) = _normal((classes, hidden), seed=2)
+    head = [library.leaf(last * np.float32(hidden**-0.5)), library.leaf(np.zeros(classes, np.float32))]
+    leaves += head
+    layers.append(library.linear(*head))
+    data, targets = library.constant(x), library.constant(labels)
+    optimizer = library.adam(leaves)
+
+    def loss(*_: Any) -> Any:
+        out = data
+        for layer in layers:
+            out = layer(out)
+        return library.cross_entropy(out, targets)
+
+    def step() -> list[Any]:
+        gradients = library.gradients(loss, leaves, None)
+        optimizer.step()
+        return gradients
+
+    return step
+
+
+def rnn(library: Layered, size: Size) -> Call:
+    """A recurrent network, hₜ = tanh(LN(W xₜ + U hₜ₋₁)), unrolled: many small operations with layers around them."""
+    steps, batch, inputs, hidden = size
+    first, second, *xs = _normal((hidden, inputs), (hidden, hidden), *[(batch, inputs)] * steps)
+    start, seed = _normal((batch, hidden), (batch, hidden), seed=1)
+    arrays = [
+        first * np.float32(inputs**-0.5),
+        np.zeros(hidden, np.float32),
+        second * np.float32(hidden**-0.5),
+        np.ones(hidden, np.float32),
+        np.zeros(hidden, np.float32),
+    ]
+    leaves = [library.leaf(array) for array in arrays]
+    into, again, norm = library.linear(*leaves[:2]), library.linear(leaves[2]), library.layer_norm_layer(*leaves[3:])
+    sequence, state = [library.constant(x) for x in xs], library.constant(start)
+
+    def unrolled(*_: Any) -> Any:
+        h = state
+        for x in sequence:
+            h = library.tanh(norm(into(x) + again(h)))
+        return h
+
+    return functools.partial(library.gradients, unrolled, leaves, library.constant(seed))
+
+
+def _norm_targets(torch: tuple[float, float], native: tuple[float, float]) -> tuple[Target, ...]:
+    return Target("torch", *torch), Target("torch-native", *native)
+
+
+_LAYER_NORM = _norm_targets((0.75, 0.60), (6.5, 4.8))
+
+TIMED = (
+    Workload(
+        "chain",
+        "chain of 999 operations",
+        chain,
+        (999,),
+        (30,),
+        COMPOSED,
+        (Target("torch", 0.9, 0.55), Target("autograd", 0.4, 0.21), Target("mygrad", 0.4, 0.22)),
+    ),
+    Workload(
+        "bn-small",
+        "batch norm (128,512)",
+        batch_norm,
+        (128, 512),
+        (6, 3),
+        EVERY,
+        _norm_targets((0.9, 0.67), (2.5, 1.7)),
+    ),
+    Workload(
+        "bn-large",
+        "batch norm (4096,1024)",
+        batch_norm,
+        (4096, 1024),
+        (8, 4),
+        EVERY,
+        _norm_targets((0.55, 0.39), (3.5, 2.5)),
+    ),
+    Workload(
+        "bn-images",
+        "batch norm (32,64,32,32)",
+        batch_norm,
+        (32, 64, 32, 32),
+        (2, 3, 4, 4),
+        EVERY,
+        _norm_targets((0.65, 0.46), (1.8, 1.2)),
+    ),
+    Workload("ln-sequence", "layer norm (64,128,512)", layer_norm, (64, 128, 512), (2, 3, 8), EVERY, _LAYER_NORM),
+    Workload("ln-rows", "layer norm (8192,1024)", layer_norm, (8192, 1024), (4, 8), EVERY, _LAYER_NORM),
+    Workload(
+        "gn",
+        "group norm (16,64,32,32)",
+        group_norm,
+        (16, 64, 32, 32),
+        (2, 16, 3, 3),
+        EVERY,
+        _norm_targets((0.5, 0.35), (4.5, 3.1)),
+    ),
+    Workload(
+        "mlp",
+        "MLP 784-512-512-10 + BN, Adam",
+        mlp,
+        (128, 784, 512, 10),
+        (8, 5, 4, 3),
+        LAYERED,
+        (Target("torch-native", 1.1, 0.89),),
+    ),
+    Workload(
+        "rnn",
+        "RNN + LN, 100 steps",
+        rnn,
+        (100, 32, 64, 128),
+        (3, 2, 3, 4),
+        LAYERED,
+        (Target("torch-native", 1.4, 1.13),),
+    ),
+    Workload("chain-long", "chain of 200,000 nodes", chain, (200_000,), (300,), PLAIN, (Target("torch", 0.6, 0.3),)),
+)
+
+HELD = (
+    Workload("memory-norms", "memory, 30 x (BN + relu) (256,512)", norm_stack, (30, 256, 512), (2, 8, 4), EVERY),
+    Workload(
+        "memory-chain",
+        "memory, chain of 200,000 nodes",
+        chain,
+        (200_000,),
+        (300,),
+        COMPOSED,
+        (Target("", 120.0, 91.0, "value"),),
+    ),
+)
