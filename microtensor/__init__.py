@@ -25,6 +25,7 @@ from microtensor.functional import (
 )
 from microtensor.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from microtensor.graph import Graph
+from microtensor.memory import keep_memory
 from microtensor.norms import standardize
 from microtensor.ops import (
     absolute as abs,
@@ -186,6 +187,7 @@ __all__ = [
     "hessian",
     "hvp",
     "jacobian",
+    "keep_memory",
     "label",
     "leaky_relu",
     "log",

@@ -9,7 +9,6 @@ the program where the call was made. The tensor type itself lives one room up an
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
@@ -119,6 +118,9 @@ class _ModeSwitch:
         _mode.reset(self._tokens.pop())
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        # A tenth of this package's own time to load, and needed by decorators alone.
+        import inspect
+
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
@@ -411,7 +413,7 @@ class Primitive:
         self.rules = rules
         self.symbol = symbol or name
         self.shown = shown
-        self.__doc__ = inspect.cleandoc(doc)
+        self.__doc__ = doc
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"

@@ -11,7 +11,8 @@ from numpy.typing import DTypeLike
 from microtensor.primitive import Array
 from microtensor.tensor import Tensor, get_default_dtype
 
-_default: np.random.Generator = np.random.default_rng()
+# Made when it is first drawn from: numpy.random takes longer to load than all of this package.
+_default: np.random.Generator | None = None
 
 
 def manual_seed(seed: int) -> None:
@@ -32,7 +33,12 @@ def manual_seed(seed: int) -> None:
 
 def generator(rng: Any = None) -> np.random.Generator:
     """The generator to draw from: `rng` through ``np.random.default_rng`` (SPEC 7), or the default one."""
-    return _default if rng is None else np.random.default_rng(rng)
+    global _default
+    if rng is not None:
+        return np.random.default_rng(rng)
+    if _default is None:
+        _default = np.random.default_rng()
+    return _default
 
 
 def _made(draws: Array, dtype: DTypeLike | None, requires_grad: bool) -> Tensor:

@@ -40,8 +40,22 @@ MAY_IMPORT = {
     "script": {*ENGINE, "nn", "graph", "demos"},
     "cli": {"", *ENGINE, "norms", "nn", "gradcheck", "paths", "graph", "viz", "script", "output", "demos"},
     "output": set(),
+    "memory": set(),
     "__main__": {"cli"},
-    "": {*ENGINE, "norms", "nn", "optim", "random", "calculus", "data", "serialize", "gradcheck", "paths", "graph"},
+    "": {
+        *ENGINE,
+        "norms",
+        "nn",
+        "optim",
+        "random",
+        "calculus",
+        "memory",
+        "data",
+        "serialize",
+        "gradcheck",
+        "paths",
+        "graph",
+    },
 }
 # The tensor's own method over the walk above it: imported when it is called, by name.
 ALLOWED_UPWARD = {("microtensor.tensor", "Tensor.backward", "microtensor.backprop")}
