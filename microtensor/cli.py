@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,7 @@ from microtensor import __version__, script
 from microtensor.output import ERROR, USAGE, CommandError, Destination, print_bytes
 
 if TYPE_CHECKING:
+    from microtensor.tensor import Tensor
     from microtensor.viz import Format
     from microtensor.viz.dot import View
     from microtensor.viz.engine import Engine
@@ -42,8 +43,19 @@ Examples:
   microtensor viz train.py -o loss.svg -- --lr 0.1   arguments for train.py
   microtensor viz package.module:make_loss -f dot | dot -Tpdf -o loss.pdf
 """
-MAIN_HELP = f"""{EXAMPLES}
-Pictures of how a microtensor computation was made, and of every path a gradient takes back through it.
+CHECK_EXAMPLES = """\
+\b
+Examples:
+  microtensor check demo:batch_norm                  a built-in demo
+  microtensor check train.py:loss                    every operation behind a loss, and each leaf
+  microtensor check layers.py:my_norm --order 2      a function: def my_norm(x=np.ones((4, 3)), weight=...)
+  microtensor check train.py -- --lr 0.1             arguments for train.py
+"""
+MAIN_HELP = f"""{EXAMPLES.rstrip()}
+  microtensor check train.py:loss                    compare its gradients with finite differences
+
+Pictures of how a microtensor computation was made, and of every path a gradient takes back through it; and checks
+that the gradients are right.
 """
 VIZ_HELP = f"""{EXAMPLES}
 Draw the graph of a tensor. TARGET is a script (file.py), a tensor in it (file.py:loss, file.py:model.loss), a
@@ -52,11 +64,25 @@ without arguments that returns a tensor will do in a tensor's place. Without a n
 
 The script runs as `python SCRIPT ...` would run it; what it prints goes to standard error.
 """
+CHECK_HELP = f"""{CHECK_EXAMPLES}
+Compare gradients with central finite differences in float64. TARGET is as for viz: a script (file.py), something in it
+(file.py:loss), something of a module (package.module:loss) or a built-in demo (demo:batch_norm).
+
+A tensor, or a function without parameters that returns one, is checked as it was recorded: the rule of every operation
+by itself, and the gradient of the whole for each leaf. What was not recorded (detached values, masks) counts as
+constant, so a path that is cut by mistake shows only in a function.
+
+A function of which every parameter has a tensor, an array or a float as its default is called again with moved inputs,
+so a detached path is found. Arrays of integers are passed on as they are.
+
+One line for each input: name, shape, the largest error, ok or WRONG. Then the verdict, and what is wrong, where, and
+the likely cause. The script's own output goes to standard error.
+"""
 EPILOG = """\
 \b
 Exit codes:
-  0    drawn
-  1    error: the tensor was not found, the graph is too large, the file cannot be written
+  0    done: drawn, or checked and found right
+  1    error: the tensor was not found, the graph is too large, the file cannot be written; or a gradient is wrong
   2    usage: an option or the target is wrong
   3    the script failed, or ran longer than --timeout
   4    the layout engine failed
@@ -182,6 +208,103 @@ def viz_command(
         print_bytes(data)
     else:
         destination.write(data)
+
+
+@main.command("check", help=CHECK_HELP, short_help="Check gradients by finite differences.", epilog=EPILOG)
+@click.argument("target")
+@click.argument("script_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- SCRIPT_ARGS...]")
+@click.option(
+    "--order", type=click.Choice(("1", "2")), default="1", show_default=True, help="2: the gradient's gradient too."
+)
+@click.option(
+    "--timeout",
+    type=float,
+    metavar="SECONDS",
+    callback=_seconds,
+    help="Stop the script and the check of it then; unlimited if not given.",
+)
+@click.option("--debug", is_flag=True, help="Show every frame of an error, the tool's own too.")
+@click.pass_context
+def check_command(
+    ctx: click.Context, target: str, script_args: tuple[str, ...], order: str, timeout: float | None, debug: bool
+) -> None:
+    """Check the gradients of a tensor or a function."""
+    from microtensor.gradcheck import examine
+
+    with _exit_codes(debug):
+        goal = script.parse(target)
+        with script.running(goal, script_args, timeout, functions=True) as found:
+            shown = target if goal.attr else found.tensor.name or target
+            function, inputs, notes = _checkable(found, shown)
+            for note in (*found.notes, *notes):
+                click.echo(f"Note: {note}", err=True)
+            report = examine(function, inputs, order=int(order))
+    checked = [(name, inputs[i], report.inputs[i]) for i, name in _input_names(found, inputs) if i in report.inputs]
+    rows = [
+        (name, str(x.shape) if x.shape else "scalar", f"{one.error:.1e}", "ok" if one.right else "WRONG")
+        for name, x, one in checked
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if report.mismatches:
+        lines += [f"wrong: {_plain(shown)}", *(f"  {_plain(str(mismatch))}" for mismatch in report.mismatches)]
+    else:
+        orders = "first and second order" if order == "2" else "first order"
+        many = f"{len(rows)} input{'s' if len(rows) > 1 else ''}"
+        lines.append(f"right: {_plain(shown)}, {orders}, for {many}")
+    print_bytes("".join(f"{line}\n" for line in lines).encode())
+    if report.mismatches:
+        ctx.exit(ERROR)
+
+
+def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], list[Tensor], list[str]]:
+    """The function to check, its inputs, and remarks: a recorded graph becomes a function of its leaves."""
+    from microtensor.gradcheck import changed_since, check_inputs, leaves_of, replay
+
+    notes = []
+    if found.function is not None:
+        function, inputs = found.function, list(found.inputs)
+    else:
+        if found.tensor.is_leaf:
+            raise script.TargetError(
+                f"{shown} has no history to check; compute it from a tensor with requires_grad=True, outside no_grad, "
+                "or name a function whose parameters all have a tensor, an array or a float as their default"
+            )
+        inputs = leaves_of(found.tensor)
+
+        def function(*moved: Tensor) -> Tensor:
+            return replay(found.tensor, dict(zip(inputs, moved, strict=True)))
+
+        changed = [_plain(x.name or f"a tensor of shape {x.shape}") for x in changed_since(found.tensor)]
+        if changed:
+            notes.append(
+                f"{', '.join(changed)} changed after {_plain(shown)} was computed, as by an optimiser's step; "
+                "checking at the new value"
+            )
+    try:
+        check_inputs(inputs)
+    except (TypeError, ValueError) as error:
+        raise script.TargetError(_plain(str(error).removeprefix("gradcheck: "))) from error
+    return function, inputs, notes
+
+
+def _input_names(found: script.Found, inputs: list[Tensor]) -> list[tuple[int, str]]:
+    """A name for each input; parameters that share one are told apart by the scope that reads them first."""
+    from microtensor.gradcheck import reader_of
+
+    names = [x.name or f"input {i}" for i, x in enumerate(inputs)]
+    told = [
+        f"{reader_of(found.tensor, x)}.{name}" if names.count(name) > 1 and found.function is None else name
+        for name, x in zip(names, inputs, strict=True)
+    ]
+    return [(i, _plain(f"{name} ({i})" if told.count(name) > 1 else name)) for i, name in enumerate(told)]
+
+
+def _plain(text: str) -> str:
+    """Without what could move the cursor or reorder the line."""
+    from microtensor.viz.labels import plain
+
+    return plain(text, 1000)
 
 
 @contextmanager

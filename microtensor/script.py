@@ -1,4 +1,4 @@
-"""Runs a user's script as ``python SCRIPT args…`` would, and finds the tensor in it that was asked for.
+"""Runs a user's script as ``python SCRIPT args…`` would, and finds the tensor or function that was asked for.
 
 :func:`parse` reads a target (``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``demo:NAME``);
 :func:`running` runs it and keeps its world in place while the tensor is being read. What goes wrong is one
@@ -21,11 +21,13 @@ import threading
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader
 from traceback import FrameSummary, TracebackException
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NoReturn
+
+import numpy as np
 
 from microtensor.backprop import keep_graphs
 from microtensor.nn.module import Module
@@ -94,10 +96,22 @@ class Target:
 
 @dataclass(frozen=True)
 class Found:
-    """The tensor, and remarks for the user on how it came about."""
+    """The tensor, and remarks for the user on how it came about.
+
+    Attributes
+    ----------
+    tensor : Tensor
+    notes : tuple of str
+    function : callable or None
+        What made the tensor, when a function of numbers was asked for.
+    inputs : tuple of Tensor
+        What it was called with, in the order in which it takes them.
+    """
 
     tensor: Tensor
     notes: tuple[str, ...] = ()
+    function: Callable[..., Any] | None = None
+    inputs: tuple[Tensor, ...] = ()
 
 
 def parse(text: str) -> Target:
@@ -166,7 +180,9 @@ def _looks_like_path(text: str) -> bool:
 
 
 @contextmanager
-def running(target: Target, args: Sequence[str] = (), timeout: float | None = None) -> Iterator[Found]:
+def running(
+    target: Target, args: Sequence[str] = (), timeout: float | None = None, *, functions: bool = False
+) -> Iterator[Found]:
     """Run a target and give its tensor; inside the block the script's world is still in place.
 
     The script sees what it would see as ``python SCRIPT args…``, except that its standard output is standard
@@ -181,6 +197,9 @@ def running(target: Target, args: Sequence[str] = (), timeout: float | None = No
         For the script's ``sys.argv``.
     timeout : float, optional
         Seconds that the script may run; needs a platform with SIGALRM.
+    functions : bool
+        Take functions of which every parameter has a tensor, an array or a float as its default, and hand
+        them over with their inputs. The block may call them, so the time limit holds inside it too.
 
     Raises
     ------
@@ -193,11 +212,14 @@ def running(target: Target, args: Sequence[str] = (), timeout: float | None = No
     """
     with _restored(), _output_to_stderr(), keep_graphs(), _blaming(target, timeout):
         with _time_limit(timeout):
-            found = _find(target, args)
-        yield found
+            found = _find(target, args, functions)
+            if functions:
+                yield found
+        if not functions:
+            yield found
 
 
-def _find(target: Target, args: Sequence[str]) -> Found:
+def _find(target: Target, args: Sequence[str], functions: bool) -> Found:
     if target.demo is not None:
         from microtensor.demos import DEMOS
 
@@ -222,15 +244,16 @@ def _find(target: Target, args: Sequence[str]) -> Found:
     namespace = dict(vars(module)) if module is not None else {}
     _name_variables(namespace)
     try:
-        tensor = _resolve(namespace, target)
+        found = _resolve(namespace, target, functions)
     except _UndefinedError:
         if status is None:
             raise
-        wanted = target.attr or "a tensor to draw"
+        wanted = target.attr or f"a tensor to {'check' if functions else 'draw'}"
         raise ScriptError(f"{target.text}: script exited with status {status} before defining {wanted}") from None
     if status is None:
-        return Found(tensor)
-    return Found(tensor, (f"{target.text} exited with status {status}; drawing what it had defined by then",))
+        return found
+    doing = "checking" if functions else "drawing"
+    return replace(found, notes=(f"{target.text} exited with status {status}; {doing} what it had defined by then",))
 
 
 # --- running ----------------------------------------------------------------------------------------------
@@ -465,21 +488,21 @@ def _name_variables(namespace: Mapping[str, Any]) -> None:
             value.name = name
 
 
-def _resolve(namespace: Mapping[str, Any], target: Target) -> Tensor:
+def _resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Found:
     if target.attr is not None:
-        return _made_by(_lookup(namespace, target.attr, target), f"{target.text}:{target.attr}")
+        return _found(_lookup(namespace, target.attr, target), f"{target.text}:{target.attr}", functions)
     results = _results(namespace)
     if len(results) == 1:
-        return next(iter(results.values()))
+        return Found(next(iter(results.values())))
     if results:
         raise TargetError(
             f"{target.text} has {len(results)} results; say which one with {target.text}:{next(iter(results))}\n"
             + _listed(results)
         )
-    makers = _makers(namespace)
+    makers = _makers(namespace, functions)
     if len(makers) == 1:
         name, make = next(iter(makers.items()))
-        return _made_by(make, f"{target.text}:{name}")
+        return _found(make, f"{target.text}:{name}", functions)
     if makers:
         raise TargetError(
             f"{target.text} has {len(makers)} functions that return a Tensor; say which one with "
@@ -522,15 +545,18 @@ def _results(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: value for name, value in made.items() if id(value) not in used}
 
 
-def _makers(namespace: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
-    """The functions of the script that need no argument and say that they return a Tensor."""
+def _makers(namespace: Mapping[str, Any], functions: bool) -> dict[str, Callable[[], Any]]:
+    """The functions of the script that need no argument and say that they return a Tensor.
+
+    One that takes arrays need not say so, where `functions` are looked for.
+    """
     found: dict[str, Callable[[], Any]] = {}
     for name, value in namespace.items():
         if (
             isinstance(value, FunctionType)
             and value.__module__ == namespace.get("__name__")
-            and _says_tensor(value.__annotations__.get("return"))
             and _needs_nothing(value)
+            and (_says_tensor(value.__annotations__.get("return")) or (functions and _takes_arrays(value)))
             and all(value is not other for other in found.values())
         ):
             found[name] = value
@@ -549,6 +575,45 @@ def _needs_nothing(function: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _defaults(function: Any) -> dict[str, Any]:
+    """The defaults of a function that takes numbers and nothing else; otherwise none."""
+    if not callable(function) or isinstance(function, (Tensor, Module)):
+        return {}
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    return defaults if all(isinstance(d, (Tensor, np.ndarray, float)) for d in defaults.values()) else {}
+
+
+def _takes_arrays(function: Any) -> bool:
+    return any(not isinstance(default, float) for default in _defaults(function).values())
+
+
+def _found(value: Any, shown: str, functions: bool) -> Found:
+    defaults = _defaults(value) if functions else {}
+    if not defaults:
+        return Found(_made_by(value, shown, functions))
+    signature = inspect.signature(value)
+
+    def function(*tensors: Tensor) -> Any:
+        bound = signature.bind_partial()
+        bound.arguments.update(zip(defaults, tensors, strict=True))
+        return value(*bound.args, **bound.kwargs)
+
+    inputs = []
+    for name, default in defaults.items():
+        tensor = Tensor(default)
+        # Labels and masks have no gradient, so they stay what they are.
+        real = tensor.dtype.kind == "f"
+        inputs.append(Tensor(tensor, dtype=np.float64 if real else None, requires_grad=real, name=name))
+    result = function(*inputs)
+    if not isinstance(result, Tensor):
+        raise TargetError(f"{shown}({', '.join(defaults)}) returned a {type(result).__name__}; a Tensor is needed")
+    return Found(result, (), function, tuple(inputs))
 
 
 def _lookup(namespace: Mapping[str, Any], attr: str, target: Target) -> Any:
@@ -575,7 +640,7 @@ def _unknown(
     return _UndefinedError(f"{message}\ntensors in {target.text}:\n{_listed(tensors)}" if tensors else message)
 
 
-def _made_by(value: Any, shown: str) -> Tensor:
+def _made_by(value: Any, shown: str, functions: bool) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, Module):
@@ -585,7 +650,8 @@ def _made_by(value: Any, shown: str) -> Tensor:
         )
     if not callable(value) or not _needs_nothing(value):
         what = "needs arguments" if callable(value) else f"is of type {type(value).__name__}"
-        raise TargetError(f"{shown} {what}; a Tensor is needed, or a function without arguments that returns one")
+        hint = ", or one whose parameters all have a tensor, an array or a float as their default" if functions else ""
+        raise TargetError(f"{shown} {what}; a Tensor is needed, or a function without arguments that returns one{hint}")
     result = value()
     if not isinstance(result, Tensor):
         raise TargetError(f"{shown}() returned a value of type {type(result).__name__}; a Tensor is needed")

@@ -5,7 +5,9 @@ import pytest
 
 import microtensor as mt
 from microtensor import ops
-from microtensor.gradcheck import FULL_JACOBIAN, GradcheckError, likely_cause
+from microtensor.backprop import keep_graphs
+from microtensor.diagnosis import likely_cause
+from microtensor.gradcheck import FULL_JACOBIAN, GradcheckError, changed_since, examine, leaves_of, reader_of, replay
 from microtensor.primitive import primitive
 
 
@@ -318,3 +320,150 @@ def test_several_inputs_and_shared_ones():
 def test_the_cause_of_a_right_gradient_at_zero_is_said():
     assert "true gradient is zero" in likely_cause(np.ones(3), np.zeros(3), np.ones(3))
     assert likely_cause(np.array([1.0, 2.0]), np.array([2.0, 1.0]), np.array([1.0, 5.0])) == ""
+
+
+def test_a_factor_of_two_counts_is_said():
+    x = np.ones((5, 3))
+    g = np.arange(15.0).reshape(5, 3)
+    assert "it is 5/3 times the true gradient" in likely_cause(g / 3, g / 5, x)
+    assert "divided by 4 where 5 are counted" in likely_cause(g / 4, g / 5, x)
+
+
+def test_a_function_of_chance_is_told_from_a_wrong_gradient():
+    rng = np.random.default_rng(0)
+    assert "gives another value at each call" in fails(lambda x: x * rng.normal(), draw(3))
+    assert "gives another value at each call" in fails(lambda x: x * rng.normal(), draw(60, 60))
+
+
+def test_an_input_is_called_by_its_name():
+    x = mt.tensor([1.0, 2.0], requires_grad=True, name="speed")
+    assert "input 0 (speed) at index" in fails(lambda x: x * mt.stop_gradient(x), x)
+    with pytest.raises(TypeError, match=r"input 0 \(speed\) has dtype float32.*set_default_dtype"):
+        mt.gradcheck(mt.exp, mt.tensor(np.ones(2, np.float32), requires_grad=True, name="speed"))
+
+
+def test_a_hook_that_changes_the_gradient_is_found():
+    def function(x):
+        y = mt.exp(x)
+        y.register_hook(lambda g: g * 2.0)
+        return y * x
+
+    message = fails(function, draw(3))
+    assert "a hook changes it" in message
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, IndexError])
+def test_a_rule_that_raises_is_named(error):
+    def rule(g, y, x):
+        raise error("broken")
+
+    op = primitive("raising", cube, rule)
+    message = fails(op, draw(3))
+    assert f"the rule of raising for argument 0 raised {error.__name__}: broken" in message
+    assert "nan" not in message
+    report = examine(op, [draw(3)])
+    assert report.inputs[0].error == np.inf
+    assert not report.inputs[0].right
+
+
+def test_a_right_rule_at_the_edge_of_its_domain_is_not_blamed():
+    """Memory is looked for at a second point, which must not leave the domain or cross a kink."""
+    for function, at in [
+        (mt.sqrt, [1e-3, 1.0]),
+        (mt.log, [1e-3, 5.0]),
+        (lambda x: 1.0 / x, [1e-2, -1e-2]),
+        (mt.arcsin, [0.9, -0.9]),
+        (mt.relu, [1e-3, -1e-3]),
+        (lambda x: mt.abs(x - 1.0), [1.02, 0.98]),
+        (lambda x: mt.power(x, 0.5), [1e-2, 4.0]),
+        (mt.prod, [0.0, 2.0]),
+    ]:
+        assert mt.gradcheck(function, mt.tensor(at, requires_grad=True)), at
+
+
+def test_a_strong_curve_is_looked_at_again_before_it_is_called_wrong():
+    """Two points are too far apart for √ near 0: off by 5e-6, as much as a small mistake would be."""
+    x = mt.tensor(np.full((60, 60), 3e-3), requires_grad=True)
+    assert mt.gradcheck(mt.sqrt, x)
+    assert mt.gradcheck(lambda x: mt.sqrt(x * 2.0).sum(axis=1), mt.tensor(x.numpy()[:20, :30], requires_grad=True))
+    op = primitive("wrong", np.sqrt, lambda g, y, x: 1.0001 * g / (2 * y))
+    assert "1.0001" in fails(op, mt.tensor([3e-3, 1.0], requires_grad=True))
+
+
+# --- reports and recorded graphs --------------------------------------------------------------------------
+
+
+def test_a_report_has_each_input_and_goes_on_after_a_wrong_rule():
+    op, _ = WRONG_RULES["sign"]
+    report = examine(lambda a, n, b: op(a) * n + b, [draw(3), mt.tensor([1, 2, 3]), draw(3, seed=1)])
+    assert sorted(report.inputs) == [0, 2]
+    assert not report.inputs[0].right
+    assert report.inputs[0].error > 1
+    assert report.inputs[2].right
+    assert 0 < report.inputs[2].error < 1e-8
+    assert [m.cause for m in report.mismatches] == ["the sign is wrong"]
+
+
+def test_a_report_of_second_order():
+    op = primitive("once", cube, lambda g, y, x: g * ops.stop_gradient(3 * x * x))
+    assert examine(op, [draw(3)]).inputs[0].right
+    report = examine(op, [draw(3)], order=2)
+    assert not report.inputs[0].right
+    assert "second order, the rules of once" in str(report.mismatches[0])
+
+
+def test_a_report_of_a_large_input_and_of_a_detached_one():
+    x = draw(60, 60)
+    assert 0 < examine(mt.tanh, [x]).inputs[0].error < 1e-5
+    report = examine(lambda x: x.detach() * 2.0, [draw(3)])
+    assert not report.inputs[0].right
+    assert report.inputs[0].error > 0.1
+
+
+def test_a_replay_gives_the_same_and_follows_its_leaves():
+    a, b = draw(4, 3), draw(3, seed=1)
+    kept = mt.stop_gradient(b)
+    output = mt.tanh(a * b + kept).sum(axis=0) / b
+    np.testing.assert_array_equal(replay(output, {}).numpy(), output.numpy())
+    new = draw(3, seed=2)
+    moved = replay(output, {b: new})
+    np.testing.assert_array_equal(moved.numpy(), (mt.tanh(a * new + kept).sum(axis=0) / new).numpy())
+    assert leaves_of(output) == [a, b]
+    assert leaves_of(moved) == [a, new]
+
+
+def test_a_replay_of_a_used_graph_needs_its_records():
+    x = draw(3)
+    with keep_graphs():
+        kept = (x * x).sum()
+        kept.backward()
+    np.testing.assert_array_equal(replay(kept, {x: mt.ones(3)}).numpy(), 3.0)
+    freed = (x * x).sum()
+    freed.backward()
+    with pytest.raises(RuntimeError, match=r"the graph of sum .* has been freed"):
+        replay(freed, {})
+
+
+def test_a_deep_graph_is_replayed_without_recursion():
+    x = draw()
+    y = x
+    for _ in range(20_000):
+        y = y + 1.0
+    assert replay(y, {x: mt.tensor(1.0)}).item() == 20_001.0
+
+
+def test_a_leaf_that_changed_is_noticed():
+    w, v, early = draw(3), draw(3, seed=1), draw(3, seed=2)
+    early.data = np.ones(3)
+    loss = (w * v).sum() + (early * 2.0).sum()
+    assert changed_since(loss) == []
+    w.data = np.zeros(3)
+    assert changed_since(mt.exp(loss)) == [w]
+
+
+def test_the_reader_of_a_leaf_is_its_first():
+    w, other = draw(3), draw(3)
+    with mt.name_scope("outer"), mt.name_scope("inner"):
+        y = w * 2.0
+    assert reader_of(y + w, w) == "outer.inner"
+    assert reader_of(y + other, other) == ""

@@ -1,0 +1,133 @@
+"""Says in words how a wrong gradient differs from the right one, from the pattern of the difference alone."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from microtensor.primitive import Array
+
+
+def distance(analytic: Array, numeric: Array) -> Array:
+    """The absolute difference, infinite where one of the two is not a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.diagnosis import distance
+    >>> distance(np.array([1.0, np.nan]), np.array([3.0, 0.0]))
+    array([ 2., inf])
+    """
+    with np.errstate(invalid="ignore"):
+        found: Array = np.nan_to_num(np.abs(analytic - numeric), nan=np.inf, posinf=np.inf)
+    return found
+
+
+def same(a: Array, b: Array) -> bool:
+    """Whether two gradients are the same up to the error of finite differences.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.diagnosis import same
+    >>> same(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 1e-9])), same(np.ones(2), np.ones(3))
+    (True, False)
+    """
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return False
+    return float(np.abs(a - b).max(initial=0.0)) <= 1e-5 * max(_size(a), _size(b))
+
+
+def wrong_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """The likely cause of a gradient that does not fit the shape of its input.
+
+    Examples
+    --------
+    >>> from microtensor.diagnosis import wrong_shape
+    >>> wrong_shape((5, 3), (3,))
+    'the axes along which the input was broadcast are not summed away'
+    """
+    if sorted(found) == sorted(wanted):
+        return "its axes are in the wrong order"
+    if math.prod(found) > math.prod(wanted):
+        return "the axes along which the input was broadcast are not summed away"
+    return "the axes that were reduced are not put back"
+
+
+def likely_cause(analytic: Array, numeric: Array, x: Array) -> str:
+    """Say in words how a wrong gradient differs from the right one; empty where no pattern is known.
+
+    A gradient that lost the path through a mean differs from the right one by a constant along the axes of
+    the mean; one that lost the path through a variance differs by a multiple of x − mean(x).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.diagnosis import likely_cause
+    >>> likely_cause(np.array([5.0, 10.0]), np.array([-5.0, -10.0]), np.array([1.0, 2.0]))
+    'the sign is wrong'
+    """
+    if not (np.isfinite(analytic).all() and np.isfinite(numeric).all()):
+        return "the gradient is not finite"
+    size = _size(numeric)
+    tolerance = 1e-5 * max(size, _size(analytic))
+    if size < 1e-9:
+        return "the true gradient is zero: this cotangent tests nothing else"
+    if not _size(analytic):
+        return "a null gradient: a path is cut, or the rule returns zero"
+    ratio = float(np.sum(analytic * numeric) / np.sum(numeric * numeric))
+    if np.abs(analytic - ratio * numeric).max() <= tolerance:
+        return _wrong_factor(ratio, x.shape)
+    if analytic.ndim == 2 and same(analytic.T, numeric):
+        return "it is the transpose of the true gradient: two axes are exchanged"
+    missing = numeric - analytic
+    for count in range(1, x.ndim + 1):
+        for axes in itertools.combinations(range(x.ndim), count):
+            if math.prod(x.shape[a] for a in axes) < 3:
+                continue
+            part = _lost_path(missing, x, axes, tolerance)
+            if part:
+                return f"equals the gradient with the {part} over axis {axes if count > 1 else axes[0]} detached"
+    return ""
+
+
+def _size(gradient: Array) -> float:
+    return float(np.abs(gradient).max(initial=0.0))
+
+
+def _wrong_factor(ratio: float, shape: tuple[int, ...]) -> str:
+    if abs(ratio + 1) < 1e-4:
+        return "the sign is wrong"
+    sizes = {math.prod(s) for k in range(1, len(shape) + 1) for s in itertools.combinations(shape, k)}
+    counts = [n for n in sorted(sizes) if n > 1]
+    for n in counts:
+        if abs(ratio / n - 1) < 1e-4:
+            return f"it is {n} times too large: a factor 1/{n} is missing"
+        if abs(ratio * n - 1) < 1e-4:
+            return f"it is {n} times too small: a factor {n} is missing"
+    for n in counts:
+        for other in [n - 1, *counts]:
+            if other > 1 and other != n and abs(ratio * other / n - 1) < 1e-4:
+                return f"it is {n}/{other} times the true gradient: divided by {other} where {n} are counted"
+    return f"it is {ratio:.6g} times the true gradient"
+
+
+def _lost_path(missing: Array, x: Array, axes: tuple[int, ...], tolerance: float) -> str:
+    def residue(*basis: Array) -> float:
+        rest = missing
+        for vector in basis:
+            norm = (vector * vector).sum(axis=axes, keepdims=True)
+            norm = np.where(norm == 0, 1.0, norm)
+            rest = rest - vector * (rest * vector).sum(axis=axes, keepdims=True) / norm
+        return _size(rest)
+
+    one, centered = np.ones_like(x), x - x.mean(axis=axes, keepdims=True)
+    if residue(one) <= tolerance:
+        return "mean"
+    if residue(centered) <= tolerance:
+        return "variance"
+    if residue(one, centered) <= tolerance:
+        return "mean and variance"
+    return ""
