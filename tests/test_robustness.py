@@ -439,7 +439,7 @@ STARTS = [s for s in ("fork", "spawn") if s in multiprocessing.get_all_start_met
 def test_leaves_travel_to_other_processes_and_gradients_back(start):
     leaves = [mt.tensor([1.0, float(i)], requires_grad=True, name=f"x{i}") for i in range(4)]
     with multiprocessing.get_context(start).Pool(2) as pool:
-        answers = pool.map(slopes, leaves)
+        answers = pool.map_async(slopes, leaves).get(60)
     for x, (g, recording) in zip(leaves, answers, strict=True):
         assert recording
         assert x.grad is None
