@@ -49,7 +49,7 @@ def test_target_of_every_kind(write: Write) -> None:
     assert parse("demo:mlp").demo == "mlp"
 
 
-@pytest.mark.parametrize("text", [r"C:\work\x.py", "C:/work/x.py"])
+@pytest.mark.parametrize("text", [r"C:\project\x.py", "C:/project/x.py"])
 def test_the_colon_of_a_drive_is_part_of_the_path(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "exists", lambda path: path == text)
     assert parse(f"{text}:loss") == Target(text, path=os.path.abspath(text), attr="loss")
