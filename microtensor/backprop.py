@@ -7,6 +7,8 @@ derivative and on tensors, recorded, for a higher one. Un-broadcasting happens h
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ _creation = attrgetter("_node.index")
 _set_grad = Traced.__dict__["_grad"].__set__
 _set_spent = Node.__dict__["spent"].__set__
 _set_inputs = Node.__dict__["inputs"].__set__
+_committing = threading.RLock()
 _keep_graphs: ContextVar[bool] = ContextVar("microtensor_keep_graphs", default=False)
 
 
@@ -36,6 +39,16 @@ class Contribution(NamedTuple):
     creation: int
     argument: int
     value: Any
+
+
+def renew_lock() -> None:
+    """Start with a free lock: in a forked child the thread that held it does not exist."""
+    global _committing
+    _committing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=renew_lock)
 
 
 @contextmanager
@@ -191,7 +204,7 @@ def _leading_to(wanted: set[Tensor], order: list[Tensor]) -> set[Tensor]:
 
 def _place_of(node: Node, output: Tensor, argument: int) -> str:
     """Which derivative it was, in words."""
-    shapes = ", ".join(str(np.shape(_raw(x))) for x in node.inputs)
+    shapes = ", ".join(str(np.shape(ops.as_array(x))) for x in node.inputs)
     line = f"made at {node.line}" if node.line else "run the program under mt.detect_anomaly() for the line"
     return (
         f"in the derivative of {node.primitive.name} by argument {argument}, shapes {shapes} -> {output.shape}; {line}"
@@ -253,10 +266,6 @@ def _fit(d: Any, x: Tensor, node: Node, i: int) -> Any:
     return d
 
 
-def _raw(x: Any) -> Any:
-    return x._array if isinstance(x, Tensor) else x
-
-
 def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:
     """What each rule adds when `seed` is carried back from `output`; the graph is not freed.
 
@@ -311,14 +320,14 @@ def _run(
         with enable_grad():
             seeds = {t: g if isinstance(g, Tensor) else Tensor(g) for t, g in seeds.items()}
             return reverse(seeds, wanted, create_graph=True, contributions=contributions, visited=visited)
-    raw = {t: _raw(g) for t, g in seeds.items()}
+    raw = {t: ops.as_array(g) for t, g in seeds.items()}
     with np.errstate(all="ignore"):
         return reverse(raw, wanted, contributions=contributions, visited=visited)
 
 
 def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, Tensor]:
     """Gradients as tensors of which no two, and none with a seed or a value, share memory."""
-    taken = {id(_raw(g)) for g in seeds}
+    taken = {id(ops.as_array(g)) for g in seeds}
     out = {}
     for tensor, g in found.items():
         if isinstance(g, Tensor):
@@ -356,22 +365,23 @@ def backward(
     if contributions is not None:
         # By creation number, not by tensor, so that the record does not point back at its owner.
         output._extra = output._extra or {}
-        output._extra["backward"] = (np.asarray(_raw(seed)), contributions)
+        output._extra["backward"] = (np.asarray(ops.as_array(seed)), contributions)
     free = not (retain_graph or create_graph)
-    used = next((node for node in visited if node.spent), None) if free else None
-    if used is not None:
-        raise _freed(used, output)
-    summed = {t: g if t._grad is None else t._grad + g for t, g in found.items()}
-    if not create_graph:
-        summed = {t: g.detach() if g.requires_grad else g for t, g in summed.items()}
-    steps = [map(_set_grad, summed.keys(), summed.values())]
-    if free:
-        steps.append(map(_set_spent, visited, repeat(True)))
-    if free and not keep:
-        steps.append(map(_set_inputs, visited, repeat(())))
-    # All of it runs in C from one bytecode to the next, so not even Ctrl-C can leave half of it done. There is no
-    # lock: threads that add to the same leaf at the same moment may lose one of the additions.
-    deque(chain.from_iterable(steps), maxlen=0)
+    # Of two threads in one graph only the first has it to free; two that share a leaf add one after the other.
+    with _committing:
+        used = next((node for node in visited if node.spent), None) if free else None
+        if used is not None:
+            raise _freed(used, output)
+        summed = {t: g if t._grad is None else t._grad + g for t, g in found.items()}
+        if not create_graph:
+            summed = {t: g.detach() if g.requires_grad else g for t, g in summed.items()}
+        steps = [map(_set_grad, summed.keys(), summed.values())]
+        if free:
+            steps.append(map(_set_spent, visited, repeat(True)))
+        if free and not keep:
+            steps.append(map(_set_inputs, visited, repeat(())))
+        # All of it runs in C from one bytecode to the next, so not even Ctrl-C can leave half of it done.
+        deque(chain.from_iterable(steps), maxlen=0)
 
 
 def vjp(

@@ -14,8 +14,8 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from microtensor.functional import scoped
-from microtensor.ops import all_finite, astype, axis_count, machine_epsilon, mean, normalize_axis, reshape, sqrt, square
-from microtensor.primitive import label, name_scope, no_grad
+from microtensor.ops import astype, axis_count, machine_epsilon, mean, normalize_axis, reshape, sqrt, square
+from microtensor.primitive import is_finite, label, name_scope, no_grad
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -137,7 +137,7 @@ def _standardize(x: Tensor, axis: int | tuple[int, ...], eps: float) -> tuple[Te
 
 
 def _widened(x: Tensor) -> Tensor:
-    """X itself, or as float32 when it is float16, whose squares overflow from 256 on."""
+    """The input itself, or as float32 when it is float16, whose squares overflow from 256 on."""
     return astype(x, dtype="float32") if x.dtype == "float16" else x
 
 
@@ -304,7 +304,7 @@ def _move_running(
         unbiased = variance * (count / (count - 1))
         new_mean = running_mean * (1 - momentum) + reshape(mu, shape=running_mean.shape) * momentum
         new_var = running_var * (1 - momentum) + reshape(unbiased, shape=running_var.shape) * momentum
-    if not (all_finite(new_mean) and all_finite(new_var)):
+    if not (is_finite(new_mean) and is_finite(new_var)):
         warnings.warn(
             f"{who}: the batch has NaN or infinite statistics; the running statistics stay as they were",
             RuntimeWarning,

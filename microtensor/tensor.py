@@ -434,22 +434,22 @@ class Tensor(Traced):
         return ops.absolute(self)
 
     def __eq__(self, other: object) -> Array:  # type: ignore[override]
-        return np.asarray(self._array == _raw(other))
+        return np.asarray(self._array == ops.as_array(other))
 
     def __ne__(self, other: object) -> Array:  # type: ignore[override]
-        return np.asarray(self._array != _raw(other))
+        return np.asarray(self._array != ops.as_array(other))
 
     def __lt__(self, other: Operand) -> Array:
-        return np.asarray(self._array < _raw(other))
+        return np.asarray(self._array < ops.as_array(other))
 
     def __le__(self, other: Operand) -> Array:
-        return np.asarray(self._array <= _raw(other))
+        return np.asarray(self._array <= ops.as_array(other))
 
     def __gt__(self, other: Operand) -> Array:
-        return np.asarray(self._array > _raw(other))
+        return np.asarray(self._array > ops.as_array(other))
 
     def __ge__(self, other: Operand) -> Array:
-        return np.asarray(self._array >= _raw(other))
+        return np.asarray(self._array >= ops.as_array(other))
 
     def _update(self, operation: Callable[[Tensor, Operand], Tensor], symbol: str, other: Operand) -> Tensor:
         if self._node is not None or not self.requires_grad:
@@ -871,16 +871,12 @@ def _rebuild(array: Array, requires_grad: bool, name: str | None) -> Tensor:
     return Tensor(array, requires_grad=requires_grad, name=name)
 
 
-def _raw(x: Any) -> Any:
-    return x._array if isinstance(x, Tensor) else x
-
-
 def _plain_index(index: Any) -> Any:
     """An index of our own: tensors become arrays, lists and arrays are copied."""
     if isinstance(index, tuple):
         return tuple(_plain_index(i) for i in index)
     if isinstance(index, (Tensor, np.ndarray, list)):
-        plain = np.array(_raw(index))
+        plain = np.array(ops.as_array(index))
         # An empty list selects nothing, but NumPy makes an array of floats of it.
         return plain if plain.size or isinstance(index, np.ndarray) else plain.astype(np.intp)
     return index
@@ -977,7 +973,7 @@ def zeros_like(x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, require
     >>> mt.zeros_like(mt.tensor([1, 2]))
     tensor([0, 0])
     """
-    return Tensor(np.zeros_like(_raw(x), dtype=dtype), requires_grad=requires_grad)
+    return Tensor(np.zeros_like(ops.as_array(x), dtype=dtype), requires_grad=requires_grad)
 
 
 def ones_like(x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
@@ -989,7 +985,7 @@ def ones_like(x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, requires
     >>> mt.ones_like(mt.tensor([1, 2]))
     tensor([1, 1])
     """
-    return Tensor(np.ones_like(_raw(x), dtype=dtype), requires_grad=requires_grad)
+    return Tensor(np.ones_like(ops.as_array(x), dtype=dtype), requires_grad=requires_grad)
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: DTypeLike | None = None) -> Tensor:

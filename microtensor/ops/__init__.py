@@ -11,7 +11,6 @@ from microtensor.ops.arithmetic import add, divide, exp, log, multiply, negative
 from microtensor.ops.common import (
     Axis,
     all,
-    all_finite,
     any,
     argmax,
     argmin,
@@ -112,7 +111,6 @@ __all__ = [
     "adaptive_avg_pool",
     "add",
     "all",
-    "all_finite",
     "any",
     "arccos",
     "arcsin",

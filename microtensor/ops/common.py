@@ -140,8 +140,3 @@ def stop_gradient(x: T) -> T:
 def machine_epsilon(x: Any) -> float:
     """The spacing of the floats of x's dtype at 1."""
     return float(np.finfo(x.dtype).eps)
-
-
-def all_finite(x: Any) -> bool:
-    """Whether no element is NaN or infinite."""
-    return bool(np.isfinite(as_array(x)).all())
