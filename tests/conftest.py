@@ -1,22 +1,28 @@
 """Fixtures that several test files share."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-collect_ignore = ["golden"]  # The generator of the stored results needs PyTorch.
-GOLDEN = Path(__file__).parent / "golden" / "golden.npz"
+collect_ignore = ["golden"]  # The generators of the stored results need PyTorch.
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@functools.cache
+def stored(file):
+    """Everything in one file of stored results."""
+    with np.load(GOLDEN / f"{file}.npz", allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
 
 
 @pytest.fixture(scope="session")
 def golden():
-    """PyTorch's results by case: ``golden("linear")["d_weight"]``; see golden/make_golden.py."""
-    with np.load(GOLDEN, allow_pickle=False) as file:
-        stored = {key: file[key] for key in file.files}
+    """PyTorch's results by case: ``golden("linear")["d_weight"]``; see the generators, golden/make_*.py."""
 
-    def case(name):
-        found = {key.removeprefix(f"{name}/"): value for key, value in stored.items() if key.startswith(f"{name}/")}
+    def case(name, file="golden"):
+        found = {key.removeprefix(f"{name}/"): v for key, v in stored(file).items() if key.startswith(f"{name}/")}
         assert found, name
         return found
 

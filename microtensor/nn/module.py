@@ -43,17 +43,17 @@ class Module:
         # Straight into the dictionary: __setattr__ sorts values into these very tables.
         self.__dict__.update(_parameters={}, _buffers={}, _modules={}, _name="", training=True)
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output; to be defined by the subclass."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() first")
-        with name_scope(self._name or "model", self.describe()):
-            return self.forward(*inputs)
+        with name_scope(self._name or "model", self.title()):
+            return self.forward(*inputs, **options)
 
-    def describe(self) -> str:
+    def title(self) -> str:
         """The module in one line, its children left out: ``BatchNorm1d(8)``."""
         return f"{type(self).__name__}({self.extra_repr()})" if self.extra_repr() else type(self).__name__
 
@@ -63,7 +63,7 @@ class Module:
 
     def __repr__(self) -> str:
         if not self._modules:
-            return self.describe() if self.extra_repr() else f"{type(self).__name__}()"
+            return self.title() if self.extra_repr() else f"{type(self).__name__}()"
         lines = [f"{type(self).__name__}({self.extra_repr()}"]
         for name, child in self._modules.items():
             lines.append(f"  ({name}): " + repr(child).replace("\n", "\n  "))
