@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from itertools import chain, repeat
 from operator import attrgetter
+from sys import getrefcount
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,6 +129,8 @@ def reverse(
     pending: dict[Tensor, Any] = dict(seeds)
     found: dict[Tensor, Any] = {}
     summed: set[Tensor] = set()
+    # Those whose cotangent has still to be broadcast up to their shape.
+    small: set[Tensor] = set()
     # An input is made before its output, so the youngest record still waiting has all of its gradient.
     waiting = [(-t._node.index, t) for t in seeds if t._node is not None]
     heapify(waiting)
@@ -134,7 +138,7 @@ def reverse(
         _, output = heappop(waiting)
         g = pending.pop(output)
         extra = output._extra
-        if extra is not None or g.shape != output._array.shape:
+        if extra is not None or output in small:
             g = _arrive(g, output, create_graph)
         if (wanted is not None and output in wanted) or (extra is not None and "retain" in extra):
             found[output] = g
@@ -151,7 +155,10 @@ def reverse(
             inputs: Any = sources
         else:
             y = output._array
-            inputs = [x._array if isinstance(x, Traced) else x for x in sources]
+            inputs = []
+            # Not a comprehension, which before Python 3.12 is one more call.
+            for x in sources:
+                inputs.append(x._array if isinstance(x, Traced) else x)
         version = 0
         params = node.params
         rules = node.primitive.rules
@@ -167,6 +174,8 @@ def reverse(
                 d = rule(g, y, *inputs, **params) if params else rule(g, y, *inputs)
                 if d.shape != array.shape or (d.dtype is not array.dtype and d.dtype != array.dtype):
                     d = _fit(d, x, node, i)
+                    if d.shape != array.shape:
+                        small.add(x)
             except Exception as error:
                 error.add_note(_place_of(node, output, i))
                 raise
@@ -182,7 +191,9 @@ def reverse(
             elif x in summed and before.shape == array.shape and type(before) is np.ndarray:
                 np.add(before, d, before)
             else:
-                pending[x] = before + d
+                # A fresh result that nobody else holds takes the sum: one array less to allocate.
+                free = type(d) is np.ndarray and d.base is None and getrefcount(d) == 2 and d.shape == array.shape
+                pending[x] = np.add(before, d, d) if free else before + d
                 summed.add(x)
         if version != node.version:
             raise _stale(node, version)
@@ -205,7 +216,7 @@ def _leading_to(wanted: set[Tensor], order: list[Tensor]) -> set[Tensor]:
 def _place_of(node: Node, output: Tensor, argument: int) -> str:
     """Which derivative it was, in words."""
     shapes = ", ".join(str(np.shape(ops.as_array(x))) for x in node.inputs)
-    line = f"made at {node.line}" if node.line else "run the program under mt.detect_anomaly() for the line"
+    line = f"made at {node.line}" if node.line else "run the forward pass under mt.trace_lines() to see its line"
     return (
         f"in the derivative of {node.primitive.name} by argument {argument}, shapes {shapes} -> {output.shape}; {line}"
     )
@@ -249,21 +260,23 @@ def _fit(d: Any, x: Tensor, node: Node, i: int) -> Any:
 
     A result that is still to be broadcast up to the input's shape is left small for as long as possible.
     """
-    if d.shape != x.shape:
-        small = len(d.shape) <= x.ndim and all(
-            n in (1, m) for n, m in zip(reversed(d.shape), reversed(x.shape), strict=False)
-        )
-        if not small:
-            lead = len(d.shape) - x.ndim
-            if lead < 0 or any(m not in (1, n) for n, m in zip(d.shape[lead:], x.shape, strict=True)):
-                raise RuntimeError(
-                    f"the rule of {node.primitive.name} for argument {i} returned a gradient of shape {d.shape} "
-                    f"for an input of shape {x.shape}"
-                )
-            d = ops.sum_to(d, shape=x.shape)
+    if d.shape != x.shape and not _broadcasts(d.shape, x.shape):
+        if not _broadcasts(x.shape, d.shape):
+            raise RuntimeError(
+                f"the rule of {node.primitive.name} for argument {i} returned a gradient of shape {d.shape} "
+                f"for an input of shape {x.shape}"
+            )
+        d = ops.sum_to(d, shape=x.shape)
     if d.dtype != x.dtype:
         d = ops.astype(d, dtype=x.dtype)
     return d
+
+
+@lru_cache
+def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether an array of shape `small` can be broadcast to `large`."""
+    pairs = zip(reversed(small), reversed(large), strict=False)
+    return len(small) <= len(large) and all(n in (1, m) for n, m in pairs)
 
 
 def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:

@@ -31,6 +31,7 @@ import numpy as np
 
 from microtensor.backprop import keep_graphs
 from microtensor.nn.module import Module
+from microtensor.primitive import trace_lines
 from microtensor.tensor import Tensor
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -210,7 +211,7 @@ def running(
     TargetError
         The tensor asked for is missing, is something else, or is one of several.
     """
-    with _restored(), _output_to_stderr(), keep_graphs(), _blaming(target, timeout):
+    with _restored(), _output_to_stderr(), keep_graphs(), trace_lines(), _blaming(target, timeout):
         with _time_limit(timeout):
             found = _find(target, args, functions)
             if functions:

@@ -1,5 +1,8 @@
 """Every primitive against its row of the table: values, derivatives of order 1 and 2, dtypes, layouts, errors."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from table import TABLE
@@ -340,3 +343,13 @@ def test_comparisons_are_plain_boolean_arrays(function, reference):
     out = function(mt.tensor(a, requires_grad=True), mt.tensor(b))
     assert type(out) is np.ndarray
     np.testing.assert_array_equal(out, reference(a, b))
+
+
+def test_a_primitive_pickles_and_copies_as_itself():
+    for op in PRIMITIVES.values():
+        assert pickle.loads(pickle.dumps(op)) is copy.copy(op) is copy.deepcopy(op) is op
+
+
+def test_an_operation_that_its_module_lost_does_not_unpickle():
+    with pytest.raises(AttributeError, match="module test_ops has no primitive lost"):
+        pickle.loads(pickle.dumps(Primitive("lost", np.copy, (None,))))

@@ -51,6 +51,9 @@ def _matmul_rule_b(g: Any, y: Any, a: Any, b: Any) -> Any:
         return _column(g) * a
     if a.ndim == 1:
         return _column(a) * _row(g)
+    if b.ndim == 2 and a.ndim > 2:
+        # One product over all leading axes, not one a matrix and then their sum.
+        a, g = (reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1])) for x in (a, g))
     return matmul(_swap(a), g)
 
 

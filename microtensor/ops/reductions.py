@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ from microtensor.primitive import Array, Primitive, primitive
 
 def _kept(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """The cotangent of a reduction with the reduced axes put back as size 1, ready to broadcast to x."""
-    if keepdims or axis == ():
-        return g
-    axes = normalize_axis(axis, x.ndim, "reduction")
-    return reshape(g, shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+    return g if keepdims or axis == () else reshape(g, shape=_kept_shape(x.shape, axis))
+
+
+@lru_cache
+def _kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    axes = normalize_axis(axis, len(shape), "reduction")
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 def _reduce(ufunc: Any, x: Array, axes: tuple[int, ...], keepdims: bool, dtype: Any = None) -> Any:
@@ -51,13 +55,15 @@ sum = primitive(
 def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     x = np.asarray(x)
     axes = normalize_axis(axis, x.ndim, "mean")
-    count = math.prod(x.shape[i] for i in axes)
+    count = 1
+    for i in axes:
+        count *= x.shape[i]
     if count == 0:
         raise ValueError(f"mean: shape {x.shape} has no elements along axis {axes}; a mean of nothing is undefined")
-    # float16 sums overflow at 65,504, so they are taken in float32.
-    wide = np.float32 if x.dtype == np.float16 else None
-    total = _reduce(np.add, x, axes, keepdims, wide)
-    return (total / count).astype(x.dtype, copy=False) if x.dtype.kind == "f" else total / count
+    if x.dtype == np.float16:
+        # Sums of float16 overflow at 65,504, so they are taken in float32.
+        return (_reduce(np.add, x, axes, keepdims, np.float32) / count).astype(x.dtype)
+    return _reduce(np.add, x, axes, keepdims) / count
 
 
 mean = primitive(

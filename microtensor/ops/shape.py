@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,17 @@ reshape: Primitive = primitive(
     """,
 )
 
+
+def _inverse(axes: Sequence[int], ndim: int) -> tuple[int, ...]:
+    """The order of axes that undoes `axes`."""
+    places = normalize_axis(tuple(axes), ndim, "permute_dims")
+    return tuple(sorted(range(ndim), key=places.__getitem__))
+
+
 permute_dims: Primitive = primitive(
     "permute_dims",
     lambda x, *, axes: np.transpose(x, normalize_axis(axes, np.ndim(x), "permute_dims")),
-    lambda g, y, x, axes: permute_dims(g, axes=tuple(np.argsort([a % x.ndim for a in axes]).tolist())),
+    lambda g, y, x, axes: permute_dims(g, axes=_inverse(axes, x.ndim)),
     symbol="permute",
     shown=("g",),
     doc="""Axes in another order: axis i of the result is axis ``axes[i]`` of x.
@@ -63,9 +71,14 @@ broadcast_to = primitive(
 
 
 def _sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
-    lead = x.ndim - len(shape)
-    axes = tuple(i for i, n in enumerate(x.shape) if i < lead or (shape[i - lead] == 1 and n != 1))
-    return np.add.reduce(x, axis=axes, keepdims=True).reshape(shape)
+    return np.add.reduce(x, axis=_broadcast_axes(x.shape, shape), keepdims=True).reshape(shape)
+
+
+@lru_cache
+def _broadcast_axes(large: tuple[int, ...], small: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of `large` along which `small` repeats."""
+    lead = len(large) - len(small)
+    return tuple(i for i, n in enumerate(large) if i < lead or (small[i - lead] == 1 and n != 1))
 
 
 sum_to = primitive(
@@ -87,18 +100,26 @@ def _contract_to(a: Array, b: Array, *, shape: tuple[int, ...]) -> Array:
     alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd"
     if not (alike and a.size and a.flags.c_contiguous and b.flags.c_contiguous):
         return _sum_to(np.multiply(a, b), shape=shape)
-    wanted = (1,) * (a.ndim - len(shape)) + tuple(shape)
-    kept = [i for i, n in enumerate(wanted) if n != 1]
-    first, last = (kept[0], kept[-1] + 1) if kept else (a.ndim, a.ndim)
-    if wanted[first:last] != a.shape[first:last]:
+    blocks = _blocks(a.shape, shape)
+    if blocks is None:
         return _sum_to(np.multiply(a, b), shape=shape)
-    blocks = (math.prod(a.shape[:first]), math.prod(a.shape[first:last]), math.prod(a.shape[last:]))
     a, b = a.reshape(blocks), b.reshape(blocks)
     if blocks[2] == 1:
         total: Array = np.einsum("ij,ij->j", a[:, :, 0], b[:, :, 0])
     else:
         total = np.add.reduce(np.vecdot(a, b), axis=0)
     return total.reshape(shape)
+
+
+@lru_cache
+def _blocks(large: tuple[int, ...], small: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """The sizes of the axes of `large` to sum before, to keep, and to sum after; None if they do not lie so."""
+    wanted = (1,) * (len(large) - len(small)) + small
+    kept = [i for i, n in enumerate(wanted) if n != 1]
+    first, last = (kept[0], kept[-1] + 1) if kept else (len(large), len(large))
+    if wanted[first:last] != large[first:last]:
+        return None
+    return math.prod(large[:first]), math.prod(large[first:last]), math.prod(large[last:])
 
 
 contract_to = primitive(
