@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from microtensor import cli, viz
-from microtensor.cli import main
+from microtensor.cli import common, main
 
 HEAD = "import microtensor as mt\nx = mt.tensor([1.0, 2.0], requires_grad=True)\n"
 LOSS = HEAD + "loss = (x * x).sum()\nprint('noise')\n"
@@ -269,14 +269,14 @@ def test_colour_on_a_terminal() -> None:
 def test_who_decides_about_colour(
     monkeypatch: pytest.MonkeyPatch, env: dict[str, str], args: list[str], terminal: bool, colored: bool
 ) -> None:
-    monkeypatch.setattr(cli, "_is_terminal", lambda: terminal)
+    monkeypatch.setattr(common, "is_terminal", lambda: terminal)
     result = invoke("demo:batch_norm", *args, env={"TERM": "xterm", **env}, color=True)
     written = Path("tree.txt").read_text() if args[:1] == ["-o"] else result.stdout
     assert ("\x1b[" in written) == colored
 
 
 def test_a_png_is_not_written_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
+    monkeypatch.setattr("microtensor.cli.viz.is_terminal", lambda: True)
     result = invoke("s.py", "-f", "png")
     assert (result.exit_code, "not for a terminal" in message(result)) == (2, True)
 

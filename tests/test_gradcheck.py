@@ -1,13 +1,17 @@
 """The checker itself: it accepts right rules, and rejects each kind of wrong one by name, place and likely cause."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import microtensor as mt
 from microtensor import ops
 from microtensor.backprop import keep_graphs
-from microtensor.diagnosis import likely_cause
-from microtensor.gradcheck import FULL_JACOBIAN, GradcheckError, changed_since, examine, leaves_of, reader_of, replay
+from microtensor.checking import GradcheckError, examine
+from microtensor.checking.diagnosis import likely_cause
+from microtensor.checking.replay import changed_since, leaves_of, reader_of, replay
+from microtensor.checking.rules import FULL_JACOBIAN
 from microtensor.primitive import primitive
 
 
@@ -227,13 +231,234 @@ def test_a_kink_at_the_point_is_reported_as_one(function, slopes):
     (mismatch,) = raised.value.mismatches
     assert mismatch.where == "input 0"
     assert mismatch.index == (1,)
-    assert mismatch.cause == "a kink or a jump: " + slopes
+    assert mismatch.cause == "a kink: " + slopes + "; move the input away from it"
     assert "a kink" in fails(function, x)
 
 
 def test_away_from_the_kink_it_passes():
     assert mt.gradcheck(mt.relu, mt.tensor([1.0, -1.0], requires_grad=True))
     assert mt.gradcheck(lambda x: mt.max(x, axis=0), mt.tensor([[1.0, 3.0], [2.0, 0.0]], requires_grad=True))
+
+
+def test_a_jump_is_reported_as_one():
+    for function in (mt.sign, mt.floor, lambda x: mt.where(x >= 0, x + 1.0, x)):
+        assert "; a jump: the slope is" in fails(function, mt.tensor([0.0, 1.5], requires_grad=True))
+    assert mt.gradcheck(mt.floor, mt.tensor([0.5, 1.5], requires_grad=True))
+
+
+def test_a_kink_beside_the_point_is_stepped_around():
+    assert mt.gradcheck(mt.relu, mt.tensor([3e-6, -3e-6, 1.0], requires_grad=True))
+    assert mt.gradcheck(mt.abs, mt.tensor([1e-7, -1.0], requires_grad=True))
+
+
+def test_the_kink_of_a_large_input_is_named():
+    x = mt.tensor(np.tile([1.0, -1.0, 0.0], 1000), requires_grad=True)
+    assert "; a kink: the slope is" in fails(lambda x: mt.sum(mt.relu(x)), x)
+
+
+def test_a_gradient_between_the_slopes_passes_where_the_differences_agree():
+    """Central differences halve the slopes of a kink, as the rules do for |0| and for two equal maxima."""
+    assert mt.gradcheck(mt.abs, mt.tensor([0.0, 1.0], requires_grad=True))
+    assert mt.gradcheck(mt.max, mt.tensor([1.0, 1.0, 0.0], requires_grad=True))
+    assert "; a kink: the slope is 0 on the left" in fails(
+        mt.max, mt.tensor([1.0, 1.0, 1.0], requires_grad=True), cotangent="ones"
+    )
+
+
+# --- infinities -------------------------------------------------------------------------------------------
+
+MASK = np.triu(np.ones((3, 3), dtype=bool), 1)
+HIDDEN = np.where(MASK, -np.inf, 0.0)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: mt.where(MASK, -np.inf, x),
+        lambda x: mt.softmax(mt.where(MASK, -np.inf, x)),
+        lambda x: mt.softmax(x + HIDDEN),
+        lambda x: mt.where(MASK, 0.0, mt.log_softmax(x + HIDDEN)),
+        lambda x: mt.logsumexp(x + HIDDEN, axis=1),
+        lambda x: mt.max_pool(x.reshape(1, 1, 3, 3), 2, padding=1),
+        lambda x: mt.where(x > 0, x * x, mt.log(-x)),
+    ],
+)
+def test_what_is_infinite_before_and_after_does_not_move(function, order):
+    assert mt.gradcheck(function, draw(3, 3), order=order)
+
+
+def test_a_large_masked_function_passes():
+    mask = np.triu(np.full((60, 60), -np.inf), 1)
+    assert mt.gradcheck(lambda x: mt.softmax(x + mask), draw(60, 60))
+
+
+def test_a_gradient_at_an_infinite_value_that_does_not_move_is_wrong():
+    assert "numeric 0, error" in fails(lambda x: x + HIDDEN, draw(3, 3))
+
+
+def test_a_wrong_rule_beside_infinities_is_found():
+    slow = primitive("slow", np.add, lambda g, y, a, b: 0.99 * g, None)
+    assert "the rule of slow for argument 0" in fails(lambda x: mt.softmax(slow(x, HIDDEN)), draw(3, 3))
+    steep = primitive("steep", np.exp, lambda g, y, x: 1.01 * g * y)
+    assert "the rule of steep for argument 0" in fails(lambda x: steep(x + HIDDEN), draw(3, 3))
+
+
+@pytest.mark.parametrize(
+    ("function", "at", "said"),
+    [
+        (mt.exp, 1000.0, "the first that is not is that of exp for argument 0"),
+        (mt.sqrt, 0.0, "the first that is not is that of sqrt for argument 0"),
+        (lambda x: mt.where(x > 0, mt.log(x), 0.0), 0.0, "that of log for argument 0; keep its input where"),
+        (lambda x: mt.sqrt(mt.sum(x * x)), 0.0, "the first that is not is that of sqrt"),
+        (lambda x: mt.softmax(x + np.full(2, -np.inf)), 1.0, "the gradient is not finite: the first"),
+        (lambda x: mt.where(x >= 0, x, np.inf), 0.0, "the function is not finite beside this point"),
+    ],
+)
+def test_what_is_not_finite_is_named(function, at, said):
+    assert said in fails(function, mt.tensor([at, at], requires_grad=True))
+
+
+# --- magnitudes -------------------------------------------------------------------------------------------
+
+ANYWHERE = {
+    "square": lambda x: x * x,
+    "log": mt.log,
+    "sqrt": mt.sqrt,
+    "reciprocal": lambda x: 1.0 / x,
+    "norm": mt.norm,
+    "mean": lambda x: mt.mean(x, axis=0),
+}
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+@pytest.mark.parametrize("scale", [1e30, 1e8, 1e-8, 1e-30])
+def test_large_and_small_inputs(name, scale):
+    x = mt.tensor(draw(4, 3).numpy() * scale, requires_grad=True)
+    assert mt.gradcheck(ANYWHERE[name], x)
+    wrong = primitive(name, lambda x: x * 1.0, lambda g, y, x: 1.01 * g)
+    assert f"the rule of {name} for argument 0" in fails(lambda x: ANYWHERE[name](wrong(x)), x)
+
+
+def test_large_and_small_inputs_together():
+    assert mt.gradcheck(mt.log, mt.tensor([1e8, 1.0, 1e-8], requires_grad=True))
+    many = mt.tensor(np.tile([1e8, 1.0, 1e-3], 1000), requires_grad=True)
+    assert mt.gradcheck(mt.log, many)
+    assert "input 0 along a random direction" in fails(lambda x: mt.log(x) * mt.stop_gradient(x), many)
+
+
+@pytest.mark.parametrize("scale", [1e8, 1e-8, 1e-12])
+def test_large_and_small_derivatives(scale):
+    x = draw(4)
+    assert mt.gradcheck(lambda x: mt.tanh(x) * scale, x, order=2)
+    assert "a null gradient" in fails(lambda x: mt.stop_gradient(mt.tanh(x) * scale) + x * 0.0, x)
+    assert "a null gradient" in fails(lambda x: mt.stop_gradient(mt.tanh(x) * scale) + x * 0.0, draw(60, 60))
+
+
+@pytest.mark.parametrize("function", [lambda x: x**3, lambda x: x**5, lambda x: mt.sin(x) - x, lambda x: x - x])
+def test_a_derivative_that_is_zero_at_the_point(function):
+    assert mt.gradcheck(function, mt.tensor(0.0, requires_grad=True), order=2)
+    assert mt.gradcheck(function, mt.zeros((60, 60), requires_grad=True))
+
+
+def test_a_gradient_that_is_zero_but_for_rounding():
+    x = mt.tensor(draw(6, 3).numpy() * 1e4, requires_grad=True)
+    for axis in (0, 1):
+        assert mt.gradcheck(lambda x, axis=axis: mt.sum(mt.standardize(x, axis=axis)), x, order=2)
+        assert mt.gradcheck(lambda x, axis=axis: mt.sum(mt.softmax(x / 1e4, axis=axis)), x)
+
+
+@pytest.mark.parametrize("function", [mt.gelu, mt.softmax, lambda x: mt.mean(mt.square(mt.tanh(x) - 0.3))])
+@pytest.mark.parametrize("scale", [1e-2, 5.0, 30.0])
+def test_a_small_derivative_of_large_intermediate_results(function, scale):
+    """In the tails the rounding of what cancels is larger than the derivative, and far larger than the result's own."""
+    for seed in range(4):
+        x = np.random.default_rng(seed).normal(size=(3, 4)) * scale
+        assert mt.gradcheck(function, mt.tensor(x, requires_grad=True), order=2)
+
+
+def test_a_wide_step_that_was_asked_for_is_kept():
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    assert mt.gradcheck(lambda x: x**4, x, eps=1e-2)
+    assert not mt.gradcheck(mt.log, mt.tensor([1e-3, 1.0], requires_grad=True), eps=1e-2, raise_exception=False)
+
+
+# --- modules and modes ------------------------------------------------------------------------------------
+
+
+class Counter(mt.nn.Module):
+    """A result that depends on how often it was asked for: the buffer moves with every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", mt.tensor(1.0))
+
+    def forward(self, x):
+        with mt.no_grad():
+            self.calls += 1.0
+        return x * self.calls.detach()
+
+
+COUNTER = Counter()
+
+
+def uses_a_global(x):
+    return COUNTER(x)
+
+
+def ways_to_a_module(module):
+    models = {"first": [module]}
+    return [
+        module,
+        module.forward,
+        lambda x: module(x),
+        functools.partial(lambda m, x: m(x), module),
+        functools.partial(lambda x, *, m: m(x), m=module),
+        lambda x, m=module: m(x),
+        lambda x: models["first"][0](x),
+        lambda x: ways_to_a_module and (lambda y: module(y))(x),
+    ]
+
+
+@pytest.mark.parametrize("way", range(8))
+def test_the_buffers_of_a_module_are_as_before_at_each_call_and_after(way):
+    counter = Counter()
+    before, version = counter.calls, counter.calls._version
+    assert mt.gradcheck(ways_to_a_module(counter)[way], draw(3), order=2)
+    assert counter.calls is before
+    assert (counter.calls.item(), counter.calls._version) == (1.0, version)
+
+
+def test_the_buffers_of_a_global_module_are_as_before():
+    assert mt.gradcheck(uses_a_global, draw(3))
+    assert COUNTER.calls.item() == 1.0
+
+
+def test_a_name_without_a_value_yet_hides_no_module():
+    def function(x):
+        return x * 2.0 if x.ndim else later(x)
+
+    assert mt.gradcheck(function, draw(3))
+    later = None
+
+
+def test_running_statistics_stay_where_they_are():
+    bn = mt.nn.BatchNorm1d(3)
+    model = mt.nn.Sequential(mt.nn.Linear(3, 3), bn)
+    before = model.state_dict()
+    assert mt.gradcheck(lambda x: model(x), draw(6, 3), order=2)
+    with pytest.raises(ValueError, match="BatchNorm1d"):
+        mt.gradcheck(model, draw(1, 3))
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+    bn(draw(6, 3))
+    assert bn.num_batches_tracked.item() == 1
+
+
+def test_recording_is_on_for_the_check():
+    with mt.no_grad():
+        assert mt.gradcheck(mt.exp, draw(3), order=2)
+        assert "the sign is wrong" in fails(WRONG_RULES["sign"][0], draw(3))
 
 
 # --- arguments --------------------------------------------------------------------------------------------
@@ -254,10 +479,40 @@ def test_inputs_without_gradient_may_have_any_dtype():
     assert mt.gradcheck(lambda x, i: mt.pick(x, i), [draw(2, 3), mt.tensor([2, 0])])
 
 
-@pytest.mark.parametrize("result", [None, 1.0, np.ones(3), (mt.ones(1),)])
+@pytest.mark.parametrize("result", [None, 1.0, np.ones(3)])
 def test_a_result_that_is_no_tensor_is_refused(result):
-    with pytest.raises(TypeError, match=rf"returned a {type(result).__name__}, not a tensor"):
+    with pytest.raises(TypeError, match=rf"returned a {type(result).__name__}, not a tensor$"):
         mt.gradcheck(lambda x: result, draw(3))
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_several_results_are_checked_one_at_a_time(kind):
+    with pytest.raises(TypeError, match=rf"returned a {kind.__name__}, .* lambda \*xs: fn\(\*xs\)\[0\]"):
+        mt.gradcheck(lambda x: kind([x, x]), draw(3))
+
+
+@pytest.mark.parametrize("inputs", [np.ones(3), 2.0, [np.ones(3)], [draw(3), 1.0]])
+def test_an_input_that_is_no_tensor_is_refused(inputs):
+    with pytest.raises(TypeError, match=r"input \d is a \w+, not a tensor; write mt.tensor\("):
+        mt.gradcheck(mt.exp, inputs)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_input_that_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match="input 0 holds NaN or ∞"):
+        mt.gradcheck(mt.exp, mt.tensor([1.0, value], requires_grad=True))
+
+
+@pytest.mark.parametrize("eps", [0, -1e-6, np.inf, np.nan])
+def test_a_step_that_is_none_is_refused(eps):
+    with pytest.raises(ValueError, match="eps is"):
+        mt.gradcheck(mt.exp, draw(3), eps=eps)
+
+
+def test_a_shape_that_depends_on_values_is_refused():
+    x = mt.tensor([0.0, 1.0], requires_grad=True)
+    with pytest.raises(ValueError, match=r"has shape \(2,\) at the input and \(1,\) beside it"):
+        mt.gradcheck(lambda x: x[x.numpy() >= 0], x)
 
 
 def test_something_to_check_is_needed():
@@ -278,6 +533,8 @@ def test_a_constant_cotangent_is_blind_where_a_random_one_sees():
 def test_an_unknown_cotangent_is_refused():
     with pytest.raises(ValueError, match="cotangent"):
         mt.gradcheck(mt.exp, draw(3), cotangent="noise")
+    with pytest.raises(ValueError, match=r"the cotangent has shape \(2,\), the function's result \(3,\)"):
+        mt.gradcheck(mt.exp, draw(3), cotangent=np.ones(2))
 
 
 def test_a_given_cotangent_is_used():
@@ -299,6 +556,14 @@ def test_a_large_function_takes_projections_and_few_calls():
     assert "input 0" in fails(lambda x: mt.tanh(x) * mt.stop_gradient(x), draw(50, 50))
 
 
+def test_a_function_of_middle_size_is_told_the_element():
+    x = draw(40, 30)
+    assert x.size <= FULL_JACOBIAN < x.size**2
+    assert mt.gradcheck(mt.tanh, x)
+    message = fails(lambda x: mt.tanh(x) * mt.stop_gradient(x), x)
+    assert "input 0 at index (" in message
+
+
 def test_inputs_are_left_as_they_were():
     x = draw(3)
     before = x.numpy().copy()
@@ -312,6 +577,39 @@ def test_an_empty_input_passes(shape):
     assert mt.gradcheck(mt.exp, mt.zeros(shape, requires_grad=True))
 
 
+def test_empty_results_and_empty_inputs_beside_others_pass():
+    assert mt.gradcheck(lambda x: x[:0] * 2.0, draw(3), order=2)
+    assert mt.gradcheck(lambda a, b: mt.concat([a, b]) * 2.0, [mt.zeros(0, requires_grad=True), draw(3)], order=2)
+
+
+def test_inputs_that_are_results_views_and_one_tensor_twice():
+    x = draw(4, 6)
+    for inputs in (x * 2.0, x[:, ::2], x.T, mt.broadcast_to(x[0], shape=(2, 6)), draw()):
+        assert mt.gradcheck(lambda a: mt.tanh(a) * 2.0, inputs, order=2)
+    assert mt.gradcheck(lambda a, b: a * b, [x, x], order=2)
+
+
+def test_a_result_that_needs_no_input_passes():
+    w = draw(3)
+    assert mt.gradcheck(lambda x: w * 2.0, draw(3), order=2)
+    assert mt.gradcheck(lambda x: mt.ones(3), draw(3), order=2)
+    assert mt.gradcheck(lambda x: x.astype(int), mt.tensor([1.5, 2.5], requires_grad=True))
+
+
+def test_an_update_of_the_local_name_passes():
+    def function(x):
+        y = x * 1.0
+        y *= x
+        return y
+
+    assert mt.gradcheck(function, draw(3), order=2)
+
+
+def test_a_part_without_history_is_found():
+    message = fails(lambda x: mt.no_grad()(mt.exp)(x) + x, draw(3))
+    assert "input 0 at index (" in message
+
+
 def test_several_inputs_and_shared_ones():
     a, b = draw(3, 2), draw(2, seed=1)
     assert mt.gradcheck(lambda a, b: (a * b + b).tanh() / a, [a, b], order=2)
@@ -319,7 +617,8 @@ def test_several_inputs_and_shared_ones():
 
 def test_the_cause_of_a_right_gradient_at_zero_is_said():
     assert "true gradient is zero" in likely_cause(np.ones(3), np.zeros(3), np.ones(3))
-    assert likely_cause(np.array([1.0, 2.0]), np.array([2.0, 1.0]), np.array([1.0, 5.0])) == ""
+    for x in ([1.0, 5.0], [1.0, np.inf]):
+        assert likely_cause(np.array([1.0, 2.0]), np.array([2.0, 1.0]), np.array(x)) == ""
 
 
 def test_a_factor_of_two_counts_is_said():
@@ -329,10 +628,14 @@ def test_a_factor_of_two_counts_is_said():
     assert "divided by 4 where 5 are counted" in likely_cause(g / 4, g / 5, x)
 
 
-def test_a_function_of_chance_is_told_from_a_wrong_gradient():
+@pytest.mark.parametrize("shape", [(3,), (60, 60)])
+def test_a_function_of_chance_is_told_from_a_wrong_gradient(shape):
     rng = np.random.default_rng(0)
-    assert "gives another value at each call" in fails(lambda x: x * rng.normal(), draw(3))
-    assert "gives another value at each call" in fails(lambda x: x * rng.normal(), draw(60, 60))
+    for function in (lambda x: x * rng.normal(), lambda x: x + rng.normal(size=x.shape)):
+        assert "the function gives another value at each call" in fails(function, draw(*shape, seed=3))
+    report = examine(lambda x: x * rng.normal(), [draw(*shape)])
+    assert (report.inputs[0].error, report.inputs[0].right) == (np.inf, False)
+    assert mt.gradcheck(lambda x: x * np.random.default_rng(0).normal(size=x.shape), draw(*shape), order=2)
 
 
 def test_an_input_is_called_by_its_name():
@@ -364,6 +667,62 @@ def test_a_rule_that_raises_is_named(error):
     report = examine(op, [draw(3)])
     assert report.inputs[0].error == np.inf
     assert not report.inputs[0].right
+
+
+def test_a_rule_that_raises_for_low_precision_only_is_named_by_the_walk():
+    def rule(g, y, x):
+        if g.dtype == np.float32:
+            raise KeyError("broken")
+        return g
+
+    op = primitive("raising", lambda x: x * 1, rule)
+    message = fails(lambda x: op(x.astype(np.float32)), draw(3))
+    assert "the reverse walk raised KeyError: 'broken'" in message
+    assert "in the derivative of raising by argument 0, shapes (3,) -> (3,)" in message
+
+
+def test_a_wrong_rule_is_told_although_the_next_one_raises():
+    def raising(g, y, a, b):
+        raise ValueError("broken")
+
+    op = primitive("half", np.multiply, lambda g, y, a, b: g * a * a, raising)
+    report = examine(op, [draw(3), draw(3, seed=1)])
+    assert "the rule of half for argument 0 at index" in str(report.mismatches[0])
+    assert [one.right for one in report.inputs.values()] == [False, False]
+
+
+def test_a_second_derivative_that_a_hook_cuts_is_no_rules_fault():
+    def function(x):
+        y = x * x
+        y.register_hook(lambda g: g.detach())
+        return mt.exp(y)
+
+    assert mt.gradcheck(function, draw(3))
+    assert "second order, input 0 at index" in fails(function, draw(3), order=2)
+
+
+def test_a_hook_that_fails_is_told():
+    def function(x):
+        y = x * 1.0
+        y.register_hook(lambda g: mt.ones(7))
+        return y
+
+    assert "the reverse walk raised ValueError: hook: returned shape (7,)" in fails(function, draw(3))
+
+
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [(lambda g, y, x: g * np.cos(x), "TypeError"), (lambda g, y, x: g * ops.cos(x).view(), "AttributeError")],
+)
+def test_a_rule_that_runs_on_arrays_alone_is_named_at_order_2(rule, error):
+    op = primitive("wave", np.sin, rule)
+    x = draw(3)
+    assert mt.gradcheck(op, x)
+    message = fails(lambda x: op(x) * 2.0, x, order=2)
+    assert f"second order, the rule of wave for argument 0 raised {error}: " in message
+    assert "gradient of shape (3,), inputs of shapes (3,)" in message
+    assert "a second derivative runs the rules on tensors: write them with operators and the functions of" in message
+    assert not examine(op, [x], order=2).inputs[0].right
 
 
 def test_a_right_rule_at_the_edge_of_its_domain_is_not_blamed():
@@ -467,3 +826,4 @@ def test_the_reader_of_a_leaf_is_its_first():
         y = w * 2.0
     assert reader_of(y + w, w) == "outer.inner"
     assert reader_of(y + other, other) == ""
+    assert reader_of(y, other) == ""

@@ -1,6 +1,6 @@
 """Mutants: each known way to get a derivative wrong is caught by name and cause, and the healthy original passes."""
 
-import inspect
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import pytest
 
 import microtensor as mt
 from microtensor import backprop, ops
-from microtensor.gradcheck import GradcheckError
+from microtensor.checking import GradcheckError
 from microtensor.primitive import Primitive, primitive
 
 
@@ -93,26 +93,38 @@ def standardize(mean=lambda m: m, variance=lambda v: v, axis=0):
 # --- mutations of the engine ------------------------------------------------------------------------------
 
 
-def overwriting(*lines):
-    """The reverse walk with ``=`` where it has ``+=``."""
+def walking(add):
+    """A plain reverse walk in place of the engine's, with its own way to add the n-th contribution of an input."""
 
-    def operate(patch):
-        source = inspect.getsource(backprop.reverse)
-        for line in lines:
-            assert source.count(line) == 1
-            source = source.replace(line, "pending[x] = d")
-        names = dict(vars(backprop))
-        exec("from __future__ import annotations\n" + source, names)
-        patch.setattr(backprop, "reverse", names["reverse"])
+    def reverse(seeds, wanted=None, *, contributions=None, **_):
+        pending, count = dict(seeds), Counter()
+        for output in backprop.toposort(list(seeds)):
+            node, g = output.node, pending[output]
+            arrays = [x.numpy() if isinstance(x, mt.Tensor) else x for x in node.inputs]
+            for i, x in enumerate(node.inputs):
+                if isinstance(x, mt.Tensor) and x.requires_grad:
+                    d = backprop._fit(node.primitive.rules[i](g, output.numpy(), *arrays, **node.params), x, node, i)
+                    count[x] += 1
+                    pending[x] = add(count[x], pending[x], d) if x in pending else d
+                    if contributions is not None:
+                        contributions.append(backprop.Contribution(node.index, i, d))
+        return pending
 
-    return operate
+    return lambda patch: patch.setattr(backprop, "reverse", reverse)
 
 
 def without_unbroadcast(patch):
     patch.setattr(backprop, "_fit", lambda d, x, node, i: d)
 
 
-SECOND, FURTHER = "pending[x] = before + d", "np.add(before, d, before)"
+MASK = np.triu(np.ones((3, 3), dtype=bool), 1)
+
+
+def shared(x):
+    """Both terms of the inner sum are handed one array, and the second is added to."""
+    e, t = mt.exp(x), mt.tanh(x)
+    return mt.sin(t) * 2.0 + (e + t)
+
 
 MUTANTS = {
     "sign": Mutant(
@@ -126,6 +138,60 @@ MUTANTS = {
         always(with_rules(ops.exp, _0=lambda g, y, x: 1.01 * g * y)),
         [draw(5, 3)],
         (rule_of("exp"), "it is 1.01 times the true gradient"),
+    ),
+    "0.1 % scale": Mutant(
+        mt.exp,
+        always(with_rules(ops.exp, _0=lambda g, y, x: 1.001 * g * y)),
+        [draw(5, 3)],
+        (rule_of("exp"), "it is 1.001 times the true gradient"),
+    ),
+    "0.1 % scale of a large input": Mutant(
+        mt.exp,
+        always(with_rules(ops.exp, _0=lambda g, y, x: 1.001 * g * y)),
+        [draw(60, 60)],
+        (rule_of("exp"), "along a random direction"),
+    ),
+    "wrong for one element": Mutant(
+        mt.exp,
+        always(with_rules(ops.exp, _0=lambda g, y, x: g * y * np.where(np.arange(15) == 7, 1.001, 1.0).reshape(5, 3))),
+        [draw(5, 3)],
+        (rule_of("exp"), "at index (2, 1)"),
+    ),
+    "wrong for ties": Mutant(
+        lambda x: mt.max(x, axis=0),
+        always(lambda x: with_rules(ops.max, _0=lambda g, y, x, **_: g * (x == y))(x, axis=0, keepdims=False)),
+        [mt.tensor([[1.0, 2.0], [1.0, 0.5]], requires_grad=True)],
+        ("input 0 at index (0, 0)", "a kink: the slope is"),
+    ),
+    "wrong for broadcast inputs": Mutant(
+        mt.multiply,
+        always(with_rules(ops.multiply, _1=lambda g, y, a, b: g * a / (y.size / b.size))),
+        [draw(5, 3), draw(3, seed=1)],
+        (rule_of("multiply", 1), "it is 0.2 times the true gradient"),
+    ),
+    "a multiple of a tiny derivative": Mutant(
+        lambda x: mt.tanh(x) * 1e-11,
+        always(lambda x: with_rules(ops.tanh, _0=lambda g, y, x: -g * (1 - y * y))(x) * 1e-11),
+        [draw(5, 3)],
+        (rule_of("tanh"), "the sign is wrong"),
+    ),
+    "the input read for the output": Mutant(
+        mt.tanh,
+        always(with_rules(ops.tanh, _0=lambda g, y, x: g * (1 - x * x))),
+        [draw(5, 3)],
+        (rule_of("tanh"), "it is right with the output and argument 0 exchanged"),
+    ),
+    "wrong beside a mask of −∞": Mutant(
+        lambda x: mt.softmax(mt.where(MASK, -np.inf, x)),
+        always(lambda x: mt.softmax(with_rules(ops.where, _2=lambda g, y, m, a, b: 2 * g * ~m)(MASK, -np.inf, x))),
+        [draw(3, 3)],
+        (rule_of("where", 2), "it is 2 times the true gradient"),
+    ),
+    "wrong under a mask of −∞": Mutant(
+        lambda x: mt.where(MASK, -np.inf, x),
+        always(lambda x: with_rules(ops.where, _2=lambda g, y, m, a, b: g)(MASK, -np.inf, x)),
+        [draw(3, 3)],
+        ("input 0 at index (0, 1)", "numeric 0,"),
     ),
     "missing factor 1/2": Mutant(
         mt.sqrt,
@@ -167,7 +233,7 @@ MUTANTS = {
         mt.divide,
         always(with_rules(ops.divide, _0=lambda g, y, a, b: g / a)),
         [draw(5, 3), draw(5, 3, seed=1)],
-        (rule_of("divide"), "at index ("),
+        (rule_of("divide"), "it is right with argument 0 and argument 1 exchanged"),
     ),
     "missing un-broadcast in a rule": Mutant(
         scale_rows,
@@ -179,7 +245,7 @@ MUTANTS = {
         scale_rows,
         always(with_rules(scale_rows, _1=lambda g, y, x, s: g * x)),
         [draw(4, 4), draw(4, seed=1)],
-        (rule_of("scale_rows", 1), "at index ("),
+        (rule_of("scale_rows", 1), "summed over axis 0; right is the sum over axis 1", "sum it in the rule"),
     ),
     "missing un-broadcast in the engine": Mutant(
         mt.add,
@@ -211,6 +277,12 @@ MUTANTS = {
         always(with_rules(ops.matmul, _0=lambda g, y, a, b: b @ g.T)),
         [draw(2, 3), draw(3, 4, seed=1)],
         (rule_of("matmul"), "shape (3, 2) for an input of shape (2, 3)", "its axes are in the wrong order"),
+    ),
+    "matmul rule without a transpose of a square": Mutant(
+        mt.matmul,
+        always(with_rules(ops.matmul, _1=lambda g, y, a, b: a @ g)),
+        [draw(3, 3), draw(3, 3, seed=1)],
+        (rule_of("matmul", 1), "it is right with argument 0 transposed"),
     ),
     "matmul rule without a transpose": Mutant(
         mt.matmul,
@@ -247,14 +319,21 @@ MUTANTS = {
         always(lambda x: mt.exp(x) * x),
         [draw(5, 3)],
         ("input 0", "the reverse walk loses or overwrites a contribution"),
-        surgery=overwriting(SECOND),
+        surgery=walking(lambda n, before, d: d),
     ),
     "third contribution overwrites the others": Mutant(
         lambda x: mt.exp(x) * x + mt.tanh(x),
         always(lambda x: mt.exp(x) * x + mt.tanh(x)),
         [draw(5, 3)],
         ("input 0", "the reverse walk loses or overwrites a contribution"),
-        surgery=overwriting(FURTHER),
+        surgery=walking(lambda n, before, d: before + d if n == 2 else d),
+    ),
+    "a contribution added in place": Mutant(
+        shared,
+        always(shared),
+        [draw(5, 3)],
+        ("input 0", "the reverse walk loses or overwrites a contribution"),
+        surgery=walking(lambda n, before, d: np.add(before, d, out=before)),
     ),
     "stale buffer of the first call": Mutant(
         cube, first_call_kept, [draw(5, 3)], (rule_of("cube"), "reads a value that an earlier call left behind")
@@ -273,6 +352,17 @@ MUTANTS = {
         ("second order, the rules of cube", "right at first order: a value inside the rules is detached"),
         order=2,
     ),
+    "NumPy inside the rule": Mutant(
+        mt.exp,
+        always(with_rules(ops.exp, _0=lambda g, y, x: g * np.exp(x))),
+        [draw(5, 3)],
+        (
+            "second order, " + rule_of("exp"),
+            "raised TypeError",
+            "with operators and the functions of mt.ops",
+        ),
+        order=2,
+    ),
 }
 
 
@@ -280,6 +370,12 @@ MUTANTS = {
 def test_the_healthy_original_passes(name):
     mutant = MUTANTS[name]
     assert mt.gradcheck(mutant.healthy, mutant.inputs, order=mutant.order)
+
+
+@pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if mutant.surgery])
+def test_the_plain_walk_is_right_when_it_adds(name, monkeypatch):
+    walking(lambda n, before, d: before + d)(monkeypatch)
+    assert mt.gradcheck(MUTANTS[name].healthy, MUTANTS[name].inputs)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -293,12 +389,33 @@ def test_a_mutant_is_caught_by_name_and_cause(name, monkeypatch):
     assert not missing, str(raised.value)
 
 
-def test_a_mutant_of_second_order_is_invisible_to_the_first():
-    mutant = MUTANTS["detached inside the rule"]
+@pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if mutant.order == 2])
+def test_a_mutant_of_second_order_is_invisible_to_the_first(name):
+    mutant = MUTANTS[name]
     assert mt.gradcheck(mutant.broken(), mutant.inputs)
 
 
-def test_all_26_mutants_are_caught():
+def test_a_rule_that_is_wrong_for_broadcast_inputs_is_invisible_without_any():
+    mutant = MUTANTS["wrong for broadcast inputs"]
+    assert mt.gradcheck(mutant.broken(), [draw(5, 3), draw(5, 3, seed=1)])
+
+
+def test_a_mutant_of_third_order_takes_a_gradient_as_the_function():
+    """Order 2 looks at two derivatives; the third is the second of the first."""
+    curve = primitive("curve", lambda x: 3 * x * x, lambda g, y, x: g * 6 * ops.stop_gradient(x))
+    op = primitive("cube", lambda x: x**3, lambda g, y, x: g * curve(x))
+    x = draw(4)
+    assert mt.gradcheck(op, x, order=2)
+
+    def gradient_of(f):
+        return lambda x: mt.grad(f(x).sum(), x, create_graph=True)
+
+    assert mt.gradcheck(gradient_of(cube), x, order=2)
+    with pytest.raises(GradcheckError, match="second order, the rules of curve"):
+        mt.gradcheck(gradient_of(op), x, order=2)
+
+
+def test_all_mutants_are_caught_and_there_are_38():
     caught = []
     for name, mutant in MUTANTS.items():
         with pytest.MonkeyPatch.context() as patch:
@@ -307,4 +424,4 @@ def test_all_26_mutants_are_caught():
             if not mt.gradcheck(mutant.broken(), mutant.inputs, order=mutant.order, raise_exception=False):
                 caught.append(name)
     assert caught == list(MUTANTS)
-    assert len(caught) == 26
+    assert len(caught) == 38

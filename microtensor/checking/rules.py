@@ -2,72 +2,70 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from microtensor import backprop
 from microtensor.backprop import toposort
-from microtensor.diagnosis import distance, likely_cause, same, wrong_shape
-from microtensor.primitive import Array, Node
+from microtensor.checking.diagnosis import distance, likely_cause, same, wrong_shape
+from microtensor.checking.differences import (
+    LADDER,
+    corner,
+    difference,
+    ladder,
+    project,
+    short_steps_of,
+    slope,
+    steps_of,
+)
+from microtensor.checking.report import Mismatch
+from microtensor.primitive import Array, Node, enable_grad
 from microtensor.tensor import Tensor
 
 FULL_JACOBIAN = 2_000
-STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """Where an analytic derivative and the finite differences disagree.
-
-    Attributes
-    ----------
-    where : str
-        The operation and argument, or the input of the function.
-    index : tuple of int or None
-        The element; None for a projection on a random direction.
-    analytic, numeric : float
-    cause : str
-        The likely cause in words; empty when nothing is known.
-    """
-
-    where: str
-    index: tuple[int, ...] | None
-    analytic: float
-    numeric: float
-    cause: str = ""
-
-    @property
-    def error(self) -> float:
-        """The absolute difference."""
-        return abs(self.analytic - self.numeric)
-
-    def __str__(self) -> str:
-        if math.isnan(self.analytic) and math.isnan(self.numeric):
-            return f"{self.where}; {self.cause}" if self.cause else self.where
-        place = "along a random direction" if self.index is None else f"at index {self.index}"
-        text = f"{self.where} {place}: analytic {self.analytic:.9g}, numeric {self.numeric:.9g}, error {self.error:.3g}"
-        return f"{text}; {self.cause}" if self.cause else text
+# Below this a gradient is taken for zero: the rounding of the rules themselves.
+SMALLEST = 1e-14
 
 
 class NoGradientError(Exception):
     """There is nothing to compare: a rule or the walk raised, or what it returned does not fit."""
 
 
-def steps_of(x: Array, eps: float | None) -> Array:
-    """The step of the differences for each element: in proportion to large ones, fixed for small ones.
+class Call(NamedTuple):
+    """One argument of one recorded operation, at the values it is looked at.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from microtensor.rulecheck import STEP, steps_of
-    >>> steps_of(np.array([0.0, -4.0]), None) / STEP
-    array([1., 4.])
+    Attributes
+    ----------
+    node : Node
+    argument : int
+    arrays : list
+        What the operation is called with.
+    g : ndarray
+        The cotangent.
     """
-    return np.full(x.shape, eps) if eps is not None else STEP * np.maximum(1.0, np.abs(x))
+
+    node: Node
+    argument: int
+    arrays: list[Any]
+    g: Array
+
+    @property
+    def value(self) -> Array:
+        """The value of the argument."""
+        return np.asarray(self.arrays[self.argument])
+
+    @property
+    def name(self) -> str:
+        """What reports call the rule."""
+        return f"the rule of {self.node.primitive.name} for argument {self.argument}"
+
+    def at(self, value: Array) -> Array:
+        """The operation with another value for the argument."""
+        arrays = [*self.arrays[: self.argument], value, *self.arrays[self.argument + 1 :]]
+        with np.errstate(all="ignore"):
+            return np.asarray(self.node.primitive.forward(*arrays, **self.node.params))
 
 
 class RuleChecker:
@@ -86,7 +84,7 @@ class RuleChecker:
     --------
     >>> import numpy as np
     >>> import microtensor as mt
-    >>> from microtensor.rulecheck import RuleChecker
+    >>> from microtensor.checking.rules import RuleChecker
     >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
     >>> RuleChecker(None, 1e-6, np.random.default_rng(0)).check(mt.exp(x) * x)
     []
@@ -99,173 +97,221 @@ class RuleChecker:
         self.prefix = prefix
 
     def check(self, out: Tensor) -> list[Mismatch]:
-        """Check every recorded operation's own rules, in the order in which they were recorded."""
+        """Check every recorded operation's own rules, in the order in which they were recorded, to the first wrong."""
         for output in reversed(toposort([out])):
             node = output.node
             assert node is not None
             if output.dtype != np.float64 or not output.size:
                 continue
-            for argument, x in enumerate(node.inputs):
-                if (
-                    node.primitive.rules[argument] is None
-                    or not isinstance(x, Tensor)
-                    or not x.requires_grad
-                    or not x.size
-                ):
-                    continue
-                wrong = self._rule(node, output, argument, x)
+            for argument, x in with_rules(node):
+                wrong = self._rule(output, argument, x) if x.size and x.dtype == np.float64 else None
                 if wrong is not None:
                     return [wrong]
         return []
 
-    def _rule(self, node: Node, output: Tensor, argument: int, x: Tensor) -> Mismatch | None:
-        where = f"{self.prefix}the rule of {node.primitive.name} for argument {argument}"
-        arrays, value, y = arrays_of(node), x.numpy(), output.numpy()
-        g = self.rng.normal(size=output.shape)
-        try:
-            analytic = self.value(node, argument, x, g, y, arrays)
-        except NoGradientError as error:
-            return Mismatch(f"{where} {error}", None, math.nan, math.nan)
-        direction = self.rng.choice([-1.0, 1.0], size=x.shape) * self.rng.uniform(0.5, 1.0, size=x.shape)
-        expected, numeric, size = self._projected(node, argument, arrays, value, g, analytic, direction)
-        if not math.isfinite(numeric):
-            return None
-        if not math.isclose(expected, numeric, rel_tol=self.rtol, abs_tol=1e-6 * max(size, STEP * 1e-2)):
-            found = self._name_rule(where, node, argument, g, analytic, arrays)
-            if found is not None or value.size <= FULL_JACOBIAN:
-                return found
-            return Mismatch(where, None, expected, numeric)
-        return self._remembers(where, node, argument, x, g, y, analytic)
+    def check_on_tensors(self, out: Tensor) -> list[Mismatch]:
+        """Find the first rule that runs on arrays alone: for a second derivative it is run on tensors."""
+        for output in reversed(toposort([out])):
+            node = output.node
+            assert node is not None
+            for argument, _ in with_rules(node):
+                rule = node.primitive.rules[argument]
+                assert rule is not None
+                try:
+                    with enable_grad():
+                        rule(Tensor(np.ones(output.shape, output.dtype)), output, *node.inputs, **node.params)
+                except Exception as error:
+                    where = f"{self.prefix}the rule of {node.primitive.name} for argument {argument}"
+                    cause = (
+                        "a second derivative runs the rules on tensors: write them with operators and the functions of "
+                        "mt.ops, such as ops.exp(x), not np.exp(x)"
+                    )
+                    return [Mismatch(f"{where} {_raised(error, output.shape, node.inputs)}", cause=cause)]
+        return []
 
-    def value(self, node: Node, argument: int, x: Tensor, g: Array, y: Array, arrays: list[Any]) -> Array:
+    def _rule(self, output: Tensor, argument: int, x: Tensor) -> Mismatch | None:
+        node = output.node
+        assert node is not None
+        y = output.numpy()
+        # An infinite value, as under a mask of −∞, does not move with its input, and nothing comes back to it.
+        g = np.where(np.isfinite(y), self.rng.normal(size=y.shape), 0.0)
+        call = Call(node, argument, arrays_of(node), g)
+        try:
+            analytic = self.value(call, x, y)
+        except NoGradientError as error:
+            return Mismatch(f"{self.prefix}{call.name} {error}")
+        # Along the gradient all terms add up, so none that is too large hides behind another.
+        signs = np.where(analytic == 0, self.rng.choice([-1.0, 1.0], size=x.shape), np.sign(analytic))
+        signs *= self.rng.uniform(0.5, 1.0, size=x.shape)
+        if not self._agrees(call, analytic, signs, self.rtol):
+            return self._wrong(call, x, y, analytic, signs)
+        return self._remembers(call, x, y, analytic)
+
+    def value(self, call: Call, x: Tensor, y: Array) -> Array:
         """What a rule gives for one input, at the input's shape."""
-        rule = node.primitive.rules[argument]
+        d = self._returned(call, y)
+        try:
+            return np.broadcast_to(backprop._fit(d, x, call.node, call.argument), x.shape)
+        except (RuntimeError, ValueError) as error:
+            raise NoGradientError(
+                f"returned a gradient of shape {d.shape} for an input of shape {x.shape}; "
+                f"{wrong_shape(d.shape, x.shape)}"
+            ) from error
+
+    def _returned(self, call: Call, y: Array) -> Array:
+        rule = call.node.primitive.rules[call.argument]
         assert rule is not None
         # A rule that writes into its cotangent would spoil that of the operation's other arguments.
-        g = g.view()
+        g = call.g.view()
         g.flags.writeable = False
         with np.errstate(all="ignore"):
             try:
-                d = np.asarray(rule(g, y, *arrays, **node.params))
+                return np.asarray(rule(g, y, *call.arrays, **call.node.params))
             except Exception as error:
                 if "read-only" in str(error):
                     raise NoGradientError("writes into what it is given; a rule must return a new array") from error
-                raise NoGradientError(
-                    f"raised {type(error).__name__}: {error} (gradient of shape {g.shape}, inputs of shapes "
-                    f"{', '.join(str(np.shape(a)) for a in arrays)})"
-                ) from error
-            try:
-                return np.broadcast_to(backprop._fit(d, x, node, argument), x.shape)
-            except (RuntimeError, ValueError) as error:
-                raise NoGradientError(
-                    f"returned a gradient of shape {d.shape} for an input of shape {x.shape}; "
-                    f"{wrong_shape(d.shape, x.shape)}"
-                ) from error
+                raise NoGradientError(_raised(error, g.shape, call.arrays)) from error
 
-    def _projected(
-        self, node: Node, argument: int, arrays: list[Any], value: Array, g: Array, analytic: Array, direction: Array
-    ) -> tuple[float, float, float]:
-        """⟨gradient, step⟩, the difference of ⟨g, operation⟩ along the step, and the size of the former's terms."""
-        steps = steps_of(value, self.eps)
-        high = _projection(node, argument, arrays, g, value + steps * direction)
-        low = _projection(node, argument, arrays, g, value - steps * direction)
-        moved = analytic * direction * steps
-        return float(np.sum(moved)), (high - low) / 2, float(np.sum(np.abs(moved)))
+    def _agrees(self, call: Call, analytic: Array, signs: Array, rtol: float) -> bool:
+        """Whether ⟨gradient, step⟩ is the difference of ⟨g, operation⟩ along a step of these signs."""
+        step = steps_of(call.value, self.eps) * signs
+        numeric = project(call.g, difference(call.at(call.value + step), call.at(call.value - step))) / 2
+        return abs(project(analytic, step) - numeric) <= rtol * project(np.abs(analytic), np.abs(step))
 
-    def _remembers(
-        self, where: str, node: Node, argument: int, x: Tensor, g: Array, y: Array, analytic: Array
-    ) -> Mismatch | None:
-        """Find a rule that reads what an earlier call left behind: right at first, wrong once x has been elsewhere."""
-        arrays, value = arrays_of(node), x.numpy()
-        # Each element keeps its sign, and zero stays zero, so that x stays where the operation is defined.
-        near = value * (1 + 0.01 * self.rng.uniform(-1.0, 1.0, size=x.shape))
-        moved = [*arrays[:argument], near, *arrays[argument + 1 :]]
-        with np.errstate(all="ignore"):
-            try:
-                there = self.value(
-                    node, argument, x, g, np.asarray(node.primitive.forward(*moved, **node.params)), moved
-                )
-                again = self.value(node, argument, x, g, y, arrays)
-                direction = np.sign(there) + (there == 0)
-                expected, numeric, size = self._projected(node, argument, moved, near, g, there, direction)
-            except (ArithmeticError, LookupError, ValueError, NoGradientError):
+    def _wrong(self, call: Call, x: Tensor, y: Array, analytic: Array, signs: Array) -> Mismatch | None:
+        """Look again, with more care: what is wrong and where, or None when it is not the rule's fault."""
+        if call.value.size <= FULL_JACOBIAN:
+            return self._element(call, x, y, analytic)
+        found = None
+        for step in [steps_of(call.value, self.eps), *([short_steps_of(call.value)] if self.eps is None else [])]:
+
+            def line(by: float, step: Array = step * signs) -> Array:
+                return call.at(call.value + by * step)
+
+            numeric = slope(line, LADDER if self.eps is None else [1.0], call.g)
+            expected = project(analytic, step * signs)
+            allowed = self.rtol * project(np.abs(analytic), np.abs(step * signs)) + numeric.error
+            if not abs(expected - numeric.value) > allowed or corner(line, 1.0, call.g):
                 return None
-        cause = "right at the first call only: the rule reads a value that an earlier call left behind"
-        if not np.allclose(again, analytic, 1e-6, 1e-12, equal_nan=True):
-            worst = np.unravel_index(int(distance(again, analytic).argmax()), x.shape)
-            index = tuple(int(n) for n in worst)
-            return Mismatch(where, index, float(again[worst]), float(analytic[worst]), cause)
-        if not math.isfinite(numeric) or abs(expected - numeric) <= 1e-3 * max(size, STEP * 1e-2):
-            return None
-        found = self._name_rule(where, node, argument, g, there, moved)
-        if found is None:
-            return None
-        return Mismatch(where, found.index, found.analytic, found.numeric, cause)
+            found = found or Mismatch(f"{self.prefix}{call.name}", None, expected, numeric.value)
+        return found
 
-    def _name_rule(
-        self, where: str, node: Node, argument: int, g: Array, analytic: Array, arrays: list[Any]
-    ) -> Mismatch | None:
-        value = arrays[argument]
-        if value.size > FULL_JACOBIAN:
-            return None
-        numeric, kinks = self._numeric_rule(node, argument, g, arrays)
-        error = np.where(kinks, 0.0, distance(analytic, numeric))
-        if error.max() <= 1e-6 * max(1.0, float(np.abs(numeric).max())):
+    def _element(self, call: Call, x: Tensor, y: Array, analytic: Array) -> Mismatch | None:
+        numeric, uncertain = self._numeric(call)
+        largest = float(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0))
+        # Where the differences say nothing the rule is not blamed; the check of the whole function has to tell.
+        told = np.isfinite(uncertain) & (np.isfinite(analytic) | np.isfinite(y).all())
+        error = np.where(told, distance(analytic, numeric) - np.where(told, uncertain, 0.0), 0.0)
+        if error.max() <= 1e-6 * largest + SMALLEST:
             return None
         worst = tuple(int(n) for n in np.unravel_index(int(error.argmax()), error.shape))
-        cause = self._exchanged(node, argument, g, analytic, numeric, arrays)
-        cause = cause or likely_cause(np.asarray(analytic), numeric, value)
+        cause = self._exchanged(call, y, analytic, numeric) or self._summed_wrongly(call, x, y, numeric)
+        cause = cause or likely_cause(analytic, numeric, call.value) or self._misread(call, x, y, numeric)
+        where = f"{self.prefix}{call.name}"
         return Mismatch(where, worst, float(analytic[worst]), float(numeric[worst]), cause)
 
-    def _numeric_rule(self, node: Node, argument: int, g: Array, arrays: list[Any]) -> tuple[Array, Array]:
-        """The gradient of ⟨g, operation⟩ element by element, and where the operation has a kink."""
-        value = arrays[argument]
-        steps = steps_of(value, self.eps)
-        numeric = np.zeros(value.shape)
-        kinks = np.zeros(value.shape, dtype=bool)
-        at = _projection(node, argument, arrays, g, value)
-        for index in np.ndindex(value.shape):
-            step = float(steps[index])
+    def _numeric(self, call: Call) -> tuple[Array, Array]:
+        """The gradient of ⟨g, operation⟩ element by element, and what it may be off by: ∞ at a kink."""
+        numeric, uncertain = np.zeros(call.value.shape), np.zeros(call.value.shape)
+        for index in np.ndindex(call.value.shape):
 
-            def project(by: float, index: tuple[int, ...] = index) -> float:
-                moved = value.copy()
+            def line(by: float, index: tuple[int, ...] = index) -> Array:
+                moved = call.value.copy()
                 moved[index] += by
-                return _projection(node, argument, arrays, g, moved)
+                return call.at(moved)
 
-            numeric[index] = slope(project, step)
-            right, left = (project(step) - at) / step, (at - project(-step)) / step
-            kinks[index] = abs(right - left) > 1e-2 * max(1.0, abs(right), abs(left))
-        return numeric, kinks
+            steps = ladder(float(call.value[index]), self.eps)
+            found = slope(line, steps, call.g)
+            numeric[index] = found.value
+            uncertain[index] = np.inf if corner(line, steps[0], call.g) else found.error
+        return numeric, uncertain
 
-    def _exchanged(
-        self, node: Node, argument: int, g: Array, analytic: Array, numeric: Array, arrays: list[Any]
-    ) -> str:
-        """Whether this rule gives what another argument's should, and the other way round."""
-        y = np.asarray(node.primitive.forward(*arrays, **node.params))
-        for other, x in enumerate(node.inputs):
-            if other == argument or not isinstance(x, Tensor) or x.dtype != np.float64 or x.shape != analytic.shape:
-                continue
-            if node.primitive.rules[other] is None:
-                continue
+    def _remembers(self, call: Call, x: Tensor, y: Array, analytic: Array) -> Mismatch | None:
+        """Find a rule that reads what an earlier call left behind: right at first, wrong once x has been elsewhere."""
+        # Each element keeps its sign, and zero stays zero, so that x stays where the operation is defined.
+        near = call.value * (1 + 0.01 * self.rng.uniform(-1.0, 1.0, size=x.shape))
+        moved = call._replace(arrays=[*call.arrays[: call.argument], near, *call.arrays[call.argument + 1 :]])
+        with np.errstate(all="ignore"):
             try:
-                theirs = self.value(node, other, x, g, y, arrays)
+                there = self.value(moved, x, moved.at(near))
+                again = self.value(call, x, y)
+                fits = self._agrees(moved, there, np.sign(there) + (there == 0), 1e-3)
+            except (ArithmeticError, LookupError, ValueError, NoGradientError):
+                return None
+        where = f"{self.prefix}{call.name}"
+        cause = "right at the first call only: the rule reads a value that an earlier call left behind"
+        if not np.allclose(again, analytic, 1e-6, 0.0, equal_nan=True):
+            worst = tuple(int(n) for n in np.unravel_index(int(distance(again, analytic).argmax()), x.shape))
+            return Mismatch(where, worst, float(again[worst]), float(analytic[worst]), cause)
+        found = None if fits or near.size > FULL_JACOBIAN else self._element(moved, x, moved.at(near), there)
+        return found and Mismatch(where, found.index, found.analytic, found.numeric, cause)
+
+    # --- causes that only another call of the rule can tell -----------------------------------------------
+
+    def _exchanged(self, call: Call, y: Array, analytic: Array, numeric: Array) -> str:
+        """Whether this rule gives what another argument's should, and the other way round."""
+        for other, x in with_rules(call.node):
+            if other == call.argument or x.dtype != np.float64 or x.shape != analytic.shape:
+                continue
+            theirs = call._replace(argument=other)
+            try:
+                found = self.value(theirs, x, y)
             except NoGradientError:
                 continue
-            if same(theirs, numeric) and same(analytic, self._numeric_rule(node, other, g, arrays)[0]):
+            if same(found, numeric) and same(analytic, self._numeric(theirs)[0]):
                 return f"it is the gradient for argument {other}: the rules, or the operands in them, are exchanged"
         return ""
 
+    def _summed_wrongly(self, call: Call, x: Tensor, y: Array, numeric: Array) -> str:
+        """Whether a result that is larger than its input is right when summed over other axes than the first."""
+        d = self._returned(call, y)
+        for axes in itertools.combinations(range(d.ndim), d.ndim - x.ndim):
+            if axes and same(d.sum(axis=axes), numeric):
+                right, taken = (", ".join(map(str, which)) for which in (axes, range(len(axes))))
+                return (
+                    f"the rule returns shape {d.shape}, which is summed over axis {taken}; right is the sum over axis "
+                    f"{right}, along which the operation spreads argument {call.argument}: sum it in the rule"
+                )
+        return ""
 
-def slope(f: Callable[[float], Any], step: float) -> Any:
-    """The derivative at 0 from four points: the second look, where two points were too far apart for a strong curve.
+    def _misread(self, call: Call, x: Tensor, y: Array, numeric: Array) -> str:
+        """Whether the rule is right with two of the things that it reads exchanged, or with one transposed."""
+        things = [y, *call.arrays]
+        names = ["the output", *(f"argument {i}" for i in range(len(call.arrays)))]
+        for i, j in itertools.combinations_with_replacement(range(len(things)), 2):
+            mixed = list(things)
+            if i == j:
+                mixed[i] = np.transpose(things[i])
+            else:
+                mixed[i], mixed[j] = things[j], things[i]
+            if [np.shape(thing) for thing in mixed] != [np.shape(thing) for thing in things]:
+                continue
+            try:
+                found = self.value(call._replace(arrays=mixed[1:]), x, mixed[0])
+            except NoGradientError:
+                continue
+            if same(found, numeric):
+                if i == j:
+                    return f"it is right with {names[i]} transposed"
+                return f"it is right with {names[i]} and {names[j]} exchanged: the rule reads one in the other's place"
+        return ""
+
+
+def with_rules(node: Node) -> list[tuple[int, Tensor]]:
+    """The inputs to which a recorded operation takes a gradient, by their position.
 
     Examples
     --------
-    >>> from microtensor.rulecheck import slope
-    >>> round(slope(lambda x: (1 + x) ** 3, 1e-3), 9)
-    3.0
+    >>> import microtensor as mt
+    >>> from microtensor.checking.rules import with_rules
+    >>> with_rules((3.0 * mt.tensor(2.0, requires_grad=True)).node)
+    [(1, tensor(2., requires_grad=True))]
     """
-    return (8 * (f(step) - f(-step)) - (f(2 * step) - f(-2 * step))) / (12 * step)
+    return [
+        (i, x)
+        for i, x in enumerate(node.inputs)
+        if isinstance(x, Tensor) and x.requires_grad and node.primitive.rules[i] is not None
+    ]
 
 
 def arrays_of(node: Node) -> list[Any]:
@@ -274,15 +320,13 @@ def arrays_of(node: Node) -> list[Any]:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.rulecheck import arrays_of
+    >>> from microtensor.checking.rules import arrays_of
     >>> arrays_of((mt.tensor([1.0, 2.0], requires_grad=True) * 3.0).node)
     [array([1., 2.]), array(3.)]
     """
     return [t.numpy() if isinstance(t, Tensor) else t for t in node.inputs]
 
 
-def _projection(node: Node, argument: int, arrays: list[Any], g: Array, value: Array) -> float:
-    """⟨g, operation⟩ with another value for one argument."""
-    moved = [*arrays[:argument], value, *arrays[argument + 1 :]]
-    with np.errstate(all="ignore"):
-        return float(np.sum(g * node.primitive.forward(*moved, **node.params)))
+def _raised(error: Exception, gradient: tuple[int, ...], inputs: Any) -> str:
+    shapes = ", ".join(str(np.shape(x.numpy() if isinstance(x, Tensor) else x)) for x in inputs)
+    return f"raised {type(error).__name__}: {error} (gradient of shape {gradient}, inputs of shapes {shapes})"

@@ -1,0 +1,151 @@
+"""Calls the function under test as if it were pure: on copies of its inputs, its modules' buffers put back."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+
+from microtensor.primitive import enable_grad
+from microtensor.tensor import Tensor
+
+
+def check_inputs(values: Sequence[Any], order: int = 1) -> None:
+    """Refuse what finite differences cannot check.
+
+    Raises
+    ------
+    TypeError
+        An input is not a tensor, or one that requires a gradient is not float64.
+    ValueError
+        No input requires a gradient, one that does holds NaN or ∞, or the order is not 1 or 2.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.calling import check_inputs
+    >>> check_inputs([mt.tensor([1.0], requires_grad=True)])
+    """
+    if order not in (1, 2):
+        raise ValueError(f"gradcheck: order is {order!r}; 1 or 2 is needed")
+    for i, x in enumerate(values):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"gradcheck: input {i} is a {type(x).__name__}, not a tensor; "
+                "write mt.tensor(..., requires_grad=True), or mt.tensor(...) for one that stays constant"
+            )
+    if not any(x.requires_grad for x in values):
+        raise ValueError("gradcheck: no input requires a gradient, so there is nothing to check")
+    for i, x in enumerate(values):
+        if x.requires_grad and x.dtype != np.float64:
+            raise TypeError(
+                f"gradcheck: {called(i, x)} has dtype {x.dtype}, whose rounding drowns the differences; make it "
+                'float64 with .astype(float), or all parameters with mt.set_default_dtype("float64")'
+            )
+        if x.requires_grad and not np.isfinite(x.numpy()).all():
+            raise ValueError(f"gradcheck: {called(i, x)} holds NaN or ∞, where there are no differences to take")
+
+
+def called(i: int, x: Tensor) -> str:
+    """What reports call an input: its position, and its name if it has one.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.calling import called
+    >>> called(1, mt.tensor(2.0, name="eps"))
+    'input 1 (eps)'
+    """
+    return f"input {i} ({x.name})" if x.name else f"input {i}"
+
+
+def fresh_leaves(values: Sequence[Tensor]) -> list[Tensor]:
+    """Copies of the inputs that have no history.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.calling import fresh_leaves
+    >>> fresh_leaves([mt.tensor(1.0, requires_grad=True) * 2.0])
+    [tensor(2., requires_grad=True)]
+    """
+    return [Tensor(x.numpy(), requires_grad=x.requires_grad, name=x.name) for x in values]
+
+
+class Pure:
+    """A function whose calls leave no trace in the buffers of the modules that it is, or names.
+
+    The running statistics of a batch norm move in training; here they are the same before every call.
+
+    Parameters
+    ----------
+    fn : callable
+        From tensors to a tensor.
+
+    Raises
+    ------
+    TypeError
+        When called: the function returned something else.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.calling import Pure
+    >>> bn = mt.nn.BatchNorm1d(1)
+    >>> y = Pure(lambda x: bn(x) * 2.0)([mt.tensor([[1.0], [3.0]])])
+    >>> bn.running_mean, bn.num_batches_tracked
+    (tensor([0.]), tensor(0))
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+        self.modules = list(_modules_behind(fn))
+
+    def __call__(self, arguments: Sequence[Tensor]) -> Tensor:
+        tables = [(inner._buffers, dict(inner._buffers)) for module in self.modules for inner in module.modules()]
+        values = [(b, b._array, b._version) for _, table in tables for b in table.values() if b is not None]
+        try:
+            with enable_grad():
+                out = self.fn(*arguments)
+        finally:
+            for table, before in tables:
+                table.update(before)
+            # A new value comes in a new array, so the old one is still what it was.
+            for buffer, array, version in values:
+                buffer._array, buffer._version = array, version
+        if not isinstance(out, Tensor):
+            hint = "; check one result at a time: lambda *xs: fn(*xs)[0]" if isinstance(out, (tuple, list)) else ""
+            raise TypeError(f"gradcheck: the function returned a {type(out).__name__}, not a tensor{hint}")
+        return out
+
+
+def _modules_behind(fn: Any) -> Iterator[Any]:
+    """The modules among what a function is bound to, encloses, or names, and among the same of what that is."""
+    seen: set[int] = set()
+    todo = [fn]
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if hasattr(type(thing), "named_buffers"):
+            yield thing
+        elif isinstance(thing, functools.partial):
+            todo += [thing.func, *thing.args, *thing.keywords.values()]
+        elif isinstance(thing, MethodType):
+            todo += [thing.__self__, thing.__func__]
+        elif isinstance(thing, (list, tuple)):
+            todo += thing
+        elif isinstance(thing, dict):
+            todo += thing.values()
+        elif isinstance(thing, FunctionType):
+            todo += thing.__defaults__ or ()
+            todo += [thing.__globals__[name] for name in thing.__code__.co_names if name in thing.__globals__]
+            for cell in thing.__closure__ or ():
+                try:
+                    todo.append(cell.cell_contents)
+                except ValueError:  # a name that has no value yet
+                    continue

@@ -1,0 +1,209 @@
+"""Central differences of a function along a line, how far they can be trusted, and whether a gradient agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from microtensor.checking.diagnosis import distance
+from microtensor.primitive import Array
+
+EPSILON = float(np.finfo(np.float64).eps)
+STEP = EPSILON ** (1 / 3)
+# The usual step first; a longer one where rounding is large, shorter ones beside a kink or the edge of a domain.
+LADDER = (1.0, 1e2, 1e-2, 1e-4)
+
+# A derivative this small beside atol and rtol is still compared; what is smaller counts as zero.
+SMALLEST = 1e-6
+# What the differences are uncertain by is forgiven up to this part of the largest derivative, or up to atol.
+UNCERTAIN = 1e-4
+
+Line = Callable[[float], Array]
+
+
+class Estimate(NamedTuple):
+    """A derivative from differences, and what it may be off by; NaN and ∞ where the function is not finite."""
+
+    value: float
+    error: float
+
+
+class Corner(NamedTuple):
+    """The slopes on the two sides of a kink; of a jump they depend on the step."""
+
+    left: float
+    right: float
+    jump: bool
+
+    def __str__(self) -> str:
+        what = "jump" if self.jump else "kink"
+        return f"a {what}: the slope is {self.left + 0.0:.4g} on the left and {self.right + 0.0:.4g} on the right"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a function is compared; see :func:`microtensor.checking.gradcheck`."""
+
+    eps: float | None = None
+    atol: float = 1e-8
+    rtol: float = 1e-6
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def agree(self, analytic: Array, numeric: Array, terms: float = 0.0, uncertain: Array | float = 0.0) -> Array:
+        """Which of the derivatives are the same, where they are sums of such terms, and the differences uncertain."""
+        largest = float(np.abs(numeric[np.isfinite(numeric)]).max(initial=terms))
+        forgiven = np.minimum(uncertain, max(UNCERTAIN * largest, self.atol))
+        allowed: Array = self.rtol * np.abs(numeric) + self.atol * max(largest, SMALLEST) + forgiven
+        return np.isfinite(numeric) & (distance(analytic, numeric) <= allowed)
+
+
+def steps_of(x: Array, eps: float | None) -> Array:
+    """The step of the differences for each element: in proportion to large ones, fixed for small ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.checking.differences import STEP, steps_of
+    >>> steps_of(np.array([0.0, -4.0]), None) / STEP
+    array([1., 4.])
+    """
+    if eps is not None:
+        return np.full(x.shape, eps)
+    steps: Array = STEP * np.maximum(1.0, np.where(np.isfinite(x), np.abs(x), 0.0))
+    return steps
+
+
+def short_steps_of(x: Array) -> Array:
+    """Steps in proportion to small elements too, for functions that end or change quickly near zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.checking.differences import STEP, short_steps_of
+    >>> short_steps_of(np.array([0.0, 1e-8])) / STEP
+    array([1.e+00, 1.e-08])
+    """
+    steps: Array = STEP * np.where(np.isfinite(x) & (x != 0), np.abs(x), 1.0)
+    return steps
+
+
+def ladder(x: float, eps: float | None) -> list[float]:
+    """The steps to try one after the other at a number x; the one that was asked for, if it was.
+
+    Examples
+    --------
+    >>> from microtensor.checking.differences import ladder
+    >>> ladder(0.0, 1e-3), len(ladder(1e-8, None))
+    ([0.001], 5)
+    """
+    if eps is not None:
+        return [eps]
+    step = STEP * (max(1.0, abs(x)) if np.isfinite(x) else 1.0)
+    return [step * factor for factor in LADDER] + ([STEP * abs(x)] if 0 < abs(x) < 1 else [])
+
+
+def difference(high: Array, low: Array) -> Array:
+    """``high − low``, and 0 where both are the same infinity, as under a mask of −∞.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.checking.differences import difference
+    >>> difference(np.array([3.0, -np.inf, np.inf]), np.array([1.0, -np.inf, 0.0]))
+    array([ 2.,  0., inf])
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(high == low, 0.0, high - low)
+
+
+def project(u: Array, change: Array) -> float:
+    """⟨u, change⟩, in which what has no weight does not count, even where it is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.checking.differences import project
+    >>> project(np.array([1.0, 0.0]), np.array([3.0, np.nan]))
+    3.0
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.sum(np.where(u == 0, 0.0, u * change)))
+
+
+def central(line: Line, step: float, u: Array | float = 1.0) -> Estimate:
+    """The derivative of ⟨u, line⟩ at 0 from two points, and the rounding in it: a first look.
+
+    Examples
+    --------
+    >>> from microtensor.checking.differences import central
+    >>> round(central(lambda x: (1 + x) ** 3, 1e-3).value, 9)
+    3.000001
+    """
+    u = np.asarray(u)
+    high, low = np.asarray(line(step)), np.asarray(line(-step))
+    return Estimate(project(u, difference(high, low)) / (2 * step), _rounding(u, high, low) / (2 * step))
+
+
+def slope(line: Line, steps: Iterable[float], u: Array | float = 1.0, noise: float = 0.0) -> Estimate:
+    """The derivative of ⟨u, line⟩ at 0 from four points, with the first step that is good enough, else the best.
+
+    The error is what the estimate from twice the step differs by, and the rounding of the values, with the `noise`
+    in ⟨u, line⟩ from before. Where two steps contradict each other, as beside a kink, the shorter one is right if it
+    is sure of itself.
+
+    Examples
+    --------
+    >>> from microtensor.checking.differences import slope
+    >>> round(slope(lambda x: (1 + x) ** 3, [1e-3]).value, 9)
+    3.0
+    """
+    found: dict[float, Estimate] = {}
+    for step in steps:
+        (near, rounding), (middle, _), (far, _) = (central(line, k * step, u) for k in (1, 2, 4))
+        value = (4 * near - middle) / 3
+        error = abs(value - (4 * middle - far) / 3) + rounding + noise / step
+        if error <= 1e-7 * abs(value):
+            return Estimate(value, error)
+        if np.isfinite(error):
+            found[step] = Estimate(value, error)
+    best = Estimate(np.nan, np.inf)
+    for _, one in sorted(found.items(), reverse=True):
+        apart = abs(one.value - best.value)
+        if one.error < (apart / 4 if apart > one.error + best.error else best.error):
+            best = one
+    return best
+
+
+def corner(line: Line, step: float, u: Array | float = 1.0) -> Corner | None:
+    """The slopes of ⟨u, line⟩ on the two sides of 0 where it has a kink or a jump there.
+
+    The slopes of a smooth function differ too, by its curvature, but by less the shorter the step.
+
+    Examples
+    --------
+    >>> from microtensor.checking.differences import corner
+    >>> print(corner(abs, 1e-5))
+    a kink: the slope is -1 on the left and 1 on the right
+    >>> corner(lambda x: x**2, 1e-5)
+    """
+    weights = np.asarray(u)
+    at = np.asarray(line(0.0))
+    gaps, steepest = [], []
+    for h in (step, step / 16):
+        high, low = np.asarray(line(h)), np.asarray(line(-h))
+        left, right = project(weights, difference(at, low)) / h, project(weights, difference(high, at)) / h
+        gaps.append(abs(right - left))
+        steepest.append(max(abs(left), abs(right)))
+    unclear = 8 * _rounding(weights, high, low) / h
+    jump = steepest[1] > 8 * steepest[0] + unclear
+    kink = gaps[1] > gaps[0] / 4 and gaps[1] > 1e-3 * steepest[1] + unclear
+    return Corner(left, right, jump) if jump or kink else None
+
+
+def _rounding(u: Array, high: Array, low: Array) -> float:
+    """What rounding may have changed in ⟨u, high − low⟩."""
+    size = np.maximum(np.abs(high), np.abs(low))
+    return EPSILON * project(np.abs(u), np.where(np.isfinite(size), size, 0.0))

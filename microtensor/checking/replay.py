@@ -1,0 +1,116 @@
+"""Reads graphs that are recorded already, and runs their operations again with other values in the leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from microtensor.backprop import toposort
+from microtensor.tensor import Tensor
+
+
+def leaves_of(output: Tensor) -> list[Tensor]:
+    """The leaves that a recorded result takes its gradient to, in the order in which they were first used.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.replay import leaves_of
+    >>> a, b = (mt.tensor(1.0, requires_grad=True, name=name) for name in "ab")
+    >>> [leaf.name for leaf in leaves_of(b * 2.0 + a * b)]
+    ['b', 'a']
+    """
+    found: dict[Tensor, None] = {}
+    for tensor in reversed(toposort([output])):
+        assert tensor.node is not None
+        found.update((x, None) for x in tensor.node.inputs if isinstance(x, Tensor) and x.is_leaf and x.requires_grad)
+    return list(found)
+
+
+def reader_of(output: Tensor, leaf: Tensor) -> str:
+    """The scope in which a leaf was first read on the way to `output`; empty when that was outside of all.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.replay import reader_of
+    >>> w = mt.tensor([1.0], requires_grad=True)
+    >>> with mt.name_scope("fc1"):
+    ...     y = w * 2.0
+    >>> reader_of(y, w)
+    'fc1'
+    """
+    for tensor in reversed(toposort([output])):
+        node = tensor.node
+        assert node is not None
+        if any(x is leaf for x in node.inputs):
+            return node.scope.path if node.scope else ""
+    return ""
+
+
+def changed_since(output: Tensor) -> list[Tensor]:
+    """The leaves that were given a new value, as by an optimiser, after the graph of `output` had read the old one.
+
+    An operation knows the sum of its inputs' versions, so where one of them was changed after it, and another
+    before it, both are named.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.replay import changed_since
+    >>> w = mt.tensor([1.0], requires_grad=True, name="w")
+    >>> loss = (w * w).sum()
+    >>> w.data = [2.0]
+    >>> [leaf.name for leaf in changed_since(loss)]
+    ['w']
+    """
+    found: dict[Tensor, None] = {}
+    for tensor in reversed(toposort([output])):
+        node = tensor.node
+        assert node is not None
+        inputs = [x for x in node.inputs if isinstance(x, Tensor)]
+        if sum(x._version for x in inputs) != node.version:
+            found.update((x, None) for x in inputs if x._version)
+    return list(found)
+
+
+def replay(output: Tensor, replaced: Mapping[Tensor, Tensor]) -> Tensor:
+    """Run the recorded operations again with other tensors in the place of some leaves.
+
+    What was not recorded (a constant, a detached value, the mask of a dropout) stays as it was. The graph
+    itself is only read, so one that a backward pass has used up will do, if it was kept.
+
+    Parameters
+    ----------
+    output : Tensor
+        A result with a history.
+    replaced : mapping
+        The new tensors by leaf, of the same shapes.
+
+    Raises
+    ------
+    RuntimeError
+        The graph has been freed.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.replay import replay
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> replay((x * x).sum(), {x: mt.tensor([3.0, 4.0])}).item()
+    25.0
+    """
+    values: dict[Any, Any] = dict(replaced)
+    for tensor in reversed(toposort([output])):
+        node = tensor.node
+        assert node is not None
+        if node.spent and not node.inputs:
+            raise RuntimeError(
+                f"replay: the graph of {node.primitive.name} (shape {tensor.shape}) has been freed by a backward pass; "
+                "pass retain_graph=True to that one"
+            )
+        inputs = [values.get(x, x) if isinstance(x, Tensor) else x for x in node.inputs]
+        operation = node.primitive
+        values[tensor] = operation(*inputs, **node.params)
+    out: Tensor = values[output]
+    return out

@@ -1,0 +1,73 @@
+"""What a check of gradients reports: each input's error, and each mismatch with its place and likely cause."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Where an analytic derivative and the finite differences disagree.
+
+    Attributes
+    ----------
+    where : str
+        The operation and argument, or the input of the function.
+    index : tuple of int or None
+        The element; None for a projection on a random direction.
+    analytic, numeric : float
+        Both NaN where there was nothing to compare.
+    cause : str
+        The likely cause in words; empty when nothing is known.
+    """
+
+    where: str
+    index: tuple[int, ...] | None = None
+    analytic: float = math.nan
+    numeric: float = math.nan
+    cause: str = ""
+
+    @property
+    def error(self) -> float:
+        """The absolute difference."""
+        return abs(self.analytic - self.numeric)
+
+    def __str__(self) -> str:
+        if math.isnan(self.analytic) and math.isnan(self.numeric):
+            return f"{self.where}; {self.cause}" if self.cause else self.where
+        place = "along a random direction" if self.index is None else f"at index {self.index}"
+        text = f"{self.where} {place}: analytic {self.analytic:.9g}, numeric {self.numeric:.9g}, error {self.error:.3g}"
+        return f"{text}; {self.cause}" if self.cause else text
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the check of one input found.
+
+    Attributes
+    ----------
+    error : float
+        The largest difference seen between the gradient and the finite differences; ∞ when there was no
+        gradient to compare.
+    right : bool
+    """
+
+    error: float = 0.0
+    right: bool = True
+
+
+@dataclass(frozen=True)
+class Report:
+    """The inputs that require a gradient, by position, and what disagrees: nothing when all is right."""
+
+    inputs: dict[int, Checked]
+    mismatches: list[Mismatch]
+
+
+class GradcheckError(AssertionError):
+    """A gradient that disagrees with finite differences; ``mismatches`` holds what was found."""
+
+    def __init__(self, mismatches: list[Mismatch]) -> None:
+        self.mismatches = mismatches
+        super().__init__("gradcheck failed\n  " + "\n  ".join(map(str, mismatches)))

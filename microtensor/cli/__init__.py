@@ -1,0 +1,34 @@
+"""The command line: options in, files out, and an exit code for each kind of failure. A file a command."""
+
+from __future__ import annotations
+
+import click
+
+from microtensor import __version__
+from microtensor.cli.check import check_command
+from microtensor.cli.common import EPILOG, Commands
+from microtensor.cli.viz import EXAMPLES, FORMATS, viz_command
+
+__all__ = ["FORMATS", "main"]
+
+MAIN_HELP = f"""{EXAMPLES.rstrip()}
+  microtensor check train.py:loss                    compare its gradients with finite differences
+
+Pictures of how a microtensor computation was made, and of every path a gradient takes back through it; and checks
+that the gradients are right.
+"""
+
+
+@click.group(
+    cls=Commands,
+    help=MAIN_HELP,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="microtensor", message="%(prog)s %(version)s")
+def main() -> None:
+    """Entry point of the command ``microtensor``."""
+
+
+main.add_command(viz_command)
+main.add_command(check_command)

@@ -1,0 +1,129 @@
+"""``microtensor check``: gradients of a tensor or a function against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microtensor import script
+from microtensor.cli.common import EPILOG, exit_codes, plain_line, seconds
+from microtensor.output import ERROR, print_bytes
+
+if TYPE_CHECKING:
+    from microtensor.tensor import Tensor
+
+EXAMPLES = """\
+\b
+Examples:
+  microtensor check demo:batch_norm                  a built-in demo
+  microtensor check train.py:loss                    every operation behind a loss, and each leaf
+  microtensor check layers.py:my_norm --order 2      a function: def my_norm(x=np.ones((4, 3)), weight=...)
+  microtensor check train.py -- --lr 0.1             arguments for train.py
+"""
+CHECK_HELP = f"""{EXAMPLES}
+Compare gradients with central finite differences in float64. TARGET is as for viz: a script (file.py), something in it
+(file.py:loss), something of a module (package.module:loss) or a built-in demo (demo:batch_norm).
+
+A tensor, or a function without parameters that returns one, is checked as it was recorded: the rule of every operation
+by itself, and the gradient of the whole for each leaf. What was not recorded (detached values, masks) counts as
+constant, so a path that is cut by mistake shows only in a function.
+
+A function of which every parameter has a tensor, an array or a float as its default is called again with moved inputs,
+so a detached path is found. Arrays of integers are passed on as they are.
+
+One line for each input: name, shape, the largest error, ok or WRONG. Then the verdict, and what is wrong, where, and
+the likely cause. The script's own output goes to standard error.
+"""
+
+
+@click.command("check", help=CHECK_HELP, short_help="Check gradients by finite differences.", epilog=EPILOG)
+@click.argument("target")
+@click.argument("script_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- SCRIPT_ARGS...]")
+@click.option(
+    "--order", type=click.Choice(("1", "2")), default="1", show_default=True, help="2: the gradient's gradient too."
+)
+@click.option(
+    "--timeout",
+    type=float,
+    metavar="SECONDS",
+    callback=seconds,
+    help="Stop the script and the check of it then; unlimited if not given.",
+)
+@click.option("--debug", is_flag=True, help="Show every frame of an error, the tool's own too.")
+@click.pass_context
+def check_command(
+    ctx: click.Context, target: str, script_args: tuple[str, ...], order: str, timeout: float | None, debug: bool
+) -> None:
+    """Check the gradients of a tensor or a function."""
+    from microtensor.checking import examine
+
+    with exit_codes(debug):
+        goal = script.parse(target)
+        with script.running(goal, script_args, timeout, functions=True) as found:
+            shown = target if goal.attr else found.tensor.name or target
+            function, inputs, notes = _checkable(found, shown)
+            for note in (*found.notes, *notes):
+                click.echo(f"Note: {note}", err=True)
+            report = examine(function, inputs, order=int(order))
+    checked = [(name, inputs[i], report.inputs[i]) for i, name in _input_names(found, inputs) if i in report.inputs]
+    rows = [
+        (name, str(x.shape) if x.shape else "scalar", f"{one.error:.1e}", "ok" if one.right else "WRONG")
+        for name, x, one in checked
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if report.mismatches:
+        lines += [f"wrong: {plain_line(shown)}", *(f"  {plain_line(str(mismatch))}" for mismatch in report.mismatches)]
+    else:
+        orders = "first and second order" if order == "2" else "first order"
+        many = f"{len(rows)} input{'s' if len(rows) > 1 else ''}"
+        lines.append(f"right: {plain_line(shown)}, {orders}, for {many}")
+    print_bytes("".join(f"{line}\n" for line in lines).encode())
+    if report.mismatches:
+        ctx.exit(ERROR)
+
+
+def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], list[Tensor], list[str]]:
+    """The function to check, its inputs, and remarks: a recorded graph becomes a function of its leaves."""
+    from microtensor.checking.calling import check_inputs
+    from microtensor.checking.replay import changed_since, leaves_of, replay
+
+    notes = []
+    if found.function is not None:
+        function, inputs = found.function, list(found.inputs)
+    else:
+        if found.tensor.is_leaf:
+            raise script.TargetError(
+                f"{shown} has no history to check; compute it from a tensor with requires_grad=True, outside no_grad, "
+                "or name a function whose parameters all have a tensor, an array or a float as their default"
+            )
+        inputs = leaves_of(found.tensor)
+
+        def function(*moved: Tensor) -> Tensor:
+            return replay(found.tensor, dict(zip(inputs, moved, strict=True)))
+
+        changed = [plain_line(x.name or f"a tensor of shape {x.shape}") for x in changed_since(found.tensor)]
+        if changed:
+            notes.append(
+                f"{', '.join(changed)} changed after {plain_line(shown)} was computed, as by an optimiser's step; "
+                "checking at the new value"
+            )
+    try:
+        check_inputs(inputs)
+    except (TypeError, ValueError) as error:
+        raise script.TargetError(plain_line(str(error).removeprefix("gradcheck: "))) from error
+    return function, inputs, notes
+
+
+def _input_names(found: script.Found, inputs: list[Tensor]) -> list[tuple[int, str]]:
+    """A name for each input; parameters that share one are told apart by the scope that reads them first."""
+    from microtensor.checking.replay import reader_of
+
+    names = [x.name or f"input {i}" for i, x in enumerate(inputs)]
+    told = [
+        f"{reader_of(found.tensor, x)}.{name}" if names.count(name) > 1 and found.function is None else name
+        for name, x in zip(names, inputs, strict=True)
+    ]
+    return [(i, plain_line(f"{name} ({i})" if told.count(name) > 1 else name)) for i, name in enumerate(told)]

@@ -1,0 +1,97 @@
+"""What the commands share: exit codes, options, what a terminal can show."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from microtensor import script
+from microtensor.output import ERROR, USAGE, CommandError
+
+SCRIPT_FAILED, ENGINE_FAILED, INTERRUPTED = 3, 4, 130
+LONGEST = 1e6
+EPILOG = """\
+\b
+Exit codes:
+  0    done: drawn, or checked and found right
+  1    error: the tensor was not found, the graph is too large, the file cannot be written; or a gradient is wrong
+  2    usage: an option or the target is wrong
+  3    the script failed, or ran longer than --timeout
+  4    the layout engine failed
+  130  interrupted by Ctrl-C
+"""
+
+
+class Commands(click.Group):
+    """A group in which a failure, and an interruption too, ends with its own exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CommandError as failure:
+            click.echo(failure.details, nl=bool(failure.details) and not failure.details.endswith("\n"), err=True)
+            click.echo(f"Error: {failure}", err=True)
+            ctx.exit(failure.exit_code)
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A time limit that this platform can keep."""
+    if value is None:
+        return None
+    if not hasattr(signal, "SIGALRM"):
+        raise click.BadParameter("this platform has no alarm signal, so a script cannot be stopped; use Ctrl-C")
+    if not 0 < value <= LONGEST:
+        raise click.BadParameter(f"{value:g} is not between 0 and {LONGEST:g} seconds")
+    return value
+
+
+@contextmanager
+def exit_codes(debug: bool) -> Iterator[None]:
+    """Give each kind of failure its exit code."""
+    from microtensor.viz import EngineError
+
+    try:
+        yield
+    except script.PathError as error:
+        raise CommandError(str(error), USAGE, _frames(error) if debug else "") from error
+    except script.TargetError as error:
+        raise CommandError(str(error), ERROR, _frames(error) if debug else "") from error
+    except script.ScriptError as error:
+        raise CommandError(str(error), SCRIPT_FAILED, _frames(error) if debug else error.details) from error
+    except EngineError as error:
+        raise CommandError(str(error), ENGINE_FAILED, _frames(error) if debug else "") from error
+
+
+def _frames(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def has_color(no_color: bool) -> bool:
+    """Whether to colour the terminal: the option, then NO_COLOR, FORCE_COLOR and TERM decide."""
+    if no_color or os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return os.environ.get("TERM") != "dumb" and is_terminal()
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def plain_line(text: str) -> str:
+    """Without what could move the cursor or reorder the line."""
+    from microtensor.viz.labels import plain
+
+    return plain(text, 1000)
