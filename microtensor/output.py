@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 import sys
 from contextlib import suppress
 from typing import BinaryIO
 
 import click
+
+from microtensor.atomic import replacing
 
 ERROR, USAGE = 1, 2
 
@@ -61,7 +62,8 @@ class Destination:
                 with open(os.dup(self.descriptor), "wb") as file:
                     file.write(data)
             elif self._is_regular():
-                self._replace(data)
+                with replacing(self.path, exclusive=self.no_clobber) as file:
+                    file.write(data)
             else:
                 # No temporary file beside a pipe or a device: it would take the place of the thing itself.
                 with open(os.open(self.path, os.O_WRONLY), "wb") as file:
@@ -78,29 +80,6 @@ class Destination:
             return stat.S_ISREG(os.stat(self.path).st_mode)
         except FileNotFoundError:
             return True
-
-    def _replace(self, data: bytes) -> None:
-        """Write beside the file a link leads to, then move the whole there in one step."""
-        final = os.path.realpath(self.path)
-        temporary = os.path.join(os.path.dirname(final), f".microtensor-{secrets.token_hex(8)}.tmp")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        claimed = False
-        try:
-            with open(os.open(temporary, flags, 0o666), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if self.no_clobber:
-                os.close(os.open(final, flags, 0o666))
-                claimed = True
-            elif os.path.exists(final):
-                os.chmod(temporary, stat.S_IMODE(os.stat(final).st_mode))
-            os.replace(temporary, final)
-        except BaseException:
-            for leftover in (temporary, *([final] if claimed else [])):
-                with suppress(OSError):
-                    os.unlink(leftover)
-            raise
 
     def _failure(self, why: str) -> CommandError:
         return CommandError(f"cannot write {self.shown}: {why}")

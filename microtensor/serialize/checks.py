@@ -1,0 +1,54 @@
+"""What the formats share: the error for files that cannot be trusted, and the arrays that can be stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microtensor.primitive import Array, plain_dtype
+from microtensor.tensor import Tensor
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint, or is damaged, and nothing was loaded from it.
+
+    Parameters
+    ----------
+    path : str
+    problem : str
+        What is wrong with the file.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> str(mt.CheckpointError("m.npz", "it is empty"))
+    'cannot load m.npz: it is empty'
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path = path
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cannot load {self.path}: {self.problem}"
+
+
+def stored_array(value: Any, who: str) -> Array | None:
+    """The array in a tensor, an array or a NumPy scalar; None for anything else.
+
+    Raises
+    ------
+    TypeError
+        It is masked, or holds no booleans, integers or floats of up to 64 bits.
+    """
+    if isinstance(value, Tensor):
+        return value.numpy()
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return None
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{who} is a masked array, whose mask would be lost; save .filled(...) or its .data and .mask")
+    array = np.asarray(value)
+    plain_dtype(array.dtype, who)
+    return array

@@ -1,0 +1,206 @@
+"""Checkpoints as ``.npz``: a zip of ``.npy`` members that are not compressed, and a JSON member that declares them.
+
+The JSON member ``__microtensor__`` holds the format's version, the dtype and shape of every array, and the state
+with its arrays replaced by their names. A reader demands that the members are exactly those, so a file is what it
+says or is refused, and no length in it is believed before it has been compared with the size of the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import re
+import struct
+import zipfile
+from collections.abc import Mapping
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+
+from microtensor.primitive import Array
+from microtensor.serialize.checks import CheckpointError, stored_array
+
+MANIFEST = "__microtensor__"
+VERSION = 1
+# A zip with more members needs a 64-bit directory, and a model with more arrays is a mistake.
+MOST_MEMBERS = 0xFFFE
+LONGEST_NAME = 100
+
+Key: TypeAlias = str | int
+
+
+class _BadFileError(Exception):
+    """What is wrong with a file; its name is added where it is known."""
+
+
+# Only what NumPy writes for plain numbers: nothing in a header is evaluated, and object arrays have no way in.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][biuf][1248])', 'fortran_order': (True|False), "
+    rb"'shape': \(([0-9, ]*)\), \} *\n",
+    re.DOTALL,
+)
+_END = struct.Struct("<4s6xHL6x")
+
+
+# --- writing ----------------------------------------------------------------------------------------------
+
+
+def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
+    """Write a state: arrays, numbers, strings and None in mappings, lists and tuples.
+
+    Raises
+    ------
+    TypeError
+        A value or a key is of another kind; the message names its place.
+    ValueError
+        The state contains itself, or has more arrays than a file can hold.
+    """
+    arrays: dict[str, Array] = {}
+    try:
+        tree = _encoded(state, (), arrays)
+    except RecursionError:
+        raise ValueError("save: the state is nested too deeply, or contains itself") from None
+    if len(arrays) >= MOST_MEMBERS:
+        raise ValueError(f"save: {len(arrays)} arrays are more than the {MOST_MEMBERS - 1} that a file can hold")
+    declared = {name: {"dtype": array.dtype.str, "shape": array.shape} for name, array in arrays.items()}
+    with zipfile.ZipFile(file, "w") as archive:
+        # Members without a date: the same state gives the same bytes.
+        manifest = {"format": VERSION, "arrays": declared, "state": tree}
+        archive.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest))
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(info, "w", force_zip64=array.nbytes >= 2**30) as member:
+                np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+
+
+def _encoded(value: Any, path: tuple[Key, ...], arrays: dict[str, Array]) -> Any:
+    """The value as JSON, its arrays moved to `arrays`."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            if type(key) is not str and (type(key) is not int or not path):
+                allowed = "strings and integers" if path else "strings"
+                raise TypeError(f"{_place(path)} has the key {key!r}; keys are {allowed}")
+        return {"dict": [[key, _encoded(item, (*path, key), arrays)] for key, item in value.items()]}
+    if isinstance(value, (list, tuple)):
+        items = [_encoded(item, (*path, index), arrays) for index, item in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    array = stored_array(value, _place(path))
+    if array is None:
+        raise TypeError(
+            f"{_place(path)} is of type {type(value).__name__}; a checkpoint holds tensors, arrays, numbers, "
+            "strings and None, in mappings, lists and tuples"
+        )
+    # A name that any tool shows and unpacks safely; which key it belongs to is written in the manifest.
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", ".".join(map(str, path)))[:LONGEST_NAME]
+    if name in arrays:
+        name = f"{name}~{len(arrays)}"
+    arrays[name] = array
+    return {"array": name}
+
+
+def _place(path: tuple[Key, ...]) -> str:
+    return "save: state" + "".join(f"[{key!r}]" for key in path)
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def read(file: BinaryIO, path: str) -> dict[str, Any]:
+    """Read a state, all of it or nothing.
+
+    Raises
+    ------
+    CheckpointError
+        The file is not what :func:`write` writes.
+    """
+    try:
+        return _read(file)
+    except _BadFileError as error:
+        raise CheckpointError(path, str(error)) from None
+    except (ValueError, KeyError, TypeError, EOFError, OverflowError, RuntimeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(path, f"it is damaged ({error})") from error
+    except OSError as error:
+        # A damaged offset, followed to before the start of the file; any other failure is the disk's own.
+        if error.errno != errno.EINVAL:
+            raise
+        raise CheckpointError(path, "it is damaged (an offset points outside)") from error
+
+
+def _read(file: BinaryIO) -> dict[str, Any]:
+    size = file.seek(0, 2)
+    count = _count_members(file, size)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        names = {member.filename for member in members}
+        if not len(members) == len(names) == count:
+            raise _BadFileError("its directory is damaged, or names a member twice")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise _BadFileError("a member is compressed, which no member of a checkpoint is")
+        if sum(member.file_size for member in members) > size:
+            raise _BadFileError("its members claim to be larger than the file")
+        if MANIFEST not in names:
+            raise _BadFileError(f"it has no member {MANIFEST}, so it is no checkpoint; numpy.load reads other archives")
+        manifest = json.loads(archive.read(MANIFEST))
+        if manifest["format"] != VERSION:
+            raise _BadFileError(
+                f"its format is {manifest['format']!r}, and this version of microtensor reads {VERSION}"
+            )
+        declared = manifest["arrays"]
+        if names != {MANIFEST, *(f"{name}.npy" for name in declared)}:
+            raise _BadFileError("its members are not those that it declares")
+        arrays = {name: _array(archive.read(f"{name}.npy"), name, entry) for name, entry in declared.items()}
+    state = _decoded(manifest["state"], arrays)
+    if arrays or not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise _BadFileError("its state is not a mapping from strings that uses each array once")
+    return state
+
+
+def _count_members(file: BinaryIO, size: int) -> int:
+    """The number of members by the file's last record; zipfile would read them all before it could be asked."""
+    if not size:
+        raise _BadFileError("it is empty")
+    file.seek(max(0, size - _END.size - 20))
+    locator, end = file.read(20), file.read(_END.size)
+    if len(end) < _END.size or end[:4] != b"PK\5\6":
+        raise _BadFileError("it is truncated, or is no checkpoint")
+    _, count, length = _END.unpack(end)
+    wide = locator[:4] == b"PK\6\7" and size < 2**32
+    if wide or length > count * (LONGEST_NAME + 128):
+        raise _BadFileError("its directory is damaged, or too large for a checkpoint")
+    return int(count)
+
+
+def _array(data: bytes, name: str, declared: Any) -> Array:
+    """The array in a member, if its header agrees with the manifest and its length with both."""
+    header = _HEADER.match(data)
+    if header is None or header.end() != 10 + int.from_bytes(header[1], "little"):
+        raise _BadFileError(f"{name!r} has not the header of an array of numbers")
+    dtype = np.dtype(header[2].decode())
+    shape = tuple(int(length) for length in header[4].replace(b",", b" ").split())
+    if declared != {"dtype": dtype.str, "shape": list(shape)}:
+        raise _BadFileError(f"{name!r} is an array of shape {shape} and dtype {dtype}, which is not what is declared")
+    if math.prod(shape) * dtype.itemsize != len(data) - header.end():
+        raise _BadFileError(f"{name!r} has {len(data) - header.end()} bytes, which is not an array of shape {shape}")
+    view: Array = np.ndarray(shape, dtype, data, header.end(), order="F" if header[3] == b"True" else "C")
+    return view.copy(order="K")
+
+
+def _decoded(tree: Any, arrays: dict[str, Array]) -> Any:
+    """The value that :func:`_encoded` turned into JSON; each array is taken out of `arrays`."""
+    match tree:
+        case None | bool() | int() | float() | str():
+            return tree
+        case list():
+            return [_decoded(item, arrays) for item in tree]
+        case {"array": str(name), **rest} if not rest:
+            return arrays.pop(name)
+        case {"tuple": list(items), **rest} if not rest:
+            return tuple(_decoded(item, arrays) for item in items)
+        case {"dict": list(pairs), **rest} if not rest:
+            decoded = {key: _decoded(item, arrays) for key, item in pairs}
+            if len(decoded) == len(pairs) and all(type(key) in (str, int) for key in decoded):
+                return decoded
+    raise _BadFileError("its description of the state is not understood")

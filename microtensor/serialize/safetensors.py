@@ -1,0 +1,75 @@
+"""Checkpoints as ``.safetensors``, the format in which PyTorch and others exchange arrays; needs its package.
+
+The format has no checksum: damage to its header is noticed, damage to the numbers is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from microtensor.primitive import Array
+from microtensor.serialize.checks import CheckpointError, stored_array
+
+DTYPES = {"BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64"}
+RESERVED = "__metadata__"
+
+
+def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
+    """Write a flat state of arrays.
+
+    Raises
+    ------
+    TypeError
+        A key is no string, or a value is no array.
+    ValueError
+        A key is one that the format keeps for itself.
+    """
+    save = _library().numpy.save
+    arrays: dict[str, Array] = {}
+    for key, value in state.items():
+        who = f"save: state[{key!r}]"
+        if type(key) is not str:
+            raise TypeError(f"save: state has the key {key!r}; keys are strings")
+        if key == RESERVED:
+            raise ValueError(f"{who}: the format keeps this key for itself; use another, or save as .npz")
+        array = stored_array(value, who)
+        if array is None:
+            raise TypeError(
+                f"{who} is of type {type(value).__name__}; a .safetensors file holds arrays only, a .npz file more"
+            )
+        arrays[key] = np.asarray(array, order="C")
+    file.write(save(arrays))
+
+
+def read(path: str) -> dict[str, Array]:
+    """Read all arrays.
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, or holds an array of a dtype that NumPy lacks.
+    """
+    library = _library()
+    try:
+        with library.safe_open(path, framework="np") as file:
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
+            unknown = [f"{name!r} of dtype {dtype}" for name, dtype in dtypes.items() if dtype not in DTYPES]
+            if unknown:
+                raise CheckpointError(path, f"it holds {', '.join(unknown)}; convert to F32 where it was written")
+            return {name: file.get_tensor(name) for name in dtypes}
+    except library.SafetensorError as error:
+        raise CheckpointError(path, f"it is damaged, or no safetensors file ({error})") from error
+
+
+def _library() -> ModuleType:
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError(
+            'files that end in .safetensors need another package: pip install "microtensor[safetensors]"'
+        ) from None
+    return safetensors
