@@ -1,11 +1,11 @@
 """microtensor: reverse-mode differentiation on NumPy, normalizations as compositions, and their pictures."""
 
-from microtensor import nn, norms, ops, optim, random
+from microtensor import convert, data, losses, nn, norms, ops, optim, random
 from microtensor.backprop import grad, vjp
 from microtensor.calculus import hessian, hvp, jacobian
+from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
 from microtensor.functional import (
     clip,
-    cross_entropy,
     elu,
     gelu,
     hardtanh,
@@ -13,7 +13,6 @@ from microtensor.functional import (
     log_softmax,
     logsumexp,
     mish,
-    mse_loss,
     norm,
     reciprocal,
     rsqrt,
@@ -23,8 +22,8 @@ from microtensor.functional import (
     std,
     var,
 )
-from microtensor.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from microtensor.graph import Graph
+from microtensor.losses import cross_entropy, mse_loss
 from microtensor.memory import keep_memory
 from microtensor.norms import standardize
 from microtensor.ops import (
@@ -115,8 +114,9 @@ from microtensor.ops import (
     unfold,
     where,
 )
-from microtensor.primitive import detect_anomaly, enable_grad, label, name_scope, no_grad
+from microtensor.primitive import detect_anomaly, enable_grad, label, name_scope, no_grad, trace_lines
 from microtensor.random import manual_seed
+from microtensor.serialize import CheckpointError, load, save
 from microtensor.tensor import (
     Tensor,
     arange,
@@ -134,6 +134,7 @@ from microtensor.tensor import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "CheckpointError",
     "GradcheckError",
     "Graph",
     "Tensor",
@@ -158,10 +159,12 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv_transpose2d",
+    "convert",
     "cos",
     "cosh",
     "cross_entropy",
     "cumsum",
+    "data",
     "detect_anomaly",
     "diagonal",
     "divide",
@@ -190,11 +193,13 @@ __all__ = [
     "keep_memory",
     "label",
     "leaky_relu",
+    "load",
     "log",
     "log1p",
     "log2",
     "log_softmax",
     "logsumexp",
+    "losses",
     "manual_seed",
     "matmul",
     "matrix_transpose",
@@ -232,6 +237,7 @@ __all__ = [
     "roll",
     "round",
     "rsqrt",
+    "save",
     "scatter_add",
     "selu",
     "set_default_dtype",
@@ -261,6 +267,7 @@ __all__ = [
     "tensor",
     "tensordot",
     "tile",
+    "trace_lines",
     "tril",
     "triu",
     "unfold",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from microtensor import functional, nn
+from microtensor import losses, nn
 from microtensor.tensor import Tensor
 
 
@@ -66,7 +66,7 @@ def mlp() -> Tensor:
     rng = np.random.default_rng(0)
     x = Tensor(rng.normal(size=(32, 64)), name="x")
     t = Tensor(rng.integers(0, 10, 32), name="t")
-    return functional.cross_entropy(MLP(rng)(x), t)
+    return losses.cross_entropy(MLP(rng)(x), t)
 
 
 DEMOS: dict[str, Callable[[], Tensor]] = {"batch_norm": batch_norm, "layer_norm": layer_norm, "mlp": mlp}

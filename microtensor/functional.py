@@ -1,11 +1,11 @@
-"""Functions composed of primitives: variance, softmax, losses. No derivative and no numpy in here."""
+"""Functions composed of primitives: variance, softmax, activations, the norm of a vector. No derivative, no numpy."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from microtensor.ops import (
     Axis,
@@ -19,10 +19,8 @@ from microtensor.ops import (
     log,
     max,
     mean,
-    pick,
     power,
     reshape,
-    shape_of,
     sigmoid,
     softplus,
     sqrt,
@@ -411,76 +409,3 @@ def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     if ord == 2:
         return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
     return power(sum(power(absolute(x), ord), axis=axis, keepdims=keepdims), 1 / ord)
-
-
-def reduce_loss(values: Tensor, reduction: str) -> Tensor:
-    """The loss of a batch from the losses of its elements: their mean, their sum, or as they are."""
-    if reduction == "mean":
-        return mean(values)
-    if reduction == "sum":
-        return sum(values)
-    if reduction == "none":
-        return values
-    raise ValueError(f"reduction {reduction!r} is not 'mean', 'sum' or 'none'")
-
-
-@scoped
-def cross_entropy(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """Cross entropy between logits and class indices: −ln softmax(input)[target], averaged over the batch.
-
-    Parameters
-    ----------
-    input : Tensor
-        Logits, shape (N, C).
-    target : Tensor or array_like of int
-        Class indices in [0, C), shape (N,).
-    reduction : {'mean', 'sum', 'none'}
-
-    Raises
-    ------
-    ValueError
-        The shapes do not fit, or the reduction has another name.
-    TypeError
-        The target is not of integers.
-    IndexError
-        A class index is out of range.
-
-    Examples
-    --------
-    >>> import microtensor as mt
-    >>> logits = mt.tensor([[2.0, 0.0], [0.0, 2.0]])
-    >>> round(mt.cross_entropy(logits, [0, 1]).item(), 4)
-    0.1269
-    """
-    if input.ndim != 2:
-        raise ValueError(f"cross_entropy: logits have shape {input.shape}; (N, C) is needed")
-    chosen = pick(log_softmax(input, axis=1), target, axis=1)
-    return label(reduce_loss(-chosen, reduction), "loss")
-
-
-@scoped
-def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """Mean squared error: the mean of (input − target)².
-
-    Parameters
-    ----------
-    input : Tensor
-        Any shape.
-    target : Tensor or array_like
-        The same shape.
-    reduction : {'mean', 'sum', 'none'}
-
-    Raises
-    ------
-    ValueError
-        The shapes differ, or the reduction has another name.
-
-    Examples
-    --------
-    >>> import microtensor as mt
-    >>> mt.mse_loss(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
-    2.0
-    """
-    if input.shape != shape_of(target):
-        raise ValueError(f"mse_loss: input of shape {input.shape} and target of shape {shape_of(target)} differ")
-    return label(reduce_loss(square(input - target), reduction), "loss")

@@ -1,10 +1,21 @@
-"""The optimisers: PyTorch's paths to the last digits, what they leave alone, and what they refuse."""
+"""The optimisers: PyTorch's paths to the last digits, groups, state, what they leave alone, and what they refuse.
+
+Here too: gradients clipped before the step.
+"""
+
+import copy
+import json
+import pickle
 
 import numpy as np
 import pytest
+from conftest import stored
 
 import microtensor as mt
+from microtensor.nn.utils.gradients import clip_grad_norm_, clip_grad_value_
 
+CALLS = json.loads(str(stored("training")["calls/json"]))
+PATHS = {case: call for case, call in CALLS.items() if case.startswith("path ")}
 SETTINGS = {
     "SGD": lambda p: mt.optim.SGD(p, lr=0.05),
     "SGD momentum": lambda p: mt.optim.SGD(p, lr=0.05, momentum=0.9),
@@ -12,6 +23,16 @@ SETTINGS = {
     "Adam": lambda p: mt.optim.Adam(p, lr=0.05),
     "Adam betas eps weight_decay": lambda p: mt.optim.Adam(p, lr=0.03, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1),
 }
+EVERY = {
+    **SETTINGS,
+    "SGD nesterov": lambda p: mt.optim.SGD(p, lr=0.05, momentum=0.8, nesterov=True),
+    "Adam amsgrad": lambda p: mt.optim.Adam(p, lr=0.05, amsgrad=True),
+    "AdamW": lambda p: mt.optim.AdamW(p, lr=0.05),
+    "RMSprop": lambda p: mt.optim.RMSprop(p, lr=0.05),
+    "RMSprop centered momentum": lambda p: mt.optim.RMSprop(p, lr=0.05, centered=True, momentum=0.5),
+    "Adagrad": lambda p: mt.optim.Adagrad(p, lr=0.05),
+}
+CLASSES = [mt.optim.SGD, mt.optim.Adam, mt.optim.AdamW, mt.optim.RMSprop, mt.optim.Adagrad]
 
 
 def leaf(*values, dtype=np.float64):
@@ -31,12 +52,55 @@ def test_twenty_steps_are_pytorchs(golden, name):
         np.testing.assert_allclose(theta.numpy(), expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("make", [mt.optim.SGD, mt.optim.Adam])
+class Regression:
+    """The linear regression that the stored paths go down, with a setting of its own for the second group."""
+
+    def __init__(self, golden, name, options):
+        data = golden("regression", file="training")
+        self.x, self.t = data["x"], data["t"]
+        self.w, self.b = (mt.tensor(data[key], requires_grad=True) for key in "wb")
+        groups = [{"params": self.w}, {"params": [self.b], "lr": 0.02, "weight_decay": 0.05}]
+        self.optimiser = getattr(mt.optim, name)(groups, lr=0.05, **options)
+
+    def step(self):
+        self.optimiser.zero_grad()
+        mt.mean(mt.square(self.x @ self.w + self.b - self.t)).backward()
+        self.optimiser.step()
+        return np.concatenate([self.w.numpy().ravel(), self.b.numpy()])
+
+
+@pytest.mark.parametrize("case", PATHS)
+def test_twenty_steps_of_two_groups_are_pytorchs(golden, case):
+    regression = Regression(golden, *PATHS[case])
+    for expected in golden(case, file="training")["path"]:
+        np.testing.assert_allclose(regression.step(), expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", [make.__name__ for make in CLASSES])
+def test_pytorchs_own_state_is_loaded_and_gone_on_with(golden, name):
+    saved = golden(f"state {name}", file="training")
+    case = str(saved["of"])
+    regression = Regression(golden, *PATHS[case])
+    expected = golden(case, file="training")["path"]
+    state = {0: {}, 1: {}}
+    for key, value in saved.items():
+        index, _, entry = key.partition(" ")
+        if entry:
+            state[int(index)][entry] = value
+    regression.optimiser.load_state_dict({"state": state, "param_groups": json.loads(str(saved["param_groups"]))})
+    regression.w.data, regression.b.data = expected[9][:6].reshape(3, 2), expected[9][6:]
+    for after in expected[10:]:
+        np.testing.assert_allclose(regression.step(), after, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(), (1,), (2, 3), (0,)])
-def test_a_step_keeps_shape_and_dtype(make, dtype, shape):
+def test_a_step_keeps_shape_and_dtype(name, dtype, shape):
     w = mt.tensor(np.ones(shape, dtype), requires_grad=True)
-    optimiser = make([w], lr=0.1, weight_decay=0.01)
+    optimiser = EVERY[name]([w])
+    # As a schedule may leave it; a NumPy scalar is not weak.
+    optimiser.param_groups[0].update(lr=np.float64(0.1), weight_decay=np.float64(0.01))
     for _ in range(3):
         optimiser.zero_grad()
         mt.sum(w * w).backward()
@@ -46,10 +110,10 @@ def test_a_step_keeps_shape_and_dtype(make, dtype, shape):
     assert (w.numpy() < 1).all()
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_step_touches_neither_gradient_nor_the_arrays_that_others_hold(name):
     w = leaf(1.0, 2.0)
-    optimiser = SETTINGS[name]([w])
+    optimiser = EVERY[name]([w])
     held = w.numpy()
     for _ in range(2):
         w.grad = np.array([0.5, -0.5])
@@ -63,10 +127,10 @@ def test_a_step_touches_neither_gradient_nor_the_arrays_that_others_hold(name):
     assert not w.data.flags.writeable
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", EVERY)
 def test_parameters_without_gradient_stay(name):
     used, unused = leaf(1.0), leaf(1.0)
-    optimiser = SETTINGS[name]([used, unused])
+    optimiser = EVERY[name]([used, unused])
     (used * 2).backward()
     optimiser.step()
     assert used.item() < 1.0
@@ -87,14 +151,14 @@ def test_zero_grad_sets_none_and_forgetting_it_doubles():
 def test_parameters_may_come_from_a_generator():
     net = mt.nn.Linear(2, 1)
     optimiser = mt.optim.SGD(net.parameters(), lr=0.1)
-    assert len(optimiser.params) == 2
+    assert len(optimiser.param_groups[0]["params"]) == 2
     before = net.bias.item()
     net(mt.ones((1, 2))).backward()
     optimiser.step()
     assert net.bias.item() == before - 0.1
 
 
-@pytest.mark.parametrize("make", [mt.optim.SGD, mt.optim.Adam])
+@pytest.mark.parametrize("make", CLASSES)
 def test_unfit_parameters_are_refused(make):
     w = leaf(1.0)
     for params, message in [
@@ -106,6 +170,8 @@ def test_unfit_parameters_are_refused(make):
     ]:
         with pytest.raises(ValueError, match=rf"{make.__name__}: .*{message}"):
             make(params)
+    with pytest.raises(TypeError, match=rf"{make.__name__}: params is a single tensor; put it into a list"):
+        make(w)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +184,261 @@ def test_unfit_parameters_are_refused(make):
         (mt.optim.SGD, {"weight_decay": -1}, "weight_decay"),
         (mt.optim.Adam, {"betas": (1.0, 0.9)}, r"betas\[0\]"),
         (mt.optim.Adam, {"betas": (0.9, -0.1)}, r"betas\[1\]"),
+        (mt.optim.Adam, {"betas": 0.9}, "betas"),
+        (mt.optim.Adam, {"betas": (0.9, 0.99, 0.999)}, "betas"),
         (mt.optim.Adam, {"eps": -1e-8}, "eps"),
+        (mt.optim.AdamW, {"lr": "0.1"}, "lr"),
+        (mt.optim.AdamW, {"lr": True}, "lr"),
+        (mt.optim.RMSprop, {"alpha": 1.0}, "alpha"),
+        (mt.optim.RMSprop, {"momentum": 1.0}, "momentum"),
+        (mt.optim.Adagrad, {"lr_decay": -1.0}, "lr_decay"),
+        (mt.optim.Adagrad, {"initial_accumulator_value": -1.0}, "initial_accumulator_value"),
     ],
 )
 def test_settings_out_of_range_are_refused(make, options, name):
     with pytest.raises(ValueError, match=rf"{make.__name__}: {name} is"):
         make([leaf(1.0)], **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "dampening": 0.1}])
+def test_nesterov_needs_momentum_without_dampening(options):
+    with pytest.raises(ValueError, match="SGD: nesterov needs a momentum above 0 and dampening 0"):
+        mt.optim.SGD([leaf(1.0)], nesterov=True, **options)
+
+
+def test_a_setting_changed_to_nonsense_updates_nothing():
+    first, second = leaf(1.0), leaf(1.0)
+    optimiser = mt.optim.SGD([{"params": [first]}, {"params": [second]}], lr=0.1)
+    first.grad = second.grad = [1.0]
+    optimiser.param_groups[1]["lr"] = np.nan
+    with pytest.raises(ValueError, match="SGD: lr is nan"):
+        optimiser.step()
+    assert first.item() == second.item() == 1.0
+
+
+# --- numbers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_nan_passes_and_stays_where_it_is(name):
+    w = leaf(1.0, 1.0)
+    w.grad = [np.nan, 1.0]
+    EVERY[name]([w]).step()
+    assert np.isnan(w.numpy()).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_float16_with_a_vanishing_gradient_stays_finite(name):
+    w = leaf(1.0, 1.0, dtype=np.float16)
+    optimiser = EVERY[name]([w])
+    for _ in range(3):
+        w.grad = np.array([0.0, 1e-7], np.float16)
+        optimiser.step()
+    assert np.isfinite(w.numpy()).all()
+
+
+def test_constant_gradients_leave_a_centred_variance_of_0_not_below():
+    w = leaf(0.0)
+    optimiser = mt.optim.RMSprop([w], lr=1e-3, alpha=0.1, centered=True)
+    for _ in range(100):
+        w.grad = [0.1]
+        optimiser.step()
+    assert np.isfinite(w.item())
+
+
+# --- groups -------------------------------------------------------------------------------------------------
+
+
+def test_groups_take_the_defaults_that_they_do_not_set():
+    first, second, third = leaf(1.0), leaf(1.0), leaf(1.0)
+    optimiser = mt.optim.SGD([{"params": first}, {"params": [second], "lr": 0.5}], lr=0.1, momentum=0.9)
+    optimiser.add_param_group({"params": (p for p in [third]), "momentum": 0.0})
+    assert [(g["lr"], g["momentum"]) for g in optimiser.param_groups] == [(0.1, 0.9), (0.5, 0.9), (0.1, 0.0)]
+    for w in (first, second, third):
+        w.grad = [1.0]
+    optimiser.step()
+    assert [w.item() for w in (first, second, third)] == [0.9, 0.5, 0.9]
+    assert repr(optimiser).splitlines()[1].startswith("SGD(1 tensors, lr=0.5, momentum=0.9")
+
+
+def test_unfit_groups_are_refused_and_not_added():
+    w, other = leaf(1.0), leaf(2.0)
+    optimiser = mt.optim.Adam([w])
+    for group, error, message in [
+        ({"params": w}, ValueError, "given twice"),
+        ({"params": [other, other]}, ValueError, "given twice"),
+        ({"params": other, "wieght_decay": 0.1}, ValueError, "no setting 'wieght_decay'; there are lr, betas"),
+        ({"params": other, "lr": -1.0}, ValueError, "lr is -1.0"),
+        ({"lr": 0.1}, TypeError, 'a dict with the key "params"'),
+        ([other], TypeError, 'a dict with the key "params"'),
+    ]:
+        with pytest.raises(error, match=f"Adam: .*{message}"):
+            optimiser.add_param_group(group)
+    assert len(optimiser.param_groups) == 1
+
+
+def test_a_frozen_parameter_is_taken_and_stays():
+    net = mt.nn.Linear(2, 1)
+    net.bias.requires_grad_(False)
+    before = net.bias.item()
+    optimiser = mt.optim.AdamW(net.parameters(), lr=0.1)
+    net(mt.ones((1, 2))).backward()
+    optimiser.step()
+    assert net.bias.item() == before
+
+
+def test_split_decay_spares_norms_and_biases():
+    net = mt.nn.Sequential(mt.nn.Linear(2, 3), mt.nn.BatchNorm1d(3))
+    optimiser = mt.optim.AdamW(mt.optim.split_decay(net.parameters(), 0.5), lr=0.1)
+    before = net.state_dict()
+    for parameter in net.parameters():
+        parameter.grad = np.zeros(parameter.shape)
+    optimiser.step()
+    after = net.state_dict()
+    np.testing.assert_allclose(after["0.weight"], 0.95 * before["0.weight"])
+    for name in ("0.bias", "1.weight", "1.bias"):
+        np.testing.assert_array_equal(after[name], before[name])
+
+
+# --- state --------------------------------------------------------------------------------------------------
+
+
+def some_steps(optimiser, parameters, count=5):
+    for step in range(count):
+        for parameter in parameters:
+            parameter.grad = np.sin(parameter.numpy() + step)
+        optimiser.step()
+    return [parameter.numpy().tolist() for parameter in parameters]
+
+
+def shaped():
+    return [leaf(1.0, 2.0), mt.tensor(3.0, requires_grad=True)]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_optimiser_goes_on_from_its_state(name):
+    ours, theirs = shaped(), shaped()
+    optimiser = EVERY[name](ours)
+    some_steps(optimiser, ours)
+    saved = optimiser.state_dict()
+    kept = copy.deepcopy(saved)
+    other = EVERY[name](theirs)
+    other.load_state_dict(saved)
+    for mine, its in zip(ours, theirs, strict=True):
+        its.data = mine.data
+    assert some_steps(optimiser, ours) == some_steps(other, theirs)
+    for number, entry in kept["state"].items():
+        for key, value in entry.items():
+            np.testing.assert_array_equal(saved["state"][number][key], value)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_an_optimiser_is_copied_with_its_parameters(duplicate):
+    parameters = shaped()
+    optimiser = mt.optim.Adam(parameters, lr=0.1)
+    some_steps(optimiser, parameters)
+    other = duplicate(optimiser)
+    theirs = other.param_groups[0]["params"]
+    assert some_steps(optimiser, parameters) == some_steps(other, theirs)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("state"), "this is no state of an optimiser"),
+        (lambda s: s["param_groups"][0].pop("params"), "this is no state of an optimiser"),
+        (
+            lambda s: s["param_groups"].append({"params": [2]}),
+            r"groups of \[2, 1\] parameters; .* has \[2\]",
+        ),
+        (lambda s: s["param_groups"][0].pop("lr"), "group 0: lr is missing or unexpected"),
+        (lambda s: s["param_groups"][0].update(rate=1), "group 0: rate is missing or unexpected"),
+        (lambda s: s["param_groups"][0].update(lr=-1), "group 0: Adam: lr is -1"),
+        (lambda s: s["state"].update({7: {}}), "parameter 7 is in no group"),
+        (lambda s: s["state"][0].pop("exp_avg"), "parameter 0: exp_avg is missing"),
+        (lambda s: s["state"][0].update(sum=np.ones(2)), "parameter 0: sum is unexpected"),
+        (lambda s: s["state"][1].update(exp_avg=np.ones(2)), r"parameter 1: exp_avg has shape \(2,\), expected \(\)"),
+        (lambda s: s["state"][0].update(exp_avg="high"), "parameter 0: exp_avg has dtype"),
+        (lambda s: s["state"][0].update(step=[1, 2]), r"parameter 0: step has shape \(2,\), expected \(\)"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(change, message):
+    parameters = shaped()
+    optimiser = mt.optim.Adam(parameters)
+    some_steps(optimiser, parameters)
+    saved = optimiser.state_dict()
+    saved["state"][1]["step"] = 99
+    change(saved)
+    before = repr(optimiser.state_dict())
+    with pytest.raises(ValueError, match=f"Adam.load_state_dict: .*{message}"):
+        optimiser.load_state_dict(saved)
+    assert repr(optimiser.state_dict()) == before
+
+
+# --- clipping -----------------------------------------------------------------------------------------------
+
+
+def with_gradients(*gradients):
+    leaves = [mt.tensor(np.zeros_like(gradient), requires_grad=True) for gradient in gradients]
+    for parameter, gradient in zip(leaves, gradients, strict=True):
+        parameter.grad = gradient
+    return leaves
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, np.inf])
+def test_clipping_by_norm_is_pytorchs(golden, norm_type):
+    case = golden(f"clip {norm_type}", file="training")
+    leaves = with_gradients(case["g0"], case["g1"])
+    np.testing.assert_allclose(clip_grad_norm_(leaves, 0.7, norm_type), case["total"], rtol=1e-14)
+    for i, parameter in enumerate(leaves):
+        np.testing.assert_allclose(parameter.grad.numpy(), case[f"clipped{i}"], rtol=1e-14)
+
+
+def test_small_gradients_are_left_and_missing_ones_passed_over():
+    (w,) = with_gradients(np.array([3.0, 4.0]))
+    assert clip_grad_norm_([w, leaf(1.0)], 6.0) == 5.0
+    assert w.grad.numpy().tolist() == [3.0, 4.0]
+    assert clip_grad_norm_(w, np.float32(2.5)) == 5.0
+    np.testing.assert_allclose(w.grad.numpy(), [1.5, 2.0], rtol=1e-6)
+    assert clip_grad_norm_([], 1.0) == clip_grad_norm_([leaf(1.0)], 1.0) == 0.0
+    assert clip_grad_norm_(with_gradients(np.zeros((0, 2))), 1.0, np.inf) == 0.0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_clipping_keeps_the_dtype_and_does_not_overflow(dtype):
+    large = np.array([0.5, 0.5], dtype) * np.finfo(dtype).max
+    (w,) = with_gradients(large)
+    assert np.isclose(clip_grad_norm_([w], np.float64(1.0)), np.linalg.norm(large.astype(float)))
+    assert w.grad.dtype == dtype
+    clip_grad_value_([w], np.float64(0.25))
+    assert w.grad.dtype == dtype
+
+
+def test_a_norm_that_is_not_finite_raises_before_anything_or_spreads():
+    leaves = with_gradients(np.array([np.inf, 1.0]), np.array(1.0))
+    with pytest.raises(RuntimeError, match="clip_grad_norm_: the norm of the gradients is inf"):
+        clip_grad_norm_(leaves, 1.0, error_if_nonfinite=True)
+    assert leaves[1].grad.item() == 1.0
+    assert clip_grad_norm_(leaves, 1.0) == np.inf
+    assert np.isnan(leaves[0].grad.numpy()).tolist() == [True, False]
+    leaves[1].grad = np.nan
+    assert np.isnan(clip_grad_norm_(leaves, 1.0))
+    assert np.isnan(leaves[0].grad.numpy()).all()
+
+
+def test_clipping_by_value_holds_every_element():
+    leaves = with_gradients(np.array([-2.0, 0.5, np.inf, np.nan]), np.array(3.0))
+    clip_grad_value_(leaves, 1.0)
+    np.testing.assert_array_equal(leaves[0].grad.numpy(), [-1.0, 0.5, 1.0, np.nan])
+    assert leaves[1].grad.item() == 1.0
+
+
+def test_bounds_out_of_range_are_refused():
+    for call, name in [
+        (lambda w: clip_grad_norm_(w, -1.0), "max_norm is -1.0"),
+        (lambda w: clip_grad_norm_(w, np.nan), "max_norm is nan"),
+        (lambda w: clip_grad_norm_(w, 1.0, 0.0), "norm_type is 0.0"),
+        (lambda w: clip_grad_value_(w, -1.0), "clip_value is -1.0"),
+    ]:
+        with pytest.raises(ValueError, match=name):
+            call([leaf(1.0)])

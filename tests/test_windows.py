@@ -55,17 +55,48 @@ def test_conv1d_is_a_conv2d_of_one_row():
     )
 
 
-@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1), ((2, 3), (0, 1))])
-def test_conv_transpose2d_is_the_adjoint_of_conv2d(stride, padding):
-    x, w = draw(2, 3, 3, 4), draw(3, 5, 3, 3, seed=1)
-    y = mt.conv_transpose2d(mt.tensor(x), mt.tensor(w), stride=stride, padding=padding)
+@pytest.mark.parametrize("dilation", [1, 2, (2, 3)])
+@pytest.mark.parametrize("window", [1, 2, 3, (4, 1)])
+def test_padding_to_the_same_size_keeps_it_and_puts_the_odd_zero_at_the_end(window, dilation):
+    kh, kw = (window, window) if isinstance(window, int) else window
+    dh, dw = (dilation, dilation) if isinstance(dilation, int) else dilation
+    x, w = draw(2, 4, 5, 6), draw(3, 4, kh, kw, seed=1)
+    y = mt.conv2d(mt.tensor(x), mt.tensor(w), padding="same", dilation=dilation)
+    assert y.shape == (2, 3, 5, 6)
+    rows, columns = dh * (kh - 1), dw * (kw - 1)
+    padded = np.pad(x, [(0, 0), (0, 0), (rows // 2, -(-rows // 2)), (columns // 2, -(-columns // 2))])
+    np.testing.assert_allclose(y.numpy(), conv2d(padded, w, None, dilation=(dh, dw)), atol=1e-12)
+
+
+def test_padding_where_windows_are_valid_is_none():
+    x, w = mt.tensor(draw(2, 4, 7)), mt.tensor(draw(3, 4, 3, seed=1))
+    np.testing.assert_array_equal(mt.conv1d(x, w, padding="valid").numpy(), mt.conv1d(x, w).numpy())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stride": 2, "padding": 1},
+        {"stride": (2, 3), "padding": (0, 1)},
+        {"dilation": (1, 2), "groups": 3},
+        {"stride": 3, "output_padding": (2, 1)},
+        {"dilation": 3, "output_padding": 2, "padding": 1},
+    ],
+    ids=str,
+)
+def test_conv_transpose2d_is_the_adjoint_of_conv2d(options):
+    groups = options.get("groups", 1)
+    x, w = draw(2, 3, 3, 4), draw(3, 2, 3, 3, seed=1)
+    y = mt.conv_transpose2d(mt.tensor(x), mt.tensor(w), **options)
     other = draw(*y.shape, seed=2)
     # ⟨x, conv(other)⟩ = ⟨conv_transpose(x), other⟩ for every x and other.
-    forward = mt.conv2d(mt.tensor(other), mt.tensor(w), stride=stride, padding=padding)
+    options_of_conv = {key: value for key, value in options.items() if key != "output_padding"}
+    forward = mt.conv2d(mt.tensor(other), mt.tensor(w), **options_of_conv).numpy()[:, :, :3, :4]
     assert forward.shape == x.shape
-    assert np.sum(forward.numpy() * x) == pytest.approx(np.sum(y.numpy() * other), rel=1e-12)
-    leaves = [mt.tensor(a, requires_grad=True) for a in (x, w, draw(5, seed=3))]
-    assert mt.gradcheck(lambda *a: mt.conv_transpose2d(*a, stride=stride, padding=padding), leaves, order=2)
+    assert np.sum(forward * x) == pytest.approx(np.sum(y.numpy() * other), rel=1e-12)
+    leaves = [mt.tensor(a, requires_grad=True) for a in (x, w, draw(2 * groups, seed=3))]
+    assert mt.gradcheck(lambda *a: mt.conv_transpose2d(*a, **options), leaves, order=2)
 
 
 def pool(x, window, stride, padding, reduce, value):
@@ -101,6 +132,25 @@ def test_pooling_is_differentiable_twice(pooling):
     assert mt.gradcheck(lambda x: pooling(x, (2, 3), stride=1), leaf, order=2)
 
 
+@pytest.mark.parametrize("padding", [0, 1, (1, 0)])
+def test_a_mean_may_leave_out_the_padding(padding):
+    x = draw(2, 3, 5, 6)
+    edges = (padding, padding) if isinstance(padding, int) else padding
+    expected = pool(x, (3, 2), (2, 2), edges, np.nanmean, np.nan)
+    leaf = mt.tensor(x, requires_grad=True)
+
+    def mean(x):
+        return mt.avg_pool(x, (3, 2), stride=2, padding=padding, count_include_pad=False)
+
+    np.testing.assert_allclose(mean(leaf).numpy(), expected, atol=1e-14)
+    assert mt.gradcheck(mean, leaf, order=2)
+
+
+def test_the_elements_of_a_largest_element_may_stand_apart():
+    x = mt.tensor([[[1.0, 5.0, 2.0, 0.0, 4.0, 3.0]]])
+    np.testing.assert_array_equal(mt.max_pool(x, 2, stride=1, dilation=3).numpy(), [[[1.0, 5.0, 3.0]]])
+
+
 def test_pooling_along_one_axis():
     np.testing.assert_array_equal(mt.max_pool(mt.tensor([[[1.0, 5.0, 2.0]]]), 2, stride=1).numpy(), [[[5.0, 5.0]]])
 
@@ -129,18 +179,25 @@ def test_unfold_multiplies_to_a_convolution():
 
 IMAGE, KERNEL = mt.zeros((1, 2, 4, 4)), mt.zeros((3, 2, 2, 2))
 ERRORS = [
-    (lambda: mt.conv2d(mt.zeros((2, 4, 4)), KERNEL), r"conv2d: input of shape \(2, 4, 4\)"),
+    (lambda: mt.conv2d(mt.zeros((2, 4, 4)), KERNEL), r"conv2d: input of shape \(2, 4, 4\) has 3 axes; .*x\[None\]"),
+    (lambda: mt.conv2d(IMAGE, KERNEL, padding="full"), "conv2d: padding 'full' is not 'same', 'valid' or a size"),
+    (lambda: mt.conv2d(IMAGE, KERNEL, padding="same", stride=2), "conv2d: padding 'same' .* stride 1 alone"),
+    (lambda: mt.conv1d(mt.zeros((1, 2, 4)), mt.zeros((3, 2, 2)), dilation=0), "conv1d: dilation is 0; 1 integer from"),
     (lambda: mt.conv2d(IMAGE, mt.zeros((3, 2, 2))), r"conv2d: weight of shape \(3, 2, 2\)"),
     (lambda: mt.conv2d(IMAGE, mt.zeros((3, 5, 2, 2))), "conv2d: input has 2 channels .* takes 5"),
     (lambda: mt.conv2d(IMAGE, KERNEL, groups=2), "conv2d: input has 2 channels"),
     (lambda: mt.conv2d(IMAGE, KERNEL, mt.zeros(2)), r"conv2d: bias of shape \(2,\); \(3,\) is needed"),
-    (lambda: mt.conv2d(IMAGE, KERNEL, stride=0), "conv2d: stride is 0; 2 numbers from 1 on"),
+    (lambda: mt.conv2d(IMAGE, KERNEL, stride=0), "conv2d: stride is 0; 2 integers from 1 on needed"),
     (lambda: mt.conv2d(IMAGE, KERNEL, padding=(1, 1, 1)), "conv2d: padding is"),
     (lambda: mt.conv2d(IMAGE, mt.zeros((3, 2, 5, 2))), r"does not fit into \(4, 4\)"),
     (lambda: mt.conv_transpose2d(IMAGE, KERNEL), "conv_transpose2d: input"),
     (lambda: mt.conv_transpose2d(IMAGE, mt.zeros((2, 3, 2, 2)), mt.zeros(2)), "conv_transpose2d: bias"),
     (lambda: mt.conv_transpose2d(IMAGE, mt.zeros((2, 3, 2, 2)), padding=3), "conv_transpose2d: padding"),
+    (lambda: mt.conv_transpose2d(IMAGE, mt.zeros((2, 3, 2, 2)), groups=3), "in 3 equal groups"),
+    (lambda: mt.conv_transpose2d(IMAGE, mt.zeros((2, 3, 2, 2)), output_padding=1), "output_padding .* less than"),
     (lambda: mt.max_pool(mt.zeros((2, 3)), 2), "max_pool: input of shape"),
+    (lambda: mt.avg_pool(IMAGE, 5), r"avg_pool: a window of \(5, 5\) does not fit into \(4, 4\)"),
+    (lambda: mt.adaptive_avg_pool(mt.zeros((2, 3)), 1), r"adaptive_avg_pool: input of shape \(2, 3\) has no positions"),
     (lambda: mt.max_pool(IMAGE, 2, padding=2), "max_pool: padding .* more than half"),
     (lambda: mt.adaptive_avg_pool(IMAGE, 0), "adaptive_avg_pool: output_size is 0"),
     (lambda: mt.unfold(mt.zeros((2, 3)), 2), "unfold: input of shape"),
@@ -151,3 +208,10 @@ ERRORS = [
 def test_errors_name_the_function_and_the_shapes(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_sizes_are_integers():
+    with pytest.raises(TypeError, match=r"conv2d: stride is 1\.5; 2 integers from 1 on needed"):
+        mt.conv2d(IMAGE, KERNEL, stride=1.5)
+    with pytest.raises(ValueError, match=r"sliding_windows: a window of \(3,\) with dilation \(1,\) does not fit"):
+        mt.ops.sliding_windows(mt.zeros((1, 1, 2)), window=(3,), stride=(1,), dilation=(1,))

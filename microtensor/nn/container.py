@@ -1,20 +1,72 @@
-"""Modules made of modules."""
+"""Modules made of modules: in a row, in a list, under names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import itertools
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, TypeVar, overload
 
 from microtensor.nn.module import Module
 
+S = TypeVar("S", bound="_Ordered")
 
-class Sequential(Module):
+
+class _Ordered(Module):
+    """What Sequential and ModuleList share: modules in order, by position."""
+
+    def append(self: S, module: Module) -> S:
+        """Add a module at the end, under the next free number; returns the container."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: argument {len(self)} is a {type(module).__name__}, not a module")
+        # The number of modules is taken already when the container is a slice that kept its names.
+        name = next(name for name in map(str, itertools.count(len(self))) if name not in self._modules)
+        self.add_module(name, module)
+        return self
+
+    def extend(self: S, modules: Iterable[Module]) -> S:
+        """Add modules at the end, in order; returns the container."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())
+
+    @overload
+    def __getitem__(self, index: slice) -> _Ordered: ...
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._part(dict(list(self._modules.items())[index]))
+        return self._modules[self._key(index)]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(self._key(index), module)
+
+    def _part(self, modules: dict[str, Module]) -> _Ordered:
+        """A container of the same kind with some of the modules."""
+        raise NotImplementedError
+
+    def _key(self, index: int) -> str:
+        names = list(self._modules)
+        if not -len(names) <= index < len(names):
+            raise IndexError(f"{type(self).__name__}: index {index} is out of range for {len(names)} modules")
+        return names[index]
+
+
+class Sequential(_Ordered):
     """Modules one after the other, each fed with the output of the one before.
 
     Parameters
     ----------
     *modules : Module
-        Named "0", "1", … in the state, as in PyTorch.
+        Named "0", "1", … in the state, as in PyTorch; or one mapping of names to modules.
 
     Raises
     ------
@@ -27,26 +79,123 @@ class Sequential(Module):
     >>> net = mt.nn.Sequential(mt.nn.Linear(3, 8), mt.nn.BatchNorm1d(8), mt.nn.ReLU())
     >>> net(mt.ones((4, 3))).shape
     (4, 8)
+    >>> net[:2]
+    Sequential(
+      (0): Linear(3, 8)
+      (1): BatchNorm1d(8)
+    )
     """
 
-    def __init__(self, *modules: Module) -> None:
+    @overload
+    def __init__(self, *modules: Module) -> None: ...
+
+    @overload
+    def __init__(self, modules: Mapping[str, Module], /) -> None: ...
+
+    def __init__(self, *modules: Any) -> None:
         super().__init__()
-        for i, module in enumerate(modules):
-            if not isinstance(module, Module):
-                raise TypeError(f"Sequential: argument {i} is a {type(module).__name__}, not a module")
-            setattr(self, str(i), module)
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            for name, module in modules[0].items():
+                self.add_module(name, module)
+        else:
+            self.extend(modules)
 
     def forward(self, x: Any) -> Any:
         """The output of the last module."""
-        for module in self._modules.values():
+        for module in self:
             x = module(x)
         return x
+
+    def _part(self, modules: dict[str, Module]) -> Sequential:
+        # Their names stay, as in PyTorch.
+        return Sequential(modules)
+
+
+class ModuleList(_Ordered):
+    """Modules in a list, for a forward of one's own; unlike a plain list it brings their parameters along.
+
+    Parameters
+    ----------
+    modules : iterable of Module
+
+    Raises
+    ------
+    TypeError
+        An element is not a module.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> layers = mt.nn.ModuleList(mt.nn.Linear(3, 3) for _ in range(2))
+    >>> [name for name, _ in layers.named_parameters()]
+    ['0.weight', '0.bias', '1.weight', '1.bias']
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+    def _part(self, modules: dict[str, Module]) -> ModuleList:
+        return ModuleList(modules.values())
+
+
+class ModuleDict(Module):
+    """Modules under names, for a forward of one's own; unlike a plain dict it brings their parameters along.
+
+    Parameters
+    ----------
+    modules : mapping of str to Module
+
+    Raises
+    ------
+    TypeError
+        A value is not a module, or a name not a string.
+    ValueError
+        A name is empty, has a dot, or is a method's.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> heads = mt.nn.ModuleDict({"mean": mt.nn.Linear(3, 1), "scale": mt.nn.Linear(3, 1)})
+    >>> heads["mean"](mt.ones((4, 3))).shape
+    (4, 1)
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add modules, or replace those that have the same names."""
+        for name, module in modules.items():
+            self[name] = module
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._modules.keys()
+
+    def values(self) -> ValuesView[Module]:
+        """The modules."""
+        return self._modules.values()
+
+    def items(self) -> ItemsView[str, Module]:
+        """The names with their modules."""
+        return self._modules.items()
+
+    def __getitem__(self, name: str) -> Module:
+        return self._modules[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        del self._modules[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
 
     def __len__(self) -> int:
         return len(self._modules)
 
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self._modules.values())[index]
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)

@@ -1,14 +1,41 @@
-"""The fully connected layer."""
+"""Linear maps of features: fully connected, bilinear, and the identity."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from microtensor import ops
 from microtensor.nn import init
-from microtensor.nn.module import Module
+from microtensor.nn.module import Module, check_float, check_positive
 from microtensor.primitive import label
 from microtensor.random import generator as as_generator
 from microtensor.tensor import Parameter, Tensor, zeros
+
+
+def register_affine(layer: Module, shape: tuple[int, ...], outputs: int, fan_in: int, bias: bool, rng: Any) -> None:
+    """Give a layer its weight and, if it is to have one, its bias, uniform in ±1/√fan_in as in PyTorch."""
+    bound = fan_in**-0.5
+    generator = as_generator(rng)
+    layer.weight = Parameter(zeros(shape), name="W")
+    init.uniform_(layer.weight, -bound, bound, rng=generator)
+    layer.register_parameter("bias", Parameter(zeros(outputs), name="b") if bias else None)
+    if bias:
+        init.uniform_(layer.bias, -bound, bound, rng=generator)
+
+
+class Identity(Module):
+    """The input, unchanged; it stands where a layer may be left out.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Identity()(mt.ones(2))
+    tensor([1., 1.])
+    """
+
+    def forward(self, x: Any) -> Any:
+        """X itself."""
+        return x
 
 
 class Linear(Module):
@@ -27,6 +54,8 @@ class Linear(Module):
     ------
     ValueError
         A size is not positive, or the input has another number of features.
+    TypeError
+        A size is not an integer, or the input is not floating point.
 
     Examples
     --------
@@ -37,19 +66,10 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: Any = None) -> None:
         super().__init__()
-        if in_features <= 0 or out_features <= 0:
-            raise ValueError(f"Linear: sizes {in_features} and {out_features} must be positive")
+        check_positive("Linear", in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
-        bound = in_features**-0.5
-        generator = as_generator(rng)
-        self.weight = Parameter(zeros((out_features, in_features)), name="W")
-        init.uniform_(self.weight, -bound, bound, rng=generator)
-        if bias:
-            self.bias = Parameter(zeros(out_features), name="b")
-            init.uniform_(self.bias, -bound, bound, rng=generator)
-        else:
-            self.register_parameter("bias", None)
+        register_affine(self, (out_features, in_features), out_features, in_features, bias, rng)
 
     def extra_repr(self) -> str:
         """The sizes, and whether there is no bias."""
@@ -57,10 +77,61 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X Wᵀ + b over the last axis of x."""
-        if x.ndim < 1 or x.shape[-1] != self.in_features:
-            raise ValueError(
-                f"Linear({self.extra_repr()}): input of shape {x.shape} must have {self.in_features} features "
-                "along its last axis"
-            )
-        out = x @ label(self.weight.mT, "Wᵀ")
+        _check_features(x, self.in_features, self)
+        out: Tensor = x @ label(self.weight.mT, "Wᵀ")
         return out if self.bias is None else out + self.bias
+
+
+class Bilinear(Module):
+    """A form of two inputs for each output: yₖ = x₁ᵀ Wₖ x₂ + bₖ.
+
+    Parameters
+    ----------
+    in1_features, in2_features, out_features : int
+        x₁ has shape (…, in1_features), x₂ (…, in2_features), y (…, out_features).
+    bias : bool
+    rng : int or numpy.random.Generator, optional
+        For the initial values, uniform in ±1/√in1_features as in PyTorch.
+
+    Raises
+    ------
+    ValueError
+        A size is not positive, an input has another number of features, or their other axes do not broadcast.
+    TypeError
+        A size is not an integer, or an input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Bilinear(3, 4, 2)(mt.ones((5, 3)), mt.ones((5, 4))).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, *, rng: Any = None
+    ) -> None:
+        super().__init__()
+        check_positive("Bilinear", in1_features=in1_features, in2_features=in2_features, out_features=out_features)
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        register_affine(self, (out_features, in1_features, in2_features), out_features, in1_features, bias, rng)
+
+    def extra_repr(self) -> str:
+        """The sizes, and whether there is no bias."""
+        sizes = f"{self.in1_features}, {self.in2_features}, {self.out_features}"
+        return sizes + ("" if self.bias is not None else ", bias=False")
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """x₁ᵀ Wₖ x₂ + bₖ over the last axes."""
+        _check_features(x1, self.in1_features, self)
+        _check_features(x2, self.in2_features, self)
+        out: Tensor = ops.einsum("...i,kij,...j->...k", x1, self.weight, x2)
+        return out if self.bias is None else out + self.bias
+
+
+def _check_features(x: Any, features: int, layer: Module) -> None:
+    who = layer.title()
+    check_float(x, who)
+    if x.ndim < 1 or x.shape[-1] != features:
+        raise ValueError(f"{who}: input of shape {x.shape} must have {features} features along its last axis")

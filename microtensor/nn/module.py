@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
-from microtensor.primitive import Array, label, name_scope, own_array
+from microtensor.primitive import Array, label, name_scope, own_array, plain_dtype
 from microtensor.tensor import Parameter, Tensor
 
 M = TypeVar("M", bound="Module")
+
+
+def check_positive(who: str, **sizes: int) -> None:
+    """Raise unless every size is a positive integer: ValueError for its value, TypeError for its type."""
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)) or isinstance(size, bool):
+            raise TypeError(f"{who}: {name} is {size!r}; a positive integer is needed")
+        if size <= 0:
+            raise ValueError(f"{who}: {name} is {size}; a positive integer is needed")
+
+
+def check_float(x: Any, who: str) -> None:
+    """Raise TypeError unless x is a tensor of floats."""
+    if not isinstance(x, (Tensor, np.ndarray)):
+        raise TypeError(f"{who}: input is of type {type(x).__name__}; make a tensor of it with mt.tensor(...)")
+    if x.dtype.kind != "f":
+        raise TypeError(
+            f"{who}: input of shape {x.shape} has dtype {x.dtype}; convert it with .astype(mt.get_default_dtype())"
+        )
 
 
 class Module:
@@ -55,7 +74,8 @@ class Module:
 
     def title(self) -> str:
         """The module in one line, its children left out: ``BatchNorm1d(8)``."""
-        return f"{type(self).__name__}({self.extra_repr()})" if self.extra_repr() else type(self).__name__
+        settings = self.extra_repr()
+        return f"{type(self).__name__}({settings})" if settings else type(self).__name__
 
     def extra_repr(self) -> str:
         """The settings shown in the parentheses of the representation."""
@@ -77,12 +97,12 @@ class Module:
         if isinstance(value, (Parameter, Module)) and parameters is None:
             raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() before it sets {name}")
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._forget(name, self._parameters)
             self._parameters[name] = value
             if value.name is None:
                 value.name = name
         elif isinstance(value, Module):
-            self._forget(name)
+            self._forget(name, self._modules)
             self._modules[name] = value
             value._name = name
         elif parameters is not None and name in parameters and value is None:
@@ -96,9 +116,11 @@ class Module:
                 self._forget(name)
             object.__setattr__(self, name, value)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, kept: Mapping[str, Any] | None = None) -> None:
+        """Drop what has the name, but for the table in which it is to be replaced, where it keeps its place."""
         for table in (self._parameters, self._buffers, self._modules, self.__dict__):
-            table.pop(name, None)
+            if table is not kept:
+                table.pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):
@@ -116,21 +138,76 @@ class Module:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
+    def add_module(self, name: str, module: Module) -> None:
+        """Hold a module under a name that need not be a Python identifier.
+
+        Raises
+        ------
+        TypeError
+            It is not a module, or the name is not a string.
+        ValueError
+            The name is empty, has a dot, or is an attribute of another kind.
+        """
+        who = type(self).__name__
+        if not isinstance(module, Module):
+            raise TypeError(f"{who}: {name!r} is to be a {type(module).__name__}, not a module")
+        if not isinstance(name, str):
+            raise TypeError(f"{who}: a module's name is a str, not {name!r}")
+        if not name or "." in name:
+            raise ValueError(f"{who}: {name!r} is no name of a module: keys of the state join names by dots")
+        if name not in self._modules and hasattr(self, name):
+            raise ValueError(f"{who}: {name!r} is an attribute already; take another name")
+        setattr(self, name, module)
+
     def register_buffer(self, name: str, tensor: Tensor | None) -> None:
         """Hold a tensor that belongs to the state but is not learnt, such as running statistics."""
-        self._forget(name)
+        self._forget(name, self._buffers)
         self._buffers[name] = tensor if tensor is None else label(tensor, name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Hold a parameter under a name, or None to say that there is deliberately none."""
-        self._forget(name)
+        self._forget(name, self._parameters)
         self._parameters[name] = parameter
 
     # --- walks --------------------------------------------------------------------------------------------
 
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside with their names, a shared one once."""
+        seen: set[int] = set()
+        for name, module in self._modules.items():
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
     def children(self) -> Iterator[Module]:
-        """The modules directly inside."""
-        yield from self._modules.values()
+        """The modules directly inside, a shared one once."""
+        for _, module in self.named_children():
+            yield module
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a dotted path such as ``"encoder.0"``; the empty path is the module itself.
+
+        Raises
+        ------
+        AttributeError
+            There is none; the message says which there are instead.
+        """
+        module: Module = self
+        for name in target.split(".") if target else []:
+            if name not in module._modules:
+                inside = ", ".join(module._modules) or "none"
+                raise AttributeError(
+                    f"get_submodule: {target!r}: {type(module).__name__} has no module {name!r} (it has: {inside})"
+                )
+            module = module._modules[name]
+        return module
+
+    def apply(self: M, fn: Callable[[Module], Any]) -> M:
+        """Call `fn` with every module inside and then with this one, to initialise them; returns the module."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all inside, with dotted names, each once."""
@@ -182,6 +259,46 @@ class Module:
     def eval(self: M) -> M:
         """Set prediction mode here and in all modules inside; returns the module."""
         return self.train(False)
+
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        """Say whether the parameters here and inside are learnt, to freeze or thaw them; returns the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def astype(self: M, dtype: DTypeLike) -> M:
+        """Convert all floating-point parameters, gradients and buffers in place; returns the module.
+
+        Buffers, such as running statistics, stay at float32 where the parameters go to float16.
+
+        The parameters stay the same objects, so an optimiser that holds them goes on; a graph made before is stale.
+
+        Raises
+        ------
+        TypeError
+            The dtype is not float16, float32 or float64.
+
+        Examples
+        --------
+        >>> import microtensor as mt
+        >>> mt.nn.Linear(3, 2).astype("float32")(mt.ones((4, 3), dtype="float32")).dtype
+        dtype('float32')
+        """
+        who = f"{type(self).__name__}.astype"
+        new = plain_dtype(dtype, who)
+        if new.kind != "f":
+            raise TypeError(f"{who}: dtype {new} is not floating point; integers cannot learn")
+        # Running statistics of float16 would overflow where those of the batch do not.
+        kept: list[tuple[Tensor, np.dtype[Any]]] = [(x, np.promote_types(new, "f4")) for _, x in self.named_buffers()]
+        changed = [
+            (x, x.numpy().astype(to), x.grad)
+            for x, to in [*((x, new) for x in self.parameters()), *kept]
+            if x.dtype.kind == "f" and x.dtype != to
+        ]
+        for tensor, value, gradient in changed:
+            tensor._replace(value)
+            tensor.grad = None if gradient is None else gradient.detach().astype(new)
+        return self
 
     def zero_grad(self) -> None:
         """Set ``.grad`` of every parameter to None."""

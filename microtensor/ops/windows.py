@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import builtins
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -13,18 +14,77 @@ from microtensor.ops.common import doctests
 from microtensor.ops.indexing import concat, getitem, pad
 from microtensor.ops.linalg import matmul
 from microtensor.ops.reductions import max, mean
-from microtensor.ops.shape import flatten, permute_dims, reshape
-from microtensor.primitive import Array, Primitive, primitive
+from microtensor.ops.shape import matrix_transpose, reshape
+from microtensor.primitive import Array, Primitive, label, primitive
 
 Size: TypeAlias = int | Sequence[int]
+Padding: TypeAlias = Size | str
+Edges: TypeAlias = list[tuple[int, int]]
 
 
-def _sizes(value: Size, count: int, who: str, what: str, least: int) -> tuple[int, ...]:
-    """One size for each axis of positions."""
-    sizes = (value,) * count if isinstance(value, int) else tuple(value)
+def per_axis(value: Size, count: int, who: str, what: str, least: int) -> tuple[int, ...]:
+    """One size for each axis of positions; a single one serves them all.
+
+    Raises
+    ------
+    ValueError
+        There are too many or too few, or one is too small.
+    TypeError
+        They are no integers.
+    """
+    many = "1 integer" if count == 1 else f"{count} integers"
+    needed = f"{who}: {what} is {value!r}; {many} from {least} on needed"
+    try:
+        sizes = tuple(operator.index(n) for n in (value if isinstance(value, Sequence) else (value,) * count))
+    except TypeError:
+        raise TypeError(needed) from None
     if len(sizes) != count or any(n < least for n in sizes):
-        raise ValueError(f"{who}: {what} is {value}; {count} numbers from {least} on are needed")
+        raise ValueError(needed)
     return sizes
+
+
+def edges_of(
+    padding: Padding, window: Sequence[int], stride: Sequence[int], dilation: Sequence[int], who: str
+) -> Edges:
+    """How much room a padding leaves before and after each axis of positions.
+
+    Raises
+    ------
+    ValueError
+        The padding has another name than 'same' and 'valid', or 'same' meets a stride, or a size is negative.
+    TypeError
+        The sizes are no integers.
+    """
+    if not isinstance(padding, str):
+        return [(p, p) for p in per_axis(padding, len(window), who, "padding", 0)]
+    if padding not in ("same", "valid"):
+        raise ValueError(f"{who}: padding {padding!r} is not 'same', 'valid' or a size")
+    if padding == "valid":
+        return [(0, 0)] * len(window)
+    if any(s != 1 for s in stride):
+        raise ValueError(f"{who}: padding 'same' keeps the size at stride 1 alone, not {tuple(stride)}; give a size")
+    extra = [d * (k - 1) for d, k in zip(dilation, window, strict=True)]
+    # Where the sum is odd the end gets the larger part.
+    return [(n // 2, n - n // 2) for n in extra]
+
+
+def check_positions(x: Any, count: int, who: str) -> None:
+    """Raise ValueError unless x has the axes (N, C) and `count` axes of positions."""
+    if x.ndim != count + 2:
+        wanted = "(N, C, L)" if count == 1 else "(N, C, H, W)"
+        hint = "; x[None] adds the batch axis" if x.ndim == count + 1 else ""
+        raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; {wanted} is needed{hint}")
+
+
+def check_fit(x: Any, window: Sequence[int], edges: Edges, dilation: Sequence[int], who: str) -> None:
+    """Raise ValueError unless a window fits into the padded positions of x."""
+    padded = tuple(a + n + b for n, (a, b) in zip(x.shape[2:], edges, strict=True))
+    span = tuple(d * (k - 1) + 1 for d, k in zip(dilation, window, strict=True))
+    if any(n < k for n, k in zip(padded, span, strict=True)):
+        raise ValueError(
+            f"{who}: a window of {span} does not fit into {padded}, the padded positions of an input of shape "
+            f"{x.shape}; pad more or take a smaller window"
+        )
 
 
 def _starts(size: int, window: int, stride: int, dilation: int) -> int:
@@ -32,32 +92,26 @@ def _starts(size: int, window: int, stride: int, dilation: int) -> int:
     return (size - dilation * (window - 1) - 1) // stride + 1
 
 
-def _offsets(
-    window: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...], out: tuple[int, ...]
-) -> list[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    """For each place in a window, its index there and the index of what it takes over all windows."""
-    both = (slice(None), slice(None))
-    places = itertools.product(*(range(n) for n in window))
-    return [
-        (
-            (*both, *place),
-            (*both, *(slice(p * d, p * d + s * n, s) for p, d, s, n in zip(place, dilation, stride, out, strict=True))),
-        )
-        for place in places
-    ]
+def _taken(place: int, stride: int, dilation: int, out: int, axis: int) -> tuple[slice, ...]:
+    """The index of what stands at one place of all windows along an axis."""
+    return (*(slice(None),) * axis, slice(place * dilation, place * dilation + stride * out, stride))
 
 
 def _windows(x: Array, *, window: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Array:
-    positions = x.shape[2:]
-    out = tuple(_starts(*sizes) for sizes in zip(positions, window, stride, dilation, strict=True))
+    out = tuple(_starts(*sizes) for sizes in zip(x.shape[2:], window, stride, dilation, strict=True))
     if any(n < 1 for n in out):
         raise ValueError(
-            f"sliding_windows: a window of {window} with dilation {dilation} does not fit into {positions}"
+            f"sliding_windows: a window of {window} with dilation {dilation} does not fit into {x.shape[2:]}"
         )
-    found = np.empty((*x.shape[:2], *window, *out), dtype=x.dtype)
-    for place, taken in _offsets(window, stride, dilation, out):
-        found[place] = x[taken]
-    return found
+    # One axis of positions at a time, the last first: KH + KW long copies in place of KH · KW short ones. Each new
+    # axis of places comes in front of the positions, so the next axis to cut always stands at the same index.
+    axis = len(window) + 1
+    for size, s, d, n in reversed(list(zip(window, stride, dilation, out, strict=True))):
+        found = np.empty((*x.shape[:2], size, *x.shape[2:axis], n, *x.shape[axis + 1 :]), dtype=x.dtype)
+        for place in range(size):
+            found[:, :, place] = x[_taken(place, s, d, n, axis)]
+        x = found
+    return x
 
 
 def _overlap_add(
@@ -68,11 +122,13 @@ def _overlap_add(
     dilation: tuple[int, ...],
     positions: tuple[int, ...],
 ) -> Array:
-    out = x.shape[2 + len(window) :]
-    total = np.zeros((*x.shape[:2], *positions), dtype=x.dtype)
-    for place, taken in _offsets(window, stride, dilation, out):
-        total[taken] += x[place]
-    return total
+    axis = len(window) + 1
+    for size, s, d, whole in zip(window, stride, dilation, positions, strict=True):
+        total = np.zeros((*x.shape[:2], *x.shape[3 : axis + 1], whole, *x.shape[axis + 2 :]), dtype=x.dtype)
+        for place in range(size):
+            total[_taken(place, s, d, x.shape[axis + 1], axis)] += x[:, :, place]
+        x = total
+    return x
 
 
 def _overlap_rule(g: Any, y: Any, x: Any, window: Any, stride: Any, dilation: Any, positions: Any) -> Any:
@@ -116,13 +172,8 @@ overlap_add: Primitive = primitive(
 )
 
 
-def _padded(x: Any, padding: tuple[int, ...], value: float = 0.0) -> Any:
-    return pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)], value=value) if any(padding) else x
-
-
-def _check_axes(x: Any, count: int, who: str) -> None:
-    if x.ndim != count + 2:
-        raise ValueError(f"{who}: input of shape {x.shape}; (N, C) and {count} axes of positions are needed")
+def _padded(x: Any, edges: Edges, value: float = 0.0) -> Any:
+    return pad(x, [(0, 0), (0, 0), *edges], value=value) if any(map(any, edges)) else x
 
 
 def unfold(x: Any, kernel_size: Size, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Any:
@@ -145,19 +196,21 @@ def unfold(x: Any, kernel_size: Size, *, stride: Size = 1, padding: Size = 0, di
     >>> mt.unfold(mt.zeros((1, 3, 4, 4)), 2).shape
     (1, 12, 9)
     """
-    _check_axes(x, 2, "unfold")
-    columns = sliding_windows(
-        _padded(x, _sizes(padding, 2, "unfold", "padding", 0)),
-        window=_sizes(kernel_size, 2, "unfold", "kernel_size", 1),
-        stride=_sizes(stride, 2, "unfold", "stride", 1),
-        dilation=_sizes(dilation, 2, "unfold", "dilation", 1),
-    )
-    return reshape(columns, shape=(columns.shape[0], math.prod(columns.shape[1:4]), -1))
+    who = "unfold"
+    check_positions(x, 2, who)
+    window = per_axis(kernel_size, 2, who, "kernel_size", 1)
+    steps, gaps = per_axis(stride, 2, who, "stride", 1), per_axis(dilation, 2, who, "dilation", 1)
+    edges = edges_of(padding, window, steps, gaps, who)
+    check_fit(x, window, edges, gaps, who)
+    columns = sliding_windows(_padded(x, edges), window=window, stride=steps, dilation=gaps)
+    return reshape(columns, shape=(x.shape[0], math.prod(columns.shape[1:4]), math.prod(columns.shape[4:])))
 
 
-def _conv(x: Any, weight: Any, bias: Any, stride: Size, padding: Size, dilation: Size, groups: int, count: int) -> Any:
+def _conv(
+    x: Any, weight: Any, bias: Any, stride: Size, padding: Padding, dilation: Size, groups: int, count: int
+) -> Any:
     who = f"conv{count}d"
-    _check_axes(x, count, who)
+    check_positions(x, count, who)
     if weight.ndim != count + 2:
         raise ValueError(f"{who}: weight of shape {weight.shape}; (O, C / groups) and {count} sizes are needed")
     filters, taken = weight.shape[:2]
@@ -169,22 +222,28 @@ def _conv(x: Any, weight: Any, bias: Any, stride: Size, padding: Size, dilation:
         )
     if bias is not None and bias.shape != (filters,):
         raise ValueError(f"{who}: bias of shape {bias.shape}; {(filters,)} is needed")
-    found = sliding_windows(
-        _padded(x, _sizes(padding, count, who, "padding", 0)),
-        window=tuple(weight.shape[2:]),
-        stride=_sizes(stride, count, who, "stride", 1),
-        dilation=_sizes(dilation, count, who, "dilation", 1),
-    )
+    window = tuple(weight.shape[2:])
+    steps, gaps = per_axis(stride, count, who, "stride", 1), per_axis(dilation, count, who, "dilation", 1)
+    edges = edges_of(padding, window, steps, gaps, who)
+    check_fit(x, window, edges, gaps, who)
+    found = sliding_windows(_padded(x, edges), window=window, stride=steps, dilation=gaps)
     out = found.shape[2 + count :]
-    rows = taken * math.prod(weight.shape[2:])
-    columns = reshape(found, shape=(x.shape[0], groups, rows, math.prod(out)))
-    kernels = reshape(weight, shape=(groups, filters // groups, rows))
+    rows = taken * math.prod(window)
+    columns = label(reshape(found, shape=(x.shape[0], groups, rows, math.prod(out))), "columns")
+    kernels = label(reshape(weight, shape=(groups, filters // groups, rows)), "kernels")
     y = reshape(matmul(kernels, columns), shape=(x.shape[0], filters, *out))
     return y if bias is None else y + reshape(bias, shape=(filters,) + (1,) * count)
 
 
 def conv1d(
-    x: Any, weight: Any, bias: Any = None, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1, groups: int = 1
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
 ) -> Any:
     """Cross-correlation along one axis: y[n, o, t] = Σ w[o, c, k] x[n, c, t·stride + k·dilation] + b[o].
 
@@ -196,7 +255,9 @@ def conv1d(
         Shape (O, C / groups, K).
     bias : Tensor, optional
         Shape (O,).
-    stride, padding, dilation, groups : int
+    stride, dilation, groups : int
+    padding : int, "same" or "valid"
+        Zeros at both ends; "same" keeps L, where one more is needed at the end, and "valid" is 0.
 
     Raises
     ------
@@ -213,7 +274,14 @@ def conv1d(
 
 
 def conv2d(
-    x: Any, weight: Any, bias: Any = None, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1, groups: int = 1
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
 ) -> Any:
     """Cross-correlation over an image, as layers call a convolution.
 
@@ -225,8 +293,11 @@ def conv2d(
         Shape (O, C / groups, KH, KW).
     bias : Tensor, optional
         Shape (O,).
-    stride, padding, dilation : int or pair of int
+    stride, dilation : int or pair of int
+    padding : int, pair of int, "same" or "valid"
+        Zeros on both sides; "same" keeps H and W, where one more is needed at the end, and "valid" is 0.
     groups : int
+        How many parts the channels are cut into; each filter sees one part.
 
     Raises
     ------
@@ -243,18 +314,37 @@ def conv2d(
     return _conv(x, weight, bias, stride, padding, dilation, groups, 2)
 
 
-def conv_transpose2d(x: Any, weight: Any, bias: Any = None, *, stride: Size = 1, padding: Size = 0) -> Any:
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Any:
     """The adjoint of conv2d over its input: each element of x adds a copy of the kernel.
+
+    The result has (H − 1) · stride − 2 · padding + dilation · (KH − 1) + output_padding + 1 rows.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C, H, W).
     weight : Tensor
-        Shape (C, O, KH, KW).
+        Shape (C, O / groups, KH, KW).
     bias : Tensor, optional
         Shape (O,).
-    stride, padding : int or pair of int
+    stride, dilation : int or pair of int
+        Those of the convolution that this is the adjoint of.
+    padding : int or pair of int
+        Its padding, which is cut off here.
+    output_padding : int or pair of int
+        Rows and columns more at the end: with a stride, several sizes give the same x. Less than the stride or
+        the dilation.
+    groups : int
 
     Raises
     ------
@@ -269,42 +359,55 @@ def conv_transpose2d(x: Any, weight: Any, bias: Any = None, *, stride: Size = 1,
               [1., 2., 1.]]]])
     """
     who = "conv_transpose2d"
-    _check_axes(x, 2, who)
-    if weight.ndim != 4 or weight.shape[0] != x.shape[1]:
+    check_positions(x, 2, who)
+    batch, channels, *positions = x.shape
+    if weight.ndim != 4 or weight.shape[0] != channels or groups < 1 or channels % groups:
         raise ValueError(
-            f"{who}: input of shape {x.shape} and weight of shape {weight.shape}; (C, O, KH, KW) is needed"
+            f"{who}: input of shape {x.shape} and weight of shape {weight.shape}; (C, O / groups, KH, KW) with C in "
+            f"{groups} equal groups is needed"
         )
-    channels, filters, *window = weight.shape
+    window = tuple(weight.shape[2:])
+    filters = weight.shape[1] * groups
     if bias is not None and bias.shape != (filters,):
         raise ValueError(f"{who}: bias of shape {bias.shape}; {(filters,)} is needed")
-    steps, edges = _sizes(stride, 2, who, "stride", 1), _sizes(padding, 2, who, "padding", 0)
-    kernels = permute_dims(reshape(weight, shape=(channels, filters * math.prod(window))), axes=(1, 0))
-    columns = matmul(kernels, flatten(x, 2))
-    spread = reshape(columns, shape=(x.shape[0], filters, *window, *x.shape[2:]))
-    full = tuple((n - 1) * s + k for n, s, k in zip(x.shape[2:], steps, window, strict=True))
-    if any(n <= 2 * e for n, e in zip(full, edges, strict=True)):
-        raise ValueError(f"{who}: padding {edges} leaves nothing of {full}")
-    y = overlap_add(spread, window=tuple(window), stride=steps, dilation=(1, 1), positions=full)
-    if any(edges):
-        y = getitem(y, index=(..., *(slice(e, n - e) for n, e in zip(full, edges, strict=True))))
+    steps, gaps = per_axis(stride, 2, who, "stride", 1), per_axis(dilation, 2, who, "dilation", 1)
+    cut, more = per_axis(padding, 2, who, "padding", 0), per_axis(output_padding, 2, who, "output_padding", 0)
+    if any(n >= builtins.max(s, d) for n, s, d in zip(more, steps, gaps, strict=True)):
+        raise ValueError(f"{who}: output_padding {more} must be less than the stride {steps} or the dilation {gaps}")
+    full = tuple((n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(positions, steps, gaps, window, strict=True))
+    if any(n + m <= 2 * c for n, m, c in zip(full, more, cut, strict=True)):
+        raise ValueError(f"{who}: padding {cut} leaves nothing of {full}")
+    kernels = reshape(weight, shape=(groups, channels // groups, filters // groups * math.prod(window)))
+    columns = matmul(
+        matrix_transpose(kernels), reshape(x, shape=(batch, groups, channels // groups, math.prod(positions)))
+    )
+    spread = reshape(columns, shape=(batch, filters, *window, *positions))
+    y = overlap_add(spread, window=window, stride=steps, dilation=gaps, positions=full)
+    y = _padded(y, [(0, n) for n in more])
+    if any(cut):
+        y = getitem(y, index=(..., *(slice(c, n + m - c) for c, n, m in zip(cut, full, more, strict=True))))
     return y if bias is None else y + reshape(bias, shape=(filters, 1, 1))
 
 
-def _pooled(x: Any, kernel_size: Size, stride: Size | None, padding: Size, value: float, who: str) -> Any:
+def _pooled(
+    x: Any, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, value: float, who: str
+) -> tuple[Any, tuple[int, ...]]:
     """The windows of a pooling, and the axes that each one spans."""
     count = x.ndim - 2
     if count < 1:
         raise ValueError(f"{who}: input of shape {x.shape} has no axes of positions")
-    window = _sizes(kernel_size, count, who, "kernel_size", 1)
-    edges = _sizes(padding, count, who, "padding", 0)
-    if any(2 * e > k for e, k in zip(edges, window, strict=True)):
-        raise ValueError(f"{who}: padding {edges} is more than half of the window {window}")
-    steps = window if stride is None else _sizes(stride, count, who, "stride", 1)
-    found = sliding_windows(_padded(x, edges, value), window=window, stride=steps, dilation=(1,) * count)
+    window, gaps = per_axis(kernel_size, count, who, "kernel_size", 1), per_axis(dilation, count, who, "dilation", 1)
+    steps = window if stride is None else per_axis(stride, count, who, "stride", 1)
+    edges = edges_of(padding, window, steps, gaps, who)
+    # A window of padding alone would have no largest element and no mean.
+    if any(2 * edge > d * (k - 1) + 1 for (edge, _), d, k in zip(edges, gaps, window, strict=True)):
+        raise ValueError(f"{who}: padding {padding} is more than half of the window {window}")
+    check_fit(x, window, edges, gaps, who)
+    found = sliding_windows(_padded(x, edges, value), window=window, stride=steps, dilation=gaps)
     return found, tuple(range(2, 2 + count))
 
 
-def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0) -> Any:
+def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> Any:
     """Largest element of each window; elements that tie share the gradient equally.
 
     Parameters
@@ -316,6 +419,8 @@ def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
         That of windows side by side unless given.
     padding : int or sequence of int
         Of −∞, at most half a window.
+    dilation : int or sequence of int
+        The step from one element of a window to the next.
 
     Raises
     ------
@@ -328,12 +433,14 @@ def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
     >>> mt.max_pool(mt.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[3., 2.]]])
     """
-    found, axes = _pooled(x, kernel_size, stride, padding, -math.inf, "max_pool")
+    found, axes = _pooled(x, kernel_size, stride, padding, dilation, -math.inf, "max_pool")
     return max(found, axis=axes)
 
 
-def avg_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0) -> Any:
-    """Mean of each window; zeros of the padding count.
+def avg_pool(
+    x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True
+) -> Any:
+    """Mean of each window.
 
     Parameters
     ----------
@@ -344,6 +451,8 @@ def avg_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
         That of windows side by side unless given.
     padding : int or sequence of int
         Of zeros, at most half a window.
+    count_include_pad : bool
+        Whether those zeros count as elements.
 
     Raises
     ------
@@ -356,8 +465,12 @@ def avg_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
     >>> mt.avg_pool(mt.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[2., 1.]]])
     """
-    found, axes = _pooled(x, kernel_size, stride, padding, 0.0, "avg_pool")
-    return mean(found, axis=axes)
+    found, axes = _pooled(x, kernel_size, stride, padding, 1, 0.0, "avg_pool")
+    y = mean(found, axis=axes)
+    if count_include_pad:
+        return y
+    inside = np.ones((1, 1, *x.shape[2:]), dtype=y.dtype)
+    return y / avg_pool(inside, kernel_size, stride=stride, padding=padding)
 
 
 def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
@@ -380,8 +493,11 @@ def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
     >>> mt.adaptive_avg_pool(mt.tensor([[[1.0, 2.0, 6.0]]]), 2)
     tensor([[[1.5, 4. ]]])
     """
+    who = "adaptive_avg_pool"
     count = x.ndim - 2
-    sizes = _sizes(output_size, count, "adaptive_avg_pool", "output_size", 1)
+    if count < 1 or 0 in x.shape[2:]:
+        raise ValueError(f"{who}: input of shape {x.shape} has no positions")
+    sizes = per_axis(output_size, count, who, "output_size", 1)
     for axis, size in enumerate(sizes, 2):
         length = x.shape[axis]
         if length % size == 0:

@@ -33,7 +33,16 @@ CASES = {
     "group_norm 2x4, 2 groups": ("group_norm", (2, 4), 2, "1/100"),
     "group_norm 2x4x2, 2 groups": ("group_norm", (2, 4, 2), 2, "1/100"),
     "rms_norm 2x4": ("rms_norm", (2, 4), None, "1/100"),
+    "ghost_batch_norm 6x2, 2 parts": ("ghost_batch_norm", (6, 2), 2, "1/100"),
+    "filter_response_norm 2x2x3": ("filter_response_norm", (2, 2, 3), None, "1/100"),
+    "scale_norm 2x4": ("scale_norm", (2, 4), None, "1/100"),
+    "weight_norm 2x4": ("weight_norm", (2, 4), None, "0"),
+    "weight_standardize 2x4": ("weight_standardize", (2, 4), None, "1/100"),
 }
+UNCENTERED = {"rms_norm", "filter_response_norm", "scale_norm", "weight_norm"}
+FUSED = {"batch_norm", "layer_norm", "instance_norm", "group_norm", "rms_norm", "weight_norm"}  # In PyTorch.
+COMPOSED = {"batch_norm", "layer_norm", "instance_norm", "weight_norm"}  # Those with a wrong fused derivative.
+LENGTH = {"scale_norm", "weight_norm"}  # The root of the sum of squares, not of their mean.
 
 
 def shared(norm, shape, groups, index):
@@ -41,15 +50,29 @@ def shared(norm, shape, groups, index):
     n, c = index[:2]
     return {
         "batch_norm": c,
-        "layer_norm": n,
-        "rms_norm": n,
+        "ghost_batch_norm": (n * (groups or 1) // shape[0], c),
         "instance_norm": (n, c),
+        "filter_response_norm": (n, c),
         "group_norm": (n, c * (groups or 1) // shape[1]),
-    }[norm]
+    }.get(norm, n)
 
 
-def parameter_shape(norm, shape):
-    return shape[1:] if norm in ("layer_norm", "rms_norm") else shape[1:2]
+def parameter_shapes(norm, shape):
+    """γ and β, or the length g of weight norm, by name."""
+    shapes = {
+        "layer_norm": {"weight": shape[1:], "bias": shape[1:]},
+        "rms_norm": {"weight": shape[1:]},
+        "scale_norm": {"weight": ()},
+        "weight_norm": {"weight": (shape[0], 1)},
+        "weight_standardize": {},
+    }
+    return shapes.get(norm, {"weight": shape[1:2], "bias": shape[1:2]})
+
+
+def parameter_index(norm, index):
+    """Which element of γ and β meets the element of x at an index."""
+    kinds = {"layer_norm": index[1:], "rms_norm": index[1:], "scale_norm": (), "weight_norm": (index[0], 0)}
+    return kinds.get(norm, index[1:2])
 
 
 def drawn(rng, size):
@@ -58,9 +81,7 @@ def drawn(rng, size):
 
 def draw(rng, norm, shape, groups, eps):
     """Random rationals for a case: the inputs, the weights of the loss, and lines to move the inputs along."""
-    sizes = {"x": prod(shape), "weight": prod(parameter_shape(norm, shape)), "bias": prod(parameter_shape(norm, shape))}
-    if norm == "rms_norm":
-        del sizes["bias"]
+    sizes = {"x": prod(shape), **{name: prod(size) for name, size in parameter_shapes(norm, shape).items()}}
     return {
         "norm": norm,
         "shape": shape,
@@ -86,20 +107,23 @@ def solve(case, directions):
 
     x = moved("x")
     indices = list(product(*map(range, shape)))
-    parameters = list(product(*map(range, parameter_shape(norm, shape))))
-    weight = moved("weight")
-    bias = moved("bias") if "bias" in directions else [sympy.Integer(0)] * len(weight)
+    parameters = {
+        name: dict(zip(product(*map(range, size)), moved(name), strict=True))
+        for name, size in parameter_shapes(norm, shape).items()
+    }
     together = {}
     for i, index in enumerate(indices):
         together.setdefault(shared(norm, shape, groups, index), []).append(i)
     loss = sympy.Integer(0)
     for members in together.values():
-        mean = 0 if norm == "rms_norm" else sum(x[i] for i in members) / len(members)
-        q = sympy.expand(sum((x[i] - mean) ** 2 for i in members) / len(members) + sympy.Rational(case["eps"]))
+        mean = 0 if norm in UNCENTERED else sum(x[i] for i in members) / len(members)
+        count = 1 if norm in LENGTH else len(members)
+        q = sympy.expand(sum((x[i] - mean) ** 2 for i in members) / count + sympy.Rational(case["eps"]))
         for i in members:
-            index = indices[i]
-            k = parameters.index(index[1:] if norm in ("layer_norm", "rms_norm") else index[1:2])
-            y = weight[k] * sympy.expand(x[i] - mean) / sympy.sqrt(q) + bias[k]
+            k = parameter_index(norm, indices[i])
+            y = sympy.expand(x[i] - mean) / sympy.sqrt(q)
+            y = parameters["weight"][k] * y if "weight" in parameters else y
+            y = y + parameters["bias"][k] if "bias" in parameters else y
             loss += sympy.Rational(case["linear"][i]) * y + sympy.Rational(case["quadratic"][i]) * y**2
     found = []
     for order in range(ORDERS + 1):
@@ -127,8 +151,7 @@ def orders(case, directions, tensor, grad, norm):
 
     tensor: from nested lists to the library's tensor; grad: gradients with a graph; norm: the layer's function.
     """
-    shapes = {"x": tuple(case["shape"])}
-    shapes["weight"] = shapes["bias"] = tuple(parameter_shape(case["norm"], case["shape"]))
+    shapes = {"x": tuple(case["shape"]), **parameter_shapes(case["norm"], tuple(case["shape"]))}
     inputs = {name: tensor(plain(values), shapes[name], True) for name, values in case["inputs"].items()}
     v = [tensor(plain(directions[name]), shapes[name], False) for name in inputs]
     linear, quadratic = (tensor(plain(case[key]), shapes["x"], False) for key in ("linear", "quadratic"))
@@ -160,7 +183,7 @@ def microtensor():
 
     import microtensor as mt
 
-    def norm(case, x, weight, bias=None):
+    def norm(case, x, weight=None, bias=None):
         eps, shape = float(Fraction(case["eps"])), tuple(case["shape"])
         return {
             "batch_norm": lambda: mt.norms.batch_norm(x, None, None, weight, bias, True, eps=eps),
@@ -168,6 +191,13 @@ def microtensor():
             "instance_norm": lambda: mt.norms.instance_norm(x, None, None, weight, bias, eps=eps),
             "group_norm": lambda: mt.norms.group_norm(x, case["groups"], weight, bias, eps),
             "rms_norm": lambda: mt.norms.rms_norm(x, shape[1:], weight, eps),
+            "ghost_batch_norm": lambda: mt.norms.ghost_batch_norm(
+                x, shape[0] // case["groups"], None, None, weight, bias, True, eps=eps
+            ),
+            "filter_response_norm": lambda: mt.norms.filter_response_norm(x, weight, bias, eps=eps),
+            "scale_norm": lambda: mt.norms.scale_norm(x, weight, eps),
+            "weight_norm": lambda: mt.norms.weight_norm(x, weight),
+            "weight_standardize": lambda: mt.norms.weight_standardize(x, eps),
         }[case["norm"]]()
 
     def tensor(values, shape, requires_grad):
@@ -183,7 +213,7 @@ def pytorch():
     import torch
     from torch.nn import functional
 
-    def norm(case, x, weight, bias=None):
+    def norm(case, x, weight=None, bias=None):
         eps, shape = float(Fraction(case["eps"])), tuple(case["shape"])
         return {
             "batch_norm": lambda: functional.batch_norm(x, None, None, weight, bias, True, eps=eps),
@@ -191,6 +221,7 @@ def pytorch():
             "instance_norm": lambda: functional.instance_norm(x, None, None, weight, bias, eps=eps),
             "group_norm": lambda: functional.group_norm(x, case["groups"], weight, bias, eps),
             "rms_norm": lambda: functional.rms_norm(x, shape[1:], weight, eps),
+            "weight_norm": lambda: torch._weight_norm(x, weight, 0),
         }[case["norm"]]()
 
     def tensor(values, shape, requires_grad):
@@ -199,8 +230,10 @@ def pytorch():
     def grad(output, inputs):
         return torch.autograd.grad(output, inputs, create_graph=True, allow_unused=True)
 
-    def composed(case, x, weight, bias):
+    def composed(case, x, weight, bias=None):
         """The same from PyTorch's elementary operations, to show that the harness is not at fault."""
+        if case["norm"] == "weight_norm":
+            return x * (weight / (x * x).sum(1, keepdim=True).sqrt())
         ndim = len(case["shape"])
         first = {"batch_norm": (0, *range(2, ndim)), "layer_norm": range(1, ndim), "instance_norm": range(2, ndim)}
         axes = tuple(first[case["norm"]])
@@ -229,7 +262,9 @@ def compare():
     say(f"\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}\n")
     for name, case in json.loads(EXACT.read_text(encoding="utf-8")).items():
         for who, library in libraries.items():
-            if who == "torch, composed" and case["norm"] in ("group_norm", "rms_norm"):
+            if who == "torch" and case["norm"] not in FUSED:
+                continue
+            if who == "torch, composed" and case["norm"] not in COMPOSED:
                 continue
             try:
                 rows = [errors(case, line, *library) for line in case["lines"]]

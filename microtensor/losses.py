@@ -1,0 +1,611 @@
+"""Losses: how far a prediction is from its target, as compositions. No derivative and no numpy in here."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+from microtensor.functional import clip, log_softmax, scoped
+from microtensor.ops import (
+    absolute,
+    any,
+    as_array,
+    equal,
+    exp,
+    greater,
+    log,
+    mean,
+    pick,
+    relu,
+    reshape,
+    softplus,
+    square,
+    sum,
+    take,
+    where,
+)
+from microtensor.primitive import Traced, label, own_array
+
+if TYPE_CHECKING:
+    from microtensor.tensor import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+KL_REDUCTIONS = ("mean", "batchmean", "sum", "none")
+
+
+def check_reduction(reduction: str, who: str, allowed: tuple[str, ...] = REDUCTIONS) -> str:
+    """The name of a reduction.
+
+    Raises
+    ------
+    ValueError
+        It is not one of those allowed.
+    """
+    if reduction not in allowed:
+        *names, last = map(repr, allowed)
+        raise ValueError(f"{who}: reduction {reduction!r} is not {', '.join(names)} or {last}")
+    return reduction
+
+
+def check_setting(value: float, name: str, who: str, low: float = 0.0, high: float = math.inf) -> float:
+    """A number of a range, bounds included but for ∞.
+
+    Raises
+    ------
+    ValueError
+        It is no number, or not in the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not (low <= value <= high and math.isfinite(value)):
+        raise ValueError(f"{who}: {name} is {value!r}; a number from {low} to {high} is needed")
+    return float(value)
+
+
+def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
+    """The loss of a batch from the losses of its elements: their mean, their sum, or as they are."""
+    check_reduction(reduction, who)
+    if reduction != "none":
+        values = mean(values) if reduction == "mean" else sum(values)
+    return label(values, "loss")
+
+
+def _as_constant(value: Any, who: str) -> Any:
+    """A tensor as it is, anything else as an array of our own."""
+    return value if isinstance(value, Traced) else own_array(value, who)
+
+
+def _matched(input: Tensor, target: Any, who: str) -> Any:
+    """The target, after checking that it has the shape of the input and that the input is of floats."""
+    _check_float(input, who)
+    target = _as_constant(target, f"{who}: target")
+    if input.shape != target.shape:
+        raise ValueError(f"{who}: input of shape {input.shape} and target of shape {target.shape} differ")
+    return target
+
+
+def _check_float(input: Tensor, who: str) -> None:
+    if not hasattr(input, "dtype"):
+        raise TypeError(f"{who}: input is of type {type(input).__name__}; make a tensor of it with mt.tensor(...)")
+    if input.dtype.kind != "f":
+        raise TypeError(f"{who}: input has dtype {input.dtype}; convert it first with .astype(float)")
+
+
+def _weighted(values: Tensor, weight: Any) -> Tensor:
+    return values if weight is None else values * _as_constant(weight, "weight")
+
+
+# --- regression -------------------------------------------------------------------------------------------
+
+
+@scoped
+def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+    """Mean squared error: the mean of (input − target)².
+
+    Parameters
+    ----------
+    input : Tensor
+        Any shape.
+    target : Tensor or array_like
+        The same shape.
+    reduction : {'mean', 'sum', 'none'}
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or the reduction has another name.
+    TypeError
+        The input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.mse_loss(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
+    2.0
+    """
+    target = _matched(input, target, "mse_loss")
+    return _reduced(square(input - target), reduction, "mse_loss")
+
+
+@scoped
+def l1_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+    """Mean absolute error: the mean of |input − target|; its gradient is 0 where they agree.
+
+    Parameters
+    ----------
+    input, target, reduction
+        As :func:`mse_loss`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`mse_loss`.
+
+    Examples
+    --------
+    >>> from microtensor import losses, tensor
+    >>> losses.l1_loss(tensor([1.0, 2.0]), [1.0, 5.0]).item()
+    1.5
+    """
+    target = _matched(input, target, "l1_loss")
+    return _reduced(absolute(input - target), reduction, "l1_loss")
+
+
+@scoped
+def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """Absolute error with its corner rounded: d² / 2β for |d| ≤ β, |d| − β/2 beyond, with d = input − target.
+
+    It is the Huber loss over β, so its slope stays 1 whatever β is; β = 0 is :func:`l1_loss`.
+
+    Parameters
+    ----------
+    input, target, reduction
+        As :func:`mse_loss`.
+    beta : float
+        β, not negative.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`mse_loss`; or β is out of range.
+
+    References
+    ----------
+    Girshick, *Fast R-CNN*, 2015, equation 3.
+
+    Examples
+    --------
+    >>> from microtensor import losses, tensor
+    >>> losses.smooth_l1_loss(tensor([1.0, 4.0]), [0.0, 1.0], reduction="none")
+    tensor([0.5, 2.5])
+    """
+    who = "smooth_l1_loss"
+    target = _matched(input, target, who)
+    beta = check_setting(beta, "beta", who)
+    values = _huber(input - target, beta) / beta if beta else absolute(input - target)
+    return _reduced(values, reduction, who)
+
+
+@scoped
+def huber_loss(input: Tensor, target: Any, *, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Squared error that goes on as a straight line: d² / 2 for |d| ≤ δ, δ (|d| − δ/2) beyond, d = input − target.
+
+    Parameters
+    ----------
+    input, target, reduction
+        As :func:`mse_loss`.
+    delta : float
+        δ, above 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`mse_loss`; or δ is out of range.
+
+    References
+    ----------
+    Huber, *Robust Estimation of a Location Parameter*, 1964.
+
+    Examples
+    --------
+    >>> from microtensor import losses, tensor
+    >>> losses.huber_loss(tensor([1.0, 4.0]), [0.0, 1.0], delta=2.0, reduction="none")
+    tensor([0.5, 4. ])
+    """
+    target = _matched(input, target, "huber_loss")
+    values = _huber(input - target, check_delta(delta, "huber_loss"))
+    return _reduced(values, reduction, "huber_loss")
+
+
+def check_delta(delta: float, who: str) -> float:
+    """δ as a float.
+
+    Raises
+    ------
+    ValueError
+        It is not a positive finite number.
+    """
+    if check_setting(delta, "delta", who) == 0:
+        raise ValueError(f"{who}: delta is 0; a number above 0 is needed")
+    return float(delta)
+
+
+def _huber(difference: Tensor, delta: float) -> Tensor:
+    # One formula for both sides of δ: with c = d it is d² / 2, with c = ±δ the straight line.
+    clipped = clip(difference, -delta, delta)
+    return clipped * (difference - clipped * 0.5)
+
+
+# --- classes ----------------------------------------------------------------------------------------------
+
+
+@scoped
+def cross_entropy(
+    input: Tensor,
+    target: Any,
+    weight: Any = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross entropy between logits and classes: −Σ_c w_c q_c ln softmax(input)_c.
+
+    q is 1 for the target's class and 0 for others, or the target itself when it holds probabilities; smoothing mixes
+    it with the uniform distribution, (1 − s) q + s/C. The mean over class indices is weighted, Σ loss / Σ w of the
+    targets, and leaves ignored ones out; that over probabilities counts every position once, as in PyTorch.
+
+    Parameters
+    ----------
+    input : Tensor
+        Logits, shape (C,), (N, C) or (N, C, d₁, …).
+    target : Tensor or array_like
+        Class indices in [0, C), integers of shape (), (N,) or (N, d₁, …); or probabilities, floats of the shape of
+        `input`.
+    weight : Tensor or array_like, optional
+        w, one weight a class, shape (C,).
+    ignore_index : int
+        The class index of positions that count for nothing; for class indices only.
+    reduction : {'mean', 'sum', 'none'}
+    label_smoothing : float
+        s, from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, a setting is out of range, or a mean is asked for where all targets are ignored.
+    TypeError
+        The input is not floating point.
+    IndexError
+        A class index is out of range.
+
+    References
+    ----------
+    Szegedy et al., *Rethinking the Inception Architecture for Computer Vision*, 2016, section 7.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> logits = mt.tensor([[2.0, 0.0], [0.0, 2.0]])
+    >>> round(mt.cross_entropy(logits, [0, 1]).item(), 4)
+    0.1269
+    >>> round(mt.cross_entropy(logits, [[0.9, 0.1], [0.1, 0.9]]).item(), 4)
+    0.3269
+    """
+    who = "cross_entropy"
+    target = _as_constant(target, f"{who}: target")
+    axis = _class_axis(input, target, who)
+    smoothing = check_setting(label_smoothing, "label_smoothing", who, high=1.0)
+    logp = log_softmax(input, axis=axis)
+    if target.dtype.kind != "f":
+        return _from_indices(logp, target, weight, ignore_index, reduction, smoothing, axis, who)
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / input.shape[axis]
+    if weight is not None:
+        logp = logp * _per_class(weight, logp, axis, who)
+    return _reduced(-sum(logp * target, axis=axis), reduction, who)
+
+
+@scoped
+def nll_loss(
+    input: Tensor, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Tensor:
+    """Negative log likelihood of class indices: −w_t · input_t, for log-probabilities such as log_softmax gives.
+
+    Parameters
+    ----------
+    input : Tensor
+        Log-probabilities, shape (C,), (N, C) or (N, C, d₁, …).
+    target, weight, ignore_index, reduction
+        As :func:`cross_entropy` with class indices.
+
+    Raises
+    ------
+    ValueError, TypeError, IndexError
+        As :func:`cross_entropy`; TypeError also when the target is not of integers.
+
+    Examples
+    --------
+    >>> from microtensor import losses, tensor
+    >>> losses.nll_loss(tensor([[-0.5, -1.0], [-2.0, -0.25]]), [0, 1]).item()
+    0.375
+    """
+    who = "nll_loss"
+    target = _as_constant(target, f"{who}: target")
+    if target.dtype.kind == "f":
+        raise TypeError(f"{who}: target has dtype {target.dtype}; integers are needed")
+    axis = _class_axis(input, target, who)
+    return _from_indices(input, target, weight, ignore_index, reduction, 0.0, axis, who)
+
+
+def _class_axis(input: Tensor, target: Any, who: str) -> int:
+    """The axis of the classes, after checking input and target."""
+    _check_float(input, who)
+    if input.ndim == 0:
+        raise ValueError(f"{who}: input has shape (); (C,), (N, C) or (N, C, …) is needed")
+    axis = 0 if input.ndim == 1 else 1
+    positions = input.shape[:axis] + input.shape[axis + 1 :]
+    is_float = target.dtype.kind == "f"
+    if is_float and target.shape == positions:
+        raise TypeError(
+            f"{who}: target has dtype {target.dtype}; class indices are integers, "
+            f"and probabilities have the shape {input.shape} of the input"
+        )
+    wanted, what = (input.shape, "probabilities") if is_float else (positions, "class indices")
+    if target.shape != wanted:
+        raise ValueError(f"{who}: input of shape {input.shape} needs {what} of shape {wanted}, not {target.shape}")
+    return axis
+
+
+def _from_indices(
+    logp: Tensor,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float,
+    axis: int,
+    who: str,
+) -> Tensor:
+    """The weighted negative logarithms at the target's classes, mixed with those of all classes."""
+    ignored = equal(target, ignore_index)
+    some_ignored = bool(any(ignored))
+    # An ignored index need not be a class: class 0 stands in for it, and counts for nothing afterwards.
+    index = where(ignored, 0, as_array(target)) if some_ignored else target
+    values = -pick(logp, index, axis=axis)
+    counted: Any = where(ignored, 0.0, 1.0)
+    if weight is not None:
+        wide = _per_class(weight, logp, axis, who)
+        chosen = take(reshape(wide, shape=(-1,)), index)
+        values = values * chosen
+        counted = where(ignored, 0.0, chosen)
+    if smoothing:
+        everywhere = -sum(logp if weight is None else logp * wide, axis=axis)
+        values = values * (1 - smoothing) + everywhere * (smoothing / logp.shape[axis])
+    if some_ignored:
+        values = where(ignored, 0.0, values)
+    if reduction != "mean" or (weight is None and not some_ignored):
+        return _reduced(values, reduction, who)
+    if ignored.all():
+        raise ValueError(f"{who}: every target is ignore_index {ignore_index}; a mean of nothing is undefined")
+    total = sum(counted)
+    # A count is a Python number, which is weak: an array of it would turn float32 into float64.
+    return label(sum(values) / (float(total) if weight is None else total), "loss")
+
+
+def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
+    """The weights of the classes, lying along their axis."""
+    weight = _as_constant(weight, f"{who}: weight")
+    classes = logp.shape[axis]
+    if weight.shape != (classes,):
+        raise ValueError(f"{who}: weight has shape {weight.shape}; one for each of {classes} classes is needed")
+    return reshape(weight, shape=(classes,) + (1,) * (logp.ndim - axis - 1))
+
+
+# --- probabilities ----------------------------------------------------------------------------------------
+
+
+@scoped
+def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
+    """Cross entropy of yes or no, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
+
+    A logarithm below −100 counts as −100, as in PyTorch, and passes no gradient back. From logits take
+    :func:`binary_cross_entropy_with_logits`, which loses nothing.
+
+    Parameters
+    ----------
+    input : Tensor
+        x, probabilities of any shape.
+    target : Tensor or array_like
+        t, from 0 to 1, of the same shape.
+    weight : Tensor or array_like, optional
+        What each element's loss is multiplied by; it broadcasts.
+    reduction : {'mean', 'sum', 'none'}
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, a value is no probability, or the reduction has another name.
+    TypeError
+        The input is not floating point.
+
+    Examples
+    --------
+    >>> from microtensor import losses, tensor
+    >>> round(losses.binary_cross_entropy(tensor([0.9, 0.2]), [1.0, 0.0]).item(), 4)
+    0.1643
+    """
+    who = "binary_cross_entropy"
+    target = _matched(input, target, who)
+    if any(greater(0, input)) or any(greater(input, 1)):
+        raise ValueError(f"{who}: the input leaves [0, 1]; give logits to binary_cross_entropy_with_logits")
+    values = -(target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input))
+    return _reduced(_weighted(values, weight), reduction, who)
+
+
+def _bounded_log(x: Tensor) -> Tensor:
+    # The logarithm sees 1 where x is out of bounds, so that its slope there is not 1/0.
+    inside = greater(x, math.exp(-100))
+    return where(inside, log(where(inside, x, 1.0)), -100.0)
+
+
+@scoped
+def binary_cross_entropy_with_logits(
+    input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """Cross entropy of yes or no, from logits: −(p t ln σ(x) + (1 − t) ln(1 − σ(x))).
+
+    −ln σ(x) is softplus(−x), which neither overflows nor rounds to 0.
+
+    Parameters
+    ----------
+    input : Tensor
+        x, logits of any shape.
+    target : Tensor or array_like
+        t, from 0 to 1, of the same shape.
+    weight : Tensor or array_like, optional
+        What each element's loss is multiplied by; it broadcasts.
+    reduction : {'mean', 'sum', 'none'}
+    pos_weight : Tensor or array_like, optional
+        p, what a yes weighs more than a no; it broadcasts.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, or the reduction has another name.
+    TypeError
+        The input is not floating point.
+
+    Examples
+    --------
+    >>> from microtensor import losses, tensor
+    >>> losses.binary_cross_entropy_with_logits(tensor([1000.0, -1000.0]), [1.0, 1.0]).item()
+    500.0
+    """
+    who = "binary_cross_entropy_with_logits"
+    target = _matched(input, target, who)
+    values = _weighted(target * softplus(-input), pos_weight) + (1 - target) * softplus(input)
+    return _reduced(_weighted(values, weight), reduction, who)
+
+
+@scoped
+def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """Kullback-Leibler divergence of the prediction from the target: t (ln t − input), elementwise; 0 where t is 0.
+
+    The divergence of a batch is the sum over its classes: reduction 'batchmean'. 'mean' divides by the number of
+    classes too, as in PyTorch.
+
+    Parameters
+    ----------
+    input : Tensor
+        Log-probabilities, any shape.
+    target : Tensor or array_like
+        t, probabilities of the same shape; or their logarithms with `log_target`.
+    reduction : {'mean', 'batchmean', 'sum', 'none'}
+    log_target : bool
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, a probability is negative, or the reduction has another name.
+    TypeError
+        The input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> logp = mt.log_softmax(mt.tensor([[0.0, 0.0]]))
+    >>> round(mt.losses.kl_div(logp, [[1.0, 0.0]], reduction="batchmean").item(), 4)
+    0.6931
+    """
+    who = "kl_div"
+    target = _matched(input, target, who)
+    check_reduction(reduction, who, KL_REDUCTIONS)
+    if log_target:
+        values: Tensor = exp(target) * (target - input)
+    else:
+        if any(greater(0, target)):
+            raise ValueError(f"{who}: the target holds negative values; for logarithms say log_target=True")
+        # The logarithm sees 1 where t is 0, and 0 · ln 1 = 0 is the limit of t ln t.
+        values = target * (log(where(equal(target, 0), 1.0, target)) - input)
+    if reduction != "batchmean":
+        return _reduced(values, reduction, who)
+    if input.ndim == 0:
+        raise ValueError(f"{who}: 'batchmean' needs a batch; the input has shape ()")
+    return label(sum(values) / input.shape[0], "loss")
+
+
+# --- margins ----------------------------------------------------------------------------------------------
+
+
+@scoped
+def hinge_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
+    """Hinge loss of a score against a label of ±1: max(0, 1 − t · input).
+
+    Parameters
+    ----------
+    input : Tensor
+        Scores, any shape.
+    target : Tensor or array_like
+        t, labels 1 or −1, of the same shape.
+    reduction : {'mean', 'sum', 'none'}
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, a label is not ±1, or the reduction has another name.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Cortes & Vapnik, *Support-Vector Networks*, 1995.
+
+    Examples
+    --------
+    >>> from microtensor import losses, tensor
+    >>> losses.hinge_loss(tensor([2.0, 0.5]), [1, -1], reduction="none")
+    tensor([0. , 1.5])
+    """
+    target = _signs(input, target, "hinge_loss")
+    return _reduced(relu(1 - target * input), reduction, "hinge_loss")
+
+
+@scoped
+def hinge_embedding_loss(input: Tensor, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Pull pairs of label 1 together and push those of −1 apart: input for t = 1, max(0, margin − input) for t = −1.
+
+    Parameters
+    ----------
+    input : Tensor
+        Distances, any shape.
+    target : Tensor or array_like
+        t, labels 1 or −1, of the same shape.
+    margin : float
+        The distance from which on a pair of label −1 is far enough apart.
+    reduction : {'mean', 'sum', 'none'}
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, a label is not ±1, or a setting is out of range.
+    TypeError
+        The input is not floating point.
+
+    Examples
+    --------
+    >>> from microtensor import losses, tensor
+    >>> losses.hinge_embedding_loss(tensor([2.0, 0.25]), [1, -1], reduction="none")
+    tensor([2.  , 0.75])
+    """
+    who = "hinge_embedding_loss"
+    target = _signs(input, target, who)
+    margin = check_setting(margin, "margin", who, low=-math.inf)
+    return _reduced(where(equal(target, 1), input, relu(margin - input)), reduction, who)
+
+
+def _signs(input: Tensor, target: Any, who: str) -> Any:
+    target = _matched(input, target, who)
+    strange = ~(equal(target, 1) | equal(target, -1))
+    if any(strange):
+        raise ValueError(f"{who}: target holds {as_array(target)[strange][0]}; labels are 1 or −1")
+    return target

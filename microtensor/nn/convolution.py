@@ -1,0 +1,246 @@
+"""Convolutions as layers: a window of weights that slides over the positions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from microtensor import ops
+from microtensor.nn.linear import register_affine
+from microtensor.nn.module import Module, check_float, check_positive
+from microtensor.ops.windows import Padding, Size, check_fit, check_positions, edges_of, per_axis
+from microtensor.tensor import Tensor
+
+
+class _Convolution(Module):
+    """A convolution along as many axes of positions as the subclass says."""
+
+    positions: ClassVar[int]
+    transposed: ClassVar[bool] = False
+    padding: str | tuple[int, ...]
+    output_padding: tuple[int, ...] = (0,)
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Padding = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        rng: Any = None,
+    ) -> None:
+        super().__init__()
+        who, count = type(self).__name__, self.positions
+        check_positive(who, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{who}: {in_channels} and {out_channels} channels cannot both be divided into {groups} groups"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = per_axis(kernel_size, count, who, "kernel_size", 1)
+        self.stride = per_axis(stride, count, who, "stride", 1)
+        self.dilation = per_axis(dilation, count, who, "dilation", 1)
+        self.padding = padding if isinstance(padding, str) else per_axis(padding, count, who, "padding", 0)
+        edges_of(padding, self.kernel_size, self.stride, self.dilation, who)
+        self.groups = groups
+        rows, columns = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        shape = (rows, columns // groups, *self.kernel_size)
+        # What PyTorch counts, for a transposed convolution too, whose outputs sum over other numbers.
+        register_affine(self, shape, out_channels, math.prod(shape[1:]), bias, rng)
+
+    def extra_repr(self) -> str:
+        """The channels, the kernel, and what differs from the defaults."""
+        parts = [str(self.in_channels), str(self.out_channels), f"kernel_size={short(self.kernel_size)}"]
+        for name, value, default in (
+            ("stride", short(self.stride), 1),
+            ("padding", short(self.padding), 0),
+            ("output_padding", short(self.output_padding), 0),
+            ("dilation", short(self.dilation), 1),
+            ("groups", self.groups, 1),
+        ):
+            if value != default:
+                parts.append(f"{name}={value!r}")
+        if self.bias is None:
+            parts.append("bias=False")
+        return ", ".join(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution of x with the weight."""
+        who = self._check(x)
+        edges = edges_of(self.padding, self.kernel_size, self.stride, self.dilation, who)
+        check_fit(x, self.kernel_size, edges, self.dilation, who)
+        convolve = ops.conv1d if self.positions == 1 else ops.conv2d
+        out: Tensor = convolve(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+        return out
+
+    def _check(self, x: Any) -> str:
+        """Raise unless x has the axes and the channels; returns what the layer is called in messages."""
+        who = self.title()
+        check_float(x, who)
+        check_positions(x, self.positions, who)
+        if x.shape[1] != self.in_channels:
+            raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
+        return who
+
+
+def short(value: Any) -> Any:
+    """One size for all axes where they agree."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+
+
+class Conv1d(_Convolution):
+    """Convolution along a sequence: y[n, o, t] = Σ W[o, c, k] x[n, c, t · stride + k · dilation] + b[o].
+
+    As in PyTorch, and everywhere in deep learning, this is the cross-correlation: the kernel is not flipped.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        x has shape (N, in_channels, L) and y has shape (N, out_channels, L′) with
+        L′ = ⌊(L + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1.
+    kernel_size, stride, dilation : int
+    padding : int, "same" or "valid"
+        Zeros at both ends; "same" keeps L.
+    groups : int
+        How many parts the channels are cut into; each filter sees one part.
+    bias : bool
+        Whether there is a b. In front of a batch norm it has no effect and no gradient.
+    rng : int or numpy.random.Generator, optional
+        For the initial values, uniform in ±1/√(number of weights of a filter) as in PyTorch.
+
+    Raises
+    ------
+    ValueError
+        A size is out of range, or the input has other channels or is shorter than the window.
+    TypeError
+        A size is not an integer, or the input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Conv1d(3, 8, 5, padding="same")(mt.ones((4, 3, 20))).shape
+    (4, 8, 20)
+    """
+
+    positions = 1
+
+
+class Conv2d(_Convolution):
+    """Convolution over an image, :class:`Conv1d` along two axes.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′), each as in :class:`Conv1d`.
+    kernel_size, stride, dilation : int or pair of int
+    padding : int, pair of int, "same" or "valid"
+        Zeros on all sides; "same" keeps H and W.
+    groups, bias, rng
+        As in :class:`Conv1d`.
+
+    Raises
+    ------
+    ValueError
+        A size is out of range, or the input has other channels or is smaller than the window.
+    TypeError
+        A size is not an integer, or the input is not floating point.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio & Haffner, *Gradient-Based Learning Applied to Document Recognition*, 1998.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Conv2d(3, 8, 5, stride=2, padding=2)(mt.ones((4, 3, 32, 32))).shape
+    (4, 8, 16, 16)
+    """
+
+    positions = 2
+
+
+class ConvTranspose2d(_Convolution):
+    """Transposed convolution of an image: the adjoint of :class:`Conv2d`, which enlarges by the stride.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′) with
+        H′ = (H − 1) · stride − 2 · padding + dilation · (kernel_size − 1) + output_padding + 1.
+    kernel_size, stride, dilation : int or pair of int
+        Those of the convolution that this is the adjoint of.
+    padding : int or pair of int
+        Its padding, which is cut off here.
+    output_padding : int or pair of int
+        Rows and columns more at the end; less than the stride or the dilation.
+    groups, bias, rng
+        As in :class:`Conv1d`.
+
+    Raises
+    ------
+    ValueError
+        A size is out of range, or the input has other channels.
+    TypeError
+        A size is not an integer, or the input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)(mt.ones((4, 8, 16, 16))).shape
+    (4, 3, 32, 32)
+    """
+
+    positions = 2
+    transposed = True
+    padding: tuple[int, ...]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+        *,
+        rng: Any = None,
+    ) -> None:
+        padding = per_axis(padding, 2, "ConvTranspose2d", "padding", 0)
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, rng=rng)
+        self.output_padding = per_axis(output_padding, 2, "ConvTranspose2d", "output_padding", 0)
+        if any(n >= max(s, d) for n, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True)):
+            raise ValueError(
+                f"ConvTranspose2d: output_padding {self.output_padding} must be less than the stride {self.stride} or "
+                f"the dilation {self.dilation}"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The transposed convolution of x with the weight."""
+        self._check(x)
+        out: Tensor = ops.conv_transpose2d(
+            x,
+            self.weight,
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            groups=self.groups,
+            dilation=self.dilation,
+        )
+        return out

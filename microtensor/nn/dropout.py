@@ -1,0 +1,112 @@
+"""Dropout: elements left out at random in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microtensor.functional import scoped
+from microtensor.nn.module import Module, check_float
+from microtensor.primitive import label
+from microtensor.random import generator
+from microtensor.tensor import Tensor
+
+
+def _check_probability(p: float, who: str) -> float:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{who}: p is {p}; a probability from 0 to 1 is needed")
+    return p
+
+
+@scoped
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = None) -> Tensor:
+    """Each element set to 0 with probability p and divided by 1 − p otherwise, so that its mean is kept.
+
+    Parameters
+    ----------
+    input : Tensor
+        Any shape.
+    p : float
+        From 0 (nothing is left out) to 1 (everything is).
+    training : bool
+        Without it the input passes unchanged.
+    rng : int or numpy.random.Generator, optional
+
+    Raises
+    ------
+    ValueError
+        p is not a probability.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, *Dropout*, 2014.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.dropout(mt.ones(4), 0.5, rng=0)
+    tensor([2., 2., 2., 0.])
+    """
+    _check_probability(p, "dropout")
+    check_float(input, "dropout")
+    if not training or p == 0:
+        return input
+    kept = generator(rng).random(input.shape, dtype=np.float32) >= p
+    # Nothing is kept at p = 1, so the factor is never needed there.
+    factor = 0.0 if p == 1 else 1 / (1 - p)
+    # Detached, so that pictures show a constant and no second input of the network.
+    mask = label(Tensor(kept * np.asarray(factor, input.dtype)).detach(), "mask")
+    return input * mask
+
+
+class Dropout(Module):
+    """Dropout: in training each element is 0 with probability p and divided by 1 − p otherwise.
+
+    After ``eval()`` it is the identity; nothing needs to be scaled then, for the mean was kept in training.
+
+    Parameters
+    ----------
+    p : float
+        From 0 to 1.
+    rng : int or numpy.random.Generator, optional
+        Where the masks are drawn from; the default generator, which :func:`microtensor.manual_seed` seeds, unless
+        given.
+
+    Raises
+    ------
+    ValueError
+        p is not a probability.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, *Dropout*, 2014.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> drop = mt.nn.Dropout(0.5, rng=0)
+    >>> drop(mt.ones(4))
+    tensor([2., 2., 2., 0.])
+    >>> drop.eval()(mt.ones(4))
+    tensor([1., 1., 1., 1.])
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
+        super().__init__()
+        self.p = _check_probability(p, "Dropout")
+        # One generator for all calls: a seed taken anew would draw the same mask each time.
+        self.rng = None if rng is None else generator(rng)
+
+    def extra_repr(self) -> str:
+        """The probability, and the mode when it is prediction."""
+        return f"{self.p}" + ("" if self.training else ", eval")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input with elements left out, or as it is."""
+        check_float(x, self.title())
+        return dropout(x, self.p, self.training, rng=self.rng)

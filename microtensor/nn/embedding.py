@@ -1,0 +1,82 @@
+"""The embedding layer: a learnt vector for each of a set of symbols."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microtensor import ops
+from microtensor.nn.module import Module, check_positive
+from microtensor.primitive import Array, label
+from microtensor.random import generator
+from microtensor.tensor import Parameter, Tensor, zeros
+
+
+class Embedding(Module):
+    """A table of vectors, looked up by index: y[…] = weight[indices[…]].
+
+    Parameters
+    ----------
+    num_embeddings : int
+        The number of rows; indices run from 0 to one less.
+    embedding_dim : int
+        The size of a row. Indices of any shape (…) give (…, embedding_dim).
+    padding_idx : int, optional
+        A row that starts at 0 and receives no gradient, for the filling of short sequences; negative counts from
+        the end.
+    rng : int or numpy.random.Generator, optional
+        For the initial values, standard normal as in PyTorch.
+
+    Raises
+    ------
+    ValueError
+        A size is not positive, or `padding_idx` is beyond the table.
+    TypeError
+        The indices are not integers.
+    IndexError
+        An index is negative or beyond the table.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> table = mt.nn.Embedding(10, 3, padding_idx=0)
+    >>> table([[1, 2, 0]]).shape
+    (1, 3, 3)
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: Any = None
+    ) -> None:
+        super().__init__()
+        check_positive("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise ValueError(f"Embedding: padding_idx {padding_idx} is beyond a table of {num_embeddings} rows")
+            padding_idx %= num_embeddings
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = padding_idx
+        draws = generator(rng).normal(size=(num_embeddings, embedding_dim))
+        if padding_idx is not None:
+            draws[padding_idx] = 0
+        self.weight = Parameter(zeros(draws.shape), name="W").assign_(draws)
+
+    def extra_repr(self) -> str:
+        """The sizes, and the row of the padding."""
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+    def forward(self, indices: Tensor | Array) -> Tensor:
+        """The rows at the indices."""
+        chosen = np.asarray(ops.as_array(indices))
+        if chosen.dtype.kind not in "iu":
+            raise TypeError(f"{self.title()}: indices have dtype {chosen.dtype}; convert them with .astype(int)")
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < self.num_embeddings):
+            bad = chosen.min() if chosen.min() < 0 else chosen.max()
+            raise IndexError(f"{self.title()}: index {bad} is not from 0 to {self.num_embeddings - 1}")
+        rows: Tensor = ops.take(self.weight, chosen, axis=0)
+        if self.padding_idx is None:
+            return rows
+        is_padding = np.expand_dims(chosen == self.padding_idx, -1)
+        return ops.where(is_padding, label(ops.stop_gradient(rows), "padding"), rows)

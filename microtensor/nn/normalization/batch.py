@@ -1,0 +1,171 @@
+"""Batch norm, by the number of positions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from microtensor import norms
+from microtensor.nn.normalization.description import of_batch_norm
+from microtensor.nn.normalization.running import RunningNorm
+from microtensor.norms.checks import check_several
+from microtensor.tensor import Tensor
+
+
+class BatchNorm(RunningNorm):
+    """What the layers over a batch have in common; use one of those named after the positions."""
+
+    # What prediction with this layer is called in PyTorch.
+    pytorch: ClassVar[str]
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+
+    def describe(self) -> str:
+        """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
+
+        Examples
+        --------
+        >>> import microtensor as mt
+        >>> print(mt.nn.BatchNorm1d(4).describe().splitlines()[3])
+          Keras    BatchNormalization(axis=1, momentum=0.9, epsilon=1e-05): gamma, beta, moving_mean, moving_variance
+        """
+        return of_batch_norm(self)
+
+    def check(self, x: Tensor) -> None:
+        super().check(x)
+        if (self.training and not self.frozen_stats) or not self.track_running_stats:
+            check_several(x.shape, norms.AXES["batch_norm"].statistics(x.ndim), self.who())
+
+    def normalize(self, x: Tensor, training: bool) -> Tensor:
+        return norms.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=training,
+            momentum=self.weight_of_batch(),
+            eps=self.eps,
+        )
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch normalization of (N, C) or (N, C, L): γ (x − μ) / √(σ² + ε) + β, statistics and γ, β for each channel.
+
+    In training the statistics of the batch are used and differentiated through, and the running ones move
+    towards them, ``r = (1 − momentum) · r + momentum · batch``. The batch is normalised with the biased variance (1/N),
+    the running one is unbiased (1/(N − 1)). After ``eval()`` the running statistics are used as constants: an average
+    over the last batches, not the statistics of the data set, which ``nn.utils.update_bn`` computes. The mode is a flag
+    of the layer and has nothing to do with ``no_grad``.
+
+    It stands before the activation in the paper, φ(BN(Wx)), and works behind it too; a bias b in front of it has no
+    effect. With γ = √(σ² + ε) and β = μ it gives that one batch back, but training goes another way whatever γ and β.
+    The gradient by x sums to zero over a batch; the step of the weights below moves the mean all the same. Of N samples
+    (N − 2)/N of the squared gradient is left on average: with two, x̂ is ±1 and little is learnt below. It lowers the
+    covariate shift between layers, but that is not why it trains faster: nets with the shift put back in train as well
+    (Santurkar et al., 2018). It cures vanishing gradients of sigmoids, but in front of ReLUs gradients explode with
+    depth at the start, by √(π/(π − 1)) ≈ 1.21 a layer (Yang et al., 2019). In sequences (N, C, L) the statistics take in
+    later steps, so that an output knows of the future.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        ε, added to the variance under the root: a constant that bounds the gain by γ/√ε, no source of noise.
+    momentum : float, optional
+        Weight of the new batch in the running statistics (Keras's momentum is the weight of the old value); None
+        gives every batch so far the same weight, 1 / num_batches_tracked.
+    affine : bool
+        Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
+    track_running_stats : bool
+        Without running statistics those of the batch are used in prediction too.
+
+    Raises
+    ------
+    ValueError
+        A wrong setting, a wrong number of channels, or one value a channel in training.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Ioffe & Szegedy, *Batch Normalization*, 2015.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> bn = mt.nn.BatchNorm1d(2)
+    >>> y = bn(mt.tensor([[1.0, 10.0], [3.0, 30.0]]))
+    >>> bn.running_mean
+    tensor([0.2, 2. ])
+    """
+
+    shapes: ClassVar = {2: "(N, C)", 3: "(N, C, L)"}
+    pytorch = "BatchNorm1d"
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch normalization of images (N, C, H, W): the statistics of a channel over N, H and W; see BatchNorm1d.
+
+    All positions share the statistics, γ and β of their channel, so a batch of one image is enough to train: it is
+    instance norm then.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats
+        As :class:`BatchNorm1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`BatchNorm1d`.
+
+    References
+    ----------
+    Ioffe & Szegedy, *Batch Normalization*, 2015, section 3.2.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.BatchNorm2d(3)(mt.random.normal((2, 3, 4, 4))).mean(axis=(0, 2, 3)).numpy().round(6) + 0.0
+    array([0., 0., 0.])
+    """
+
+    shapes: ClassVar = {4: "(N, C, H, W)"}
+    pytorch = "BatchNorm2d"
+
+
+class BatchNorm3d(BatchNorm):
+    """Batch normalization of volumes (N, C, D, H, W): the statistics of a channel over all other axes; see BatchNorm1d.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats
+        As :class:`BatchNorm1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`BatchNorm1d`.
+
+    References
+    ----------
+    Ioffe & Szegedy, *Batch Normalization*, 2015, section 3.2.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.BatchNorm3d(3)(mt.random.normal((2, 3, 4, 4, 4))).shape
+    (2, 3, 4, 4, 4)
+    """
+
+    shapes: ClassVar = {5: "(N, C, D, H, W)"}
+    pytorch = "BatchNorm3d"

@@ -1,0 +1,277 @@
+"""What grew out of batch norm: batch renorm, ghost batch norm, and whitening."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from microtensor import norms
+from microtensor.nn.normalization.batch import BatchNorm, BatchNorm1d, BatchNorm2d
+from microtensor.nn.normalization.running import RunningNorm
+from microtensor.norms.checks import check_groups, check_number, check_several, check_size
+from microtensor.tensor import Tensor
+
+
+class BatchRenorm1d(BatchNorm):
+    """Batch renormalization of (N, C) or (N, C, L): γ ((x − μ) / √(σ² + ε) · r + d) + β.
+
+    Batch norm whose training sees what prediction will, within bounds; see :func:`norms.batch_renorm`. The paper trains
+    with ``r_max=1, d_max=0``, which is batch norm, for 5000 steps and then widens both: assign to the attributes. The
+    state is batch norm's.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine
+        As :class:`BatchNorm1d`, with the paper's defaults.
+    r_max, d_max : float
+        Bounds of the correction: 1/r_max to r_max for the scale, ±d_max for the shift.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`BatchNorm1d`.
+
+    References
+    ----------
+    Ioffe, *Batch Renormalization*, 2017.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> renorm = mt.nn.BatchRenorm1d(1, r_max=1.0, d_max=0.0, eps=1e-12)
+    >>> renorm(mt.tensor([[1.0], [3.0]])).numpy()
+    array([[-1.],
+           [ 1.]])
+    """
+
+    shapes: ClassVar = BatchNorm1d.shapes
+    defaults: ClassVar = {"eps": 1e-3, "momentum": 0.01, "affine": True, "r_max": 3.0, "d_max": 5.0}
+    pytorch = "BatchNorm1d"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-3,
+        momentum: float | None = 0.01,
+        affine: bool = True,
+        r_max: float = 3.0,
+        d_max: float = 5.0,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, True)
+        self.r_max = check_number(r_max, "r_max", type(self).__name__, 1.0)
+        self.d_max = check_number(d_max, "d_max", type(self).__name__, 0.0)
+
+    def normalize(self, x: Tensor, training: bool) -> Tensor:
+        return norms.batch_renorm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=training,
+            momentum=self.weight_of_batch(),
+            eps=self.eps,
+            r_max=self.r_max,
+            d_max=self.d_max,
+        )
+
+
+class BatchRenorm2d(BatchRenorm1d):
+    """Batch renormalization of images (N, C, H, W); see :class:`BatchRenorm1d`.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, r_max, d_max
+        As :class:`BatchRenorm1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`BatchNorm1d`.
+
+    References
+    ----------
+    Ioffe, *Batch Renormalization*, 2017.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.BatchRenorm2d(3)(mt.random.normal((2, 3, 4, 4))).shape
+    (2, 3, 4, 4)
+    """
+
+    shapes: ClassVar = BatchNorm2d.shapes
+    pytorch = "BatchNorm2d"
+
+
+class GhostBatchNorm1d(BatchNorm):
+    """Ghost batch normalization of (N, C) or (N, C, L): batch norm of each `ghost_size` samples by themselves.
+
+    See :func:`norms.ghost_batch_norm`. In prediction it is batch norm with the running statistics, which move once for
+    each part of a batch.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    ghost_size : int
+        Samples in a part; must divide the batch in training.
+    eps, momentum, affine, track_running_stats
+        As :class:`BatchNorm1d`, but momentum cannot be None.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`BatchNorm1d`; the batch cannot be cut into such parts.
+
+    References
+    ----------
+    Hoffer, Hubara & Soudry, *Train Longer, Generalize Better*, 2017.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> ghost = mt.nn.GhostBatchNorm1d(1, 2, eps=1e-12)
+    >>> ghost(mt.tensor([[1.0], [3.0], [10.0], [30.0]])).numpy().ravel()
+    array([-1.,  1., -1.,  1.])
+    """
+
+    shapes: ClassVar = BatchNorm1d.shapes
+    pytorch = "BatchNorm1d"
+
+    def __init__(
+        self,
+        num_features: int,
+        ghost_size: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        if momentum is None:
+            raise ValueError(f"{type(self).__name__}: momentum is None; a number from 0 to 1 is needed")
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+        self.ghost_size = check_size(ghost_size, "ghost_size", type(self).__name__)
+
+    def settings(self) -> list[str]:
+        """The size of a part, and the settings that are not the default ones."""
+        return [str(self.ghost_size), *super().settings()]
+
+    def normalize(self, x: Tensor, training: bool) -> Tensor:
+        return norms.ghost_batch_norm(
+            x,
+            self.ghost_size,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=training,
+            momentum=self.weight_of_batch(),
+            eps=self.eps,
+        )
+
+
+class GhostBatchNorm2d(GhostBatchNorm1d):
+    """Ghost batch normalization of images (N, C, H, W); see :class:`GhostBatchNorm1d`.
+
+    Parameters
+    ----------
+    num_features, ghost_size, eps, momentum, affine, track_running_stats
+        As :class:`GhostBatchNorm1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`GhostBatchNorm1d`.
+
+    References
+    ----------
+    Hoffer, Hubara & Soudry, *Train Longer, Generalize Better*, 2017.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.GhostBatchNorm2d(3, 2)(mt.random.normal((4, 3, 4, 4))).shape
+    (4, 3, 4, 4)
+    """
+
+    shapes: ClassVar = BatchNorm2d.shapes
+    pytorch = "BatchNorm2d"
+
+
+class IterNorm(RunningNorm):
+    """Decorrelated batch normalization of (N, C, …): γ Σ^(−½) (x − μ) + β, by Newton–Schulz iterations.
+
+    Batch norm gives every channel variance 1, whitening gives all channels together covariance 1, at a price that
+    grows with C; see :func:`norms.whiten`. Prediction uses a running average of μ and of Σ^(−½).
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    num_groups : int
+        Channels are whitened within groups; must divide C.
+    iterations : int
+        Newton–Schulz iterations.
+    eps, momentum, affine, track_running_stats
+        As :class:`BatchNorm1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`BatchNorm1d`.
+
+    References
+    ----------
+    Huang, Zhou, Zhu, Liu & Shao, *Iterative Normalization*, 2019.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> y = mt.nn.IterNorm(2, iterations=20)(mt.random.normal((50, 2), rng=0))
+    >>> (y.mT @ y / 50).numpy().round(3) + 0.0
+    array([[1., 0.],
+           [0., 1.]])
+    """
+
+    shapes: ClassVar = {2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
+    defaults: ClassVar = {"num_groups": 1, "iterations": 5, **RunningNorm.defaults}
+
+    def __init__(
+        self,
+        num_features: int,
+        num_groups: int = 1,
+        iterations: int = 5,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+        who = type(self).__name__
+        self.num_groups = check_groups(num_features, num_groups, who)
+        self.iterations = check_size(iterations, "iterations", who)
+        mean = self._initial["running_mean"]
+        identity = np.eye(num_features // num_groups, dtype=mean.dtype)
+        self._buffers.clear()
+        self.track(running_mean=mean, running_whitening=Tensor(np.stack([identity] * num_groups)))
+
+    def check(self, x: Tensor) -> None:
+        super().check(x)
+        if (self.training and not self.frozen_stats) or not self.track_running_stats:
+            check_several(x.shape, norms.AXES["whiten"].statistics(x.ndim), self.who())
+
+    def normalize(self, x: Tensor, training: bool) -> Tensor:
+        return norms.whiten(
+            x,
+            self.running_mean,
+            self.running_whitening,
+            self.weight,
+            self.bias,
+            training=training,
+            momentum=self.weight_of_batch(),
+            eps=self.eps,
+            num_groups=self.num_groups,
+            iterations=self.iterations,
+        )

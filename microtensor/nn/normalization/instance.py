@@ -1,0 +1,138 @@
+"""The layers over the positions of one sample and channel: instance norm."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from microtensor import norms, ops
+from microtensor.nn.normalization.running import RunningNorm
+from microtensor.tensor import Tensor
+
+
+class InstanceNorm(RunningNorm):
+    """What the instance norms have in common; use one of those named after the positions."""
+
+    defaults: ClassVar = {"eps": 1e-5, "momentum": 0.1, "affine": False, "track_running_stats": False}
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """γ x̂ + β; a sample without an axis N is a batch of one."""
+        if x.ndim + 1 not in self.shapes:
+            return super().forward(x)
+        return ops.squeeze(super().forward(ops.expand_dims(x, axis=0)), axis=0)  # type: ignore[no-any-return]
+
+    def normalize(self, x: Tensor, training: bool) -> Tensor:
+        return norms.instance_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            use_input_stats=training or not self.track_running_stats,
+            momentum=self.weight_of_batch(),
+            eps=self.eps,
+        )
+
+
+class InstanceNorm1d(InstanceNorm):
+    """Instance normalization of (N, C, L) or (C, L): γ (x − μ) / √(σ² + ε) + β for each sample and channel.
+
+    Unlike batch norm it learns no γ and β and keeps no running statistics unless asked to, as in PyTorch. Kept ones are
+    the statistics of the samples, averaged, and are counted like batch norm's: with momentum None all batches weigh
+    the same, where PyTorch would leave them alone.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        ε, added to the variance.
+    momentum : float, optional
+        Weight of the new batch in the running statistics; None for an average of all.
+    affine : bool
+        Whether γ (``weight``) and β (``bias``), of shape (C,), are learnt.
+    track_running_stats : bool
+        Whether prediction uses running statistics.
+
+    Raises
+    ------
+    ValueError
+        A wrong setting, a wrong number of channels, or at most one position a channel.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Ulyanov, Vedaldi & Lempitsky, *Instance Normalization*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.InstanceNorm1d(1, eps=1e-12)(mt.tensor([[1.0, 3.0]]))
+    tensor([[-1.,  1.]])
+    """
+
+    shapes: ClassVar = {3: "(N, C, L) or (C, L)"}
+
+
+class InstanceNorm2d(InstanceNorm):
+    """Instance normalization of images (N, C, H, W) or (C, H, W); see :class:`InstanceNorm1d`.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats
+        As :class:`InstanceNorm1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`InstanceNorm1d`.
+
+    References
+    ----------
+    Ulyanov, Vedaldi & Lempitsky, *Instance Normalization*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.InstanceNorm2d(3)(mt.random.normal((2, 3, 4, 4))).shape
+    (2, 3, 4, 4)
+    """
+
+    shapes: ClassVar = {4: "(N, C, H, W) or (C, H, W)"}
+
+
+class InstanceNorm3d(InstanceNorm):
+    """Instance normalization of volumes (N, C, D, H, W) or (C, D, H, W); see :class:`InstanceNorm1d`.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats
+        As :class:`InstanceNorm1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :class:`InstanceNorm1d`.
+
+    References
+    ----------
+    Ulyanov, Vedaldi & Lempitsky, *Instance Normalization*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.InstanceNorm3d(3)(mt.random.normal((2, 3, 4, 4, 4))).shape
+    (2, 3, 4, 4, 4)
+    """
+
+    shapes: ClassVar = {5: "(N, C, D, H, W) or (C, D, H, W)"}

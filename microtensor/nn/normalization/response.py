@@ -1,0 +1,115 @@
+"""The layers that divide the responses of a convolution by their magnitude: filter and local response norm."""
+
+from __future__ import annotations
+
+from microtensor import norms
+from microtensor.nn.module import Module
+from microtensor.norms.checks import check_eps, check_number, check_size
+from microtensor.tensor import Parameter, Tensor, ones, zeros
+
+
+class FilterResponseNorm(Module):
+    """Filter response normalization of (N, C, …): max(γ x / √(mean(x²) + ε) + β, τ) for each sample and channel.
+
+    It takes the place of a norm and of the activation behind it. No mode and no memory.
+
+    Parameters
+    ----------
+    num_channels : int
+        C.
+    eps : float
+        ε, added to the mean square.
+    threshold : bool
+        Whether there is a learnt τ (the thresholded linear unit); without it put an activation behind the layer.
+
+    Raises
+    ------
+    ValueError
+        A wrong setting, a wrong number of channels, or no positions.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Singh & Krishnan, *Filter Response Normalization Layer*, 2020.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.FilterResponseNorm(1, eps=1e-12)(mt.tensor([[[3.0, -3.0]]])).numpy()
+    array([[[1., 0.]]])
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-6, threshold: bool = True) -> None:
+        super().__init__()
+        who = type(self).__name__
+        self.num_channels = check_size(num_channels, "num_channels", who)
+        self.eps = check_eps(eps, who)
+        self.weight = Parameter(ones(num_channels), name="γ")
+        self.bias = Parameter(zeros(num_channels), name="β")
+        self.register_parameter("threshold", Parameter(zeros(num_channels), name="τ") if threshold else None)
+
+    def extra_repr(self) -> str:
+        """The channels and what differs from the defaults."""
+        parts = [str(self.num_channels)]
+        if self.eps != 1e-6:
+            parts.append(f"eps={self.eps}")
+        if self.threshold is None:
+            parts.append("threshold=False")
+        return ", ".join(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """max(γ x̂ + β, τ) over the positions."""
+        if x.ndim >= 2 and x.shape[1] != self.num_channels:
+            who = f"FilterResponseNorm({self.num_channels})"
+            raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
+        return norms.filter_response_norm(x, self.weight, self.bias, self.threshold, self.eps)
+
+
+class LocalResponseNorm(Module):
+    """Local response normalization of (N, C, …): x / (k + α mean(x²))^β over `size` neighbouring channels.
+
+    Nothing is learnt. α is PyTorch's, for the mean; the paper's is for the sum.
+
+    Parameters
+    ----------
+    size : int
+        Channels in a window.
+    alpha, beta, k : float
+        α, β and k.
+
+    Raises
+    ------
+    ValueError
+        A wrong setting.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Krizhevsky, Sutskever & Hinton, *ImageNet Classification with Deep Convolutional Neural Networks*, 2012.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.LocalResponseNorm(1, alpha=1.0, beta=0.5, k=0.0)(mt.tensor([[1.0, 3.0]]))
+    tensor([[1., 1.]])
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        who = type(self).__name__
+        self.size = check_size(size, "size", who)
+        self.alpha = check_number(alpha, "alpha", who)
+        self.beta = check_number(beta, "beta", who)
+        self.k = check_number(k, "k", who)
+
+    def extra_repr(self) -> str:
+        """The window and what differs from the defaults."""
+        defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+        changed = [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
+        return ", ".join([str(self.size), *changed])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X over the power of its neighbours' mean square."""
+        return norms.local_response_norm(x, self.size, self.alpha, self.beta, self.k)

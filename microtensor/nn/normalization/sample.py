@@ -1,0 +1,274 @@
+"""The layers of one sample at a time, which have no mode and no memory: layer, group, RMS and scale norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import SupportsIndex
+
+from microtensor import norms
+from microtensor.nn.module import Module
+from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
+from microtensor.norms.checks import check_eps, check_groups, check_size
+from microtensor.tensor import Parameter, Tensor, full, ones, zeros
+
+
+class LayerNorm(Module):
+    """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
+
+    μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over all H features of one observation. No mode and no memory: training and
+    prediction are the same, and the result for a sample does not depend on the batch (the gradient step does). The
+    paper made it for recurrent networks and small batches, and puts it on the summed inputs of a layer, before the
+    activation. One feature gives β, two give ±γ + β.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        The sizes of the last axes.
+    eps : float
+        ε, added to the variance.
+    elementwise_affine : bool
+        Whether γ (``weight``) and β (``bias``), parameters of shape `normalized_shape`, are learnt.
+    bias : bool
+        Whether there is a β.
+
+    Raises
+    ------
+    ValueError
+        A wrong setting, or an input that does not end in `normalized_shape`.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Ba, Kiros & Hinton, *Layer Normalization*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.LayerNorm(2, eps=1e-12)(mt.tensor([[1.0, 3.0]])).numpy()
+    array([[-1.,  1.]])
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = shape = _positive_shape(normalized_shape, "LayerNorm")
+        self.eps = check_eps(eps, "LayerNorm")
+        self.elementwise_affine = elementwise_affine
+        self.register_parameter("weight", Parameter(ones(shape), name="γ") if elementwise_affine else None)
+        self.register_parameter("bias", Parameter(zeros(shape), name="β") if elementwise_affine and bias else None)
+
+    def extra_repr(self) -> str:
+        """The normalised shape and what differs from the defaults."""
+        parts = [_shape_text(self.normalized_shape)]
+        if self.eps != 1e-5:
+            parts.append(f"eps={self.eps}")
+        if not self.elementwise_affine:
+            parts.append("elementwise_affine=False")
+        elif self.bias is None:
+            parts.append("bias=False")
+        return ", ".join(parts)
+
+    def describe(self) -> str:
+        """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
+
+        Examples
+        --------
+        >>> import microtensor as mt
+        >>> print(mt.nn.LayerNorm(4).describe().splitlines()[3])
+          Keras    LayerNormalization(axis=-1, epsilon=1e-05): gamma, beta
+        """
+        return of_layer_norm(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """γ x̂ + β over the last axes."""
+        return norms.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+class GroupNorm(Module):
+    """Group normalization of (N, C, …): γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
+
+    No mode and no memory. One group takes the statistics of ``LayerNorm((C, H, W))``, but γ and β have shape (C,) all
+    the same; C groups are instance norm.
+
+    Parameters
+    ----------
+    num_groups : int
+        Must divide `num_channels`.
+    num_channels : int
+        C.
+    eps : float
+        ε, added to the variance.
+    affine : bool
+        Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
+
+    Raises
+    ------
+    ValueError
+        A wrong setting or a wrong number of channels.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Wu & He, *Group Normalization*, 2018.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.GroupNorm(2, 4, eps=1e-12)(mt.tensor([[1.0, 3.0, 10.0, 30.0]])).numpy()
+    array([[-1.,  1., -1.,  1.]])
+    """
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
+        super().__init__()
+        self.num_channels = check_size(num_channels, "num_channels", "GroupNorm")
+        self.num_groups = check_groups(num_channels, num_groups, "GroupNorm")
+        self.eps = check_eps(eps, "GroupNorm")
+        self.affine = affine
+        self.register_parameter("weight", Parameter(ones(num_channels), name="γ") if affine else None)
+        self.register_parameter("bias", Parameter(zeros(num_channels), name="β") if affine else None)
+
+    def extra_repr(self) -> str:
+        """The groups and channels, and what differs from the defaults."""
+        parts = [str(self.num_groups), str(self.num_channels)]
+        if self.eps != 1e-5:
+            parts.append(f"eps={self.eps}")
+        if not self.affine:
+            parts.append("affine=False")
+        return ", ".join(parts)
+
+    def describe(self) -> str:
+        """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
+
+        Examples
+        --------
+        >>> import microtensor as mt
+        >>> print(mt.nn.GroupNorm(2, 4).describe().splitlines()[3])
+          Keras    GroupNormalization(groups=2, axis=1, epsilon=1e-05): gamma, beta
+        """
+        return of_group_norm(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """γ x̂ + β over groups of channels."""
+        _check_channels(x, self.num_channels, f"GroupNorm({self.num_groups}, {self.num_channels})")
+        return norms.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Module):
+    """Root mean square normalization: γ x / √(mean(x²) + ε) over the last axes; the mean stays.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        The sizes of the last axes.
+    eps : float, optional
+        ε, added to the mean square; the machine epsilon of the input's dtype unless given, as in PyTorch.
+    elementwise_affine : bool
+        Whether γ (``weight``), a parameter of shape `normalized_shape`, is learnt.
+
+    Raises
+    ------
+    ValueError
+        A wrong setting, or an input that does not end in `normalized_shape`.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Zhang & Sennrich, *Root Mean Square Layer Normalization*, 2019.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.RMSNorm(2)(mt.tensor([[3.0, 3.0]])).numpy()
+    array([[1., 1.]])
+    """
+
+    def __init__(
+        self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = shape = _positive_shape(normalized_shape, "RMSNorm")
+        self.eps = None if eps is None else check_eps(eps, "RMSNorm")
+        self.elementwise_affine = elementwise_affine
+        self.register_parameter("weight", Parameter(ones(shape), name="γ") if elementwise_affine else None)
+
+    def extra_repr(self) -> str:
+        """The normalised shape and what differs from the defaults."""
+        parts = [_shape_text(self.normalized_shape)]
+        if self.eps is not None:
+            parts.append(f"eps={self.eps}")
+        if not self.elementwise_affine:
+            parts.append("elementwise_affine=False")
+        return ", ".join(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """γ x̂ over the last axes."""
+        return norms.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+class ScaleNorm(Module):
+    """Scale normalization: γ x / √(Σ x² + ε) over the last axis, with one learnt γ that starts at √d.
+
+    Parameters
+    ----------
+    dim : int
+        d, the size of the last axis.
+    eps : float
+        ε, added to the squared length.
+
+    Raises
+    ------
+    ValueError
+        A wrong setting, or an input that does not end in d.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Nguyen & Salazar, *Transformers without Tears*, 2019.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.ScaleNorm(4, eps=1e-12)(mt.ones((1, 4))).numpy()
+    array([[1., 1., 1., 1.]])
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.dim = check_size(dim, "dim", "ScaleNorm")
+        self.eps = check_eps(eps, "ScaleNorm")
+        self.weight = Parameter(full((), dim**0.5), name="γ")
+
+    def extra_repr(self) -> str:
+        """The size of the last axis and what differs from the defaults."""
+        return str(self.dim) + ("" if self.eps == 1e-5 else f", eps={self.eps}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """γ x̂ over the last axis."""
+        if x.shape[-1:] != (self.dim,):
+            raise ValueError(f"ScaleNorm({self.dim}): input of shape {x.shape} does not end in {self.dim}")
+        return norms.scale_norm(x, self.weight, self.eps)
+
+
+def _positive_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[int, ...]:
+    sizes = (normalized_shape,) if isinstance(normalized_shape, SupportsIndex) else tuple(normalized_shape)
+    if not sizes:
+        raise ValueError(f"{who}: normalized_shape is (); at least one size is needed")
+    return tuple(check_size(size, "normalized_shape", who) for size in sizes)
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return str(shape[0]) if len(shape) == 1 else str(shape)
+
+
+def _check_channels(x: Tensor, channels: int, who: str) -> None:
+    if x.ndim >= 2 and x.shape[1] != channels:
+        raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")

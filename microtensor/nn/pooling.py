@@ -1,0 +1,363 @@
+"""Layers that reduce or rearrange positions and learn nothing: pooling and flattening."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from microtensor import ops
+from microtensor.nn.convolution import short
+from microtensor.nn.module import Module, check_float
+from microtensor.ops.windows import Size, check_fit, check_positions, edges_of, per_axis
+from microtensor.tensor import Tensor
+
+
+class _Pooling(Module):
+    """Windows along as many axes of positions as the subclass says."""
+
+    positions: ClassVar[int]
+
+    def __init__(self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> None:
+        super().__init__()
+        who, count = type(self).__name__, self.positions
+        self.kernel_size = per_axis(kernel_size, count, who, "kernel_size", 1)
+        self.stride = self.kernel_size if stride is None else per_axis(stride, count, who, "stride", 1)
+        self.padding = per_axis(padding, count, who, "padding", 0)
+        self.dilation = per_axis(dilation, count, who, "dilation", 1)
+        if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(self.padding, self.kernel_size, self.dilation, strict=True)):
+            raise ValueError(f"{who}: padding {padding} is more than half of the window {kernel_size}")
+
+    def extra_repr(self) -> str:
+        """The window, and what differs from the defaults."""
+        parts = [f"kernel_size={short(self.kernel_size)}"]
+        if self.stride != self.kernel_size:
+            parts.append(f"stride={short(self.stride)}")
+        if any(self.padding):
+            parts.append(f"padding={short(self.padding)}")
+        if any(d != 1 for d in self.dilation):
+            parts.append(f"dilation={short(self.dilation)}")
+        return ", ".join(parts)
+
+    def _check(self, x: Any) -> None:
+        who = self.title()
+        check_float(x, who)
+        check_positions(x, self.positions, who)
+        edges = edges_of(self.padding, self.kernel_size, self.stride, self.dilation, who)
+        check_fit(x, self.kernel_size, edges, self.dilation, who)
+
+
+class _MaxPool(_Pooling):
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> None:
+        super().__init__(kernel_size, stride, padding, dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The largest element of each window."""
+        self._check(x)
+        out: Tensor = ops.max_pool(
+            x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation
+        )
+        return out
+
+
+class MaxPool1d(_MaxPool):
+    """The largest element of each window along a sequence; elements that tie share the gradient equally.
+
+    Parameters
+    ----------
+    kernel_size : int
+        x has shape (N, C, L) and y has shape (N, C, L′) with
+        L′ = ⌊(L + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1.
+    stride : int, optional
+        That of windows side by side unless given.
+    padding : int
+        Of −∞ at both ends, at most half a window.
+    dilation : int
+        The step from one element of a window to the next.
+
+    Raises
+    ------
+    ValueError
+        A size is out of range, or the input is shorter than the window.
+    TypeError
+        A size is not an integer, or the input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.MaxPool1d(2)(mt.tensor([[[1.0, 3.0, 2.0, 0.0]]]))
+    tensor([[[3., 2.]]])
+    """
+
+    positions = 1
+
+
+class MaxPool2d(_MaxPool):
+    """The largest element of each window of an image, :class:`MaxPool1d` along two axes.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding, dilation : int or pair of int
+        As in :class:`MaxPool1d`; x has shape (N, C, H, W).
+
+    Raises
+    ------
+    ValueError
+        A size is out of range, or the input is smaller than the window.
+    TypeError
+        A size is not an integer, or the input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.MaxPool2d(2)(mt.ones((4, 3, 8, 6))).shape
+    (4, 3, 4, 3)
+    """
+
+    positions = 2
+
+
+class _AvgPool(_Pooling):
+    def __init__(
+        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, *, count_include_pad: bool = True
+    ) -> None:
+        super().__init__(kernel_size, stride, padding)
+        self.count_include_pad = count_include_pad
+
+    def extra_repr(self) -> str:
+        """The window, and what differs from the defaults."""
+        return super().extra_repr() + ("" if self.count_include_pad else ", count_include_pad=False")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The mean of each window."""
+        self._check(x)
+        out: Tensor = ops.avg_pool(
+            x,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            count_include_pad=self.count_include_pad,
+        )
+        return out
+
+
+class AvgPool1d(_AvgPool):
+    """The mean of each window along a sequence.
+
+    Parameters
+    ----------
+    kernel_size : int
+        x has shape (N, C, L) and y has shape (N, C, L′) with L′ = ⌊(L + 2 · padding − kernel_size) / stride⌋ + 1.
+    stride : int, optional
+        That of windows side by side unless given.
+    padding : int
+        Zeros at both ends, at most half a window.
+    count_include_pad : bool
+        Whether those zeros count as elements.
+
+    Raises
+    ------
+    ValueError
+        A size is out of range, or the input is shorter than the window.
+    TypeError
+        A size is not an integer, or the input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.AvgPool1d(2)(mt.tensor([[[1.0, 3.0, 2.0, 0.0]]]))
+    tensor([[[2., 1.]]])
+    """
+
+    positions = 1
+
+
+class AvgPool2d(_AvgPool):
+    """The mean of each window of an image, :class:`AvgPool1d` along two axes.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding : int or pair of int
+    count_include_pad : bool
+        As in :class:`AvgPool1d`; x has shape (N, C, H, W).
+
+    Raises
+    ------
+    ValueError
+        A size is out of range, or the input is smaller than the window.
+    TypeError
+        A size is not an integer, or the input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.AvgPool2d(2)(mt.ones((4, 3, 8, 6))).shape
+    (4, 3, 4, 3)
+    """
+
+    positions = 2
+
+
+class _AdaptiveAvgPool(Module):
+    """Means over as many windows as asked for, along as many axes as the subclass says."""
+
+    positions: ClassVar[int]
+
+    def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
+        super().__init__()
+        sizes = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * self.positions
+        per_axis([1 if n is None else n for n in sizes], self.positions, type(self).__name__, "output_size", 1)
+        self.output_size = sizes
+
+    def extra_repr(self) -> str:
+        """The number of windows along each axis."""
+        return str(short(self.output_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The means over the windows."""
+        check_float(x, self.title())
+        check_positions(x, self.positions, self.title())
+        sizes = [n if size is None else size for size, n in zip(self.output_size, x.shape[2:], strict=True)]
+        if 0 in x.shape[2:]:
+            raise ValueError(f"{self.title()}: input of shape {x.shape} has no positions")
+        out: Tensor = ops.adaptive_avg_pool(x, sizes)
+        return out
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+    """Means over `output_size` windows that share out a sequence: window i runs from ⌊iL/n⌋ to ⌈(i+1)L/n⌉.
+
+    Parameters
+    ----------
+    output_size : int or None
+        n: x has shape (N, C, L) and y has shape (N, C, n). None leaves the sequence as it is.
+
+    Raises
+    ------
+    ValueError
+        The size is not positive, or the input has no positions.
+    TypeError
+        The size is not an integer, or the input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.AdaptiveAvgPool1d(2)(mt.tensor([[[1.0, 2.0, 6.0]]]))
+    tensor([[[1.5, 4. ]]])
+    """
+
+    positions = 1
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """Means over windows that share out an image, :class:`AdaptiveAvgPool1d` along two axes.
+
+    Parameters
+    ----------
+    output_size : int, None, or a pair of them
+        x has shape (N, C, H, W) and y has shape (N, C, *output_size). None leaves an axis as it is.
+
+    Raises
+    ------
+    ValueError
+        A size is not positive, or the input has no positions.
+    TypeError
+        A size is not an integer, or the input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.AdaptiveAvgPool2d(1)(mt.ones((4, 3, 8, 6))).shape
+    (4, 3, 1, 1)
+    """
+
+    positions = 2
+
+
+class Flatten(Module):
+    """Several axes made one, from `start_dim` to `end_dim`; all but the batch unless given.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        The first and the last of the axes; negative ones count from the end.
+
+    Raises
+    ------
+    ValueError
+        The input has no such axes.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Flatten()(mt.ones((4, 3, 8, 6))).shape
+    (4, 144)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def extra_repr(self) -> str:
+        """The axes where they are not the defaults."""
+        if (self.start_dim, self.end_dim) == (1, -1):
+            return ""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X with the axes made one."""
+        first, last = (n + x.ndim if n < 0 else n for n in (self.start_dim, self.end_dim))
+        if not 0 <= first <= last < x.ndim:
+            raise ValueError(
+                f"{self.title()}: input of shape {x.shape} has no axes from {self.start_dim} to {self.end_dim}"
+            )
+        out: Tensor = ops.flatten(x, first, last)
+        return out
+
+
+class Unflatten(Module):
+    """One axis made several: the inverse of :class:`Flatten`.
+
+    Parameters
+    ----------
+    dim : int
+    unflattened_size : sequence of int
+        The sizes of the new axes; one of them may be −1, which is worked out from the others.
+
+    Raises
+    ------
+    ValueError
+        The sizes do not multiply to that of the axis.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Unflatten(1, (3, -1))(mt.ones((4, 12))).shape
+    (4, 3, 4)
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim = dim
+        sizes = tuple(unflattened_size)
+        if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
+            raise ValueError(f"Unflatten: unflattened_size is {sizes}; positive sizes are needed, −1 for one at most")
+        self.unflattened_size = sizes
+
+    def extra_repr(self) -> str:
+        """The axis and the sizes."""
+        return f"{self.dim}, {self.unflattened_size}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X with the axis made several."""
+        axis = self.dim + x.ndim if self.dim < 0 else self.dim
+        if not 0 <= axis < x.ndim:
+            raise ValueError(f"{self.title()}: input of shape {x.shape} has no axis {self.dim}")
+        known = math.prod(n for n in self.unflattened_size if n != -1)
+        sizes = [x.shape[axis] // known if n == -1 else n for n in self.unflattened_size]
+        if math.prod(sizes) != x.shape[axis]:
+            raise ValueError(
+                f"{self.title()}: axis {self.dim} of shape {x.shape} cannot be cut into {self.unflattened_size}"
+            )
+        return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])

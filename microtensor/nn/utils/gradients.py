@@ -1,0 +1,120 @@
+"""Gradients held within bounds, between the backward pass and the optimiser's step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from microtensor.primitive import Array
+from microtensor.tensor import Tensor
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> float:
+    """Scale all gradients by one factor so that their norm, taken together, is at most `max_norm`.
+
+    The direction stays. Smaller gradients are left as they are; a NaN or ∞ among them spreads to all, as in PyTorch,
+    unless it is asked to raise. The norm is taken in float64.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    max_norm : float
+        Not negative.
+    norm_type : float
+        p of the norm, above 0; ``math.inf`` for the largest absolute value.
+    error_if_nonfinite : bool
+        Raise when the norm is NaN or ∞.
+
+    Returns
+    -------
+    float
+        The norm before.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range.
+    RuntimeError
+        The norm is not finite and `error_if_nonfinite`; the gradients are left as they were.
+
+    References
+    ----------
+    Pascanu, Mikolov & Bengio, *On the difficulty of training Recurrent Neural Networks*, 2013, algorithm 1.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> w = mt.tensor([0.0, 0.0], requires_grad=True)
+    >>> w.grad = [3.0, 4.0]
+    >>> clip_grad_norm_([w], max_norm=1.0)
+    5.0
+    >>> w.grad.numpy().round(5)
+    array([0.6, 0.8])
+    """
+    who = "clip_grad_norm_"
+    if not max_norm >= 0:
+        raise ValueError(f"{who}: max_norm is {max_norm!r}; a number that is not negative is needed")
+    if not norm_type > 0:
+        raise ValueError(f"{who}: norm_type is {norm_type!r}; a number above 0 is needed")
+    held = _with_gradient(parameters)
+    arrays = [grad._array for _, grad in held if grad.size]
+    norms = [np.linalg.norm(np.ravel(array).astype(np.float64, copy=False), norm_type) for array in arrays]
+    total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(f"{who}: the norm of the gradients is {total}; detect_anomaly() finds where it began")
+    factor = float(max_norm) / (total + 1e-6)
+    # The comparison lets NaN through, which is not to be hidden.
+    if not factor >= 1:
+        with np.errstate(invalid="ignore"):
+            _replace(held, [grad._array * factor for _, grad in held])
+    return total
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Hold every element of every gradient between −clip_value and clip_value; NaN stays.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    clip_value : float
+        Not negative.
+
+    Raises
+    ------
+    ValueError
+        The bound is out of range.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> w = mt.tensor([0.0, 0.0], requires_grad=True)
+    >>> w.grad = [3.0, -0.5]
+    >>> clip_grad_value_([w], clip_value=1.0)
+    >>> w.grad
+    tensor([ 1. , -0.5])
+    """
+    if not clip_value >= 0:
+        raise ValueError(f"clip_grad_value_: clip_value is {clip_value!r}; a number that is not negative is needed")
+    bound = float(clip_value)
+    held = _with_gradient(parameters)
+    _replace(held, [np.clip(grad._array, -bound, bound) for _, grad in held])
+
+
+def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    everyone = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [(parameter, parameter.grad) for parameter in everyone if parameter.grad is not None]
+
+
+def _replace(held: list[tuple[Tensor, Tensor]], arrays: list[Array]) -> None:
+    """Put in the new gradients once all of them are there."""
+    for (parameter, _), array in zip(held, arrays, strict=True):
+        parameter.grad = array

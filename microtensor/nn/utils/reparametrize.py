@@ -1,0 +1,333 @@
+"""Weights computed anew whenever a layer is called: weight norm, spectral norm, weight standardization."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from microtensor import norms
+from microtensor.nn.module import Module
+from microtensor.norms.checks import check_eps
+from microtensor.norms.weights import as_matrix, weight_length
+from microtensor.ops import equal
+from microtensor.primitive import no_grad
+from microtensor.random import generator
+from microtensor.tensor import Parameter, Tensor
+
+M = TypeVar("M", bound=Module)
+
+
+class Reparametrization(Protocol):
+    """How a weight follows from what the module holds."""
+
+    def weight(self, module: Module, name: str, training: bool) -> Tensor:
+        """The weight."""
+
+    def rest(self, weight: Tensor) -> Tensor | None:
+        """What the attribute shows between calls; None uncovers the parameter that has the name itself."""
+
+
+class _Forward:
+    """Takes the place of a module's ``forward``: computes its weights, then calls the method of the class.
+
+    An object and not a function, so that a module with it can be copied and pickled.
+    """
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.weights: dict[str, Reparametrization] = {}
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        module = self.module
+        computed = {name: how.weight(module, name, module.training) for name, how in self.weights.items()}
+        # In the instance's own dictionary, where an attribute is looked up before the tables of the module.
+        module.__dict__.update(computed)
+        try:
+            return type(module).forward(module, *inputs, **options)
+        finally:
+            # A result with history could not be copied with the module, and would keep the graph alive.
+            for name, weight in computed.items():
+                rest = self.weights[name].rest(weight)
+                if rest is None:
+                    del module.__dict__[name]
+                else:
+                    module.__dict__[name] = rest
+
+
+def _attach(module: Module, name: str, how: Reparametrization) -> None:
+    hook = module.__dict__.get("forward")
+    if not isinstance(hook, _Forward):
+        hook = _Forward(module)
+        module.__dict__["forward"] = hook
+    hook.weights[name] = how
+
+
+def _detach(module: Module, name: str, kind: type, who: str) -> Any:
+    hook = module.__dict__.get("forward")
+    how = hook.weights.get(name) if isinstance(hook, _Forward) else None
+    if not isinstance(hook, _Forward) or not isinstance(how, kind):
+        raise ValueError(f"{who}: {name!r} of {type(module).__name__} has none to remove")
+    del hook.weights[name]
+    if not hook.weights:
+        del module.__dict__["forward"]
+    return how
+
+
+def _parameter(module: Module, name: str, least: int, who: str) -> Parameter:
+    """The parameter of that name, which nothing computes yet."""
+    parameter = module._parameters.get(name)
+    hook = module.__dict__.get("forward")
+    if isinstance(hook, _Forward) and name in hook.weights:
+        raise ValueError(f"{who}: {name!r} of {type(module).__name__} is computed already; remove that first")
+    if parameter is None:
+        raise ValueError(f"{who}: {type(module).__name__} has no parameter {name!r}; it has {list(module._parameters)}")
+    if parameter.ndim < least:
+        raise ValueError(f"{who}: {name!r} has shape {parameter.shape}; at least {least} axes are needed")
+    return parameter
+
+
+class _WeightNorm:
+    def __init__(self, dim: int | None) -> None:
+        self.dim = dim
+
+    def weight(self, module: Module, name: str, training: bool) -> Tensor:
+        return norms.weight_norm(getattr(module, f"{name}_v"), getattr(module, f"{name}_g"), self.dim)
+
+    def rest(self, weight: Tensor) -> Tensor:
+        return weight.detach()
+
+
+def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
+    """Weight normalization of a layer: w = g v / ‖v‖, with the length g and the direction v as its parameters.
+
+    The parameter `name` is replaced by ``name_g`` and ``name_v``, as in PyTorch's ``torch.nn.utils``; between calls the
+    attribute `name` shows the last value. Make the optimiser afterwards.
+
+    Parameters
+    ----------
+    module : Module
+    name : str
+        The parameter.
+    dim : int, optional
+        The axis of the outputs, each with a length of its own; None for one length of all.
+
+    Raises
+    ------
+    ValueError
+        There is no such parameter, it is computed already, or it has an output with weights that are all zero.
+
+    References
+    ----------
+    Salimans & Kingma, *Weight Normalization*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> layer = mt.nn.utils.weight_norm(mt.nn.Linear(3, 2))
+    >>> {name: value.shape for name, value in layer.state_dict().items()}
+    {'bias': (2,), 'weight_g': (2, 1), 'weight_v': (2, 3)}
+    """
+    who = "weight_norm"
+    weight = _parameter(module, name, 0 if dim is None else 1, who)
+    with no_grad():
+        length = weight_length(weight, dim)
+    if equal(length, 0).any():
+        raise ValueError(f"{who}: {name!r} has an output whose weights are all zero, which has no direction")
+    module._forget(name)
+    setattr(module, f"{name}_g", Parameter(length, name="g"))
+    setattr(module, f"{name}_v", Parameter(weight, name="v"))
+    how = _WeightNorm(dim)
+    module.__dict__[name] = weight.detach()
+    _attach(module, name, how)
+    return module
+
+
+def remove_weight_norm(module: M, name: str = "weight") -> M:
+    """Make the weight of :func:`weight_norm` a parameter again, of its present value; returns the module.
+
+    Raises
+    ------
+    ValueError
+        There is no weight norm of that name.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> layer = mt.nn.utils.weight_norm(mt.nn.Linear(3, 2))
+    >>> list(mt.nn.utils.remove_weight_norm(layer).state_dict())
+    ['bias', 'weight']
+    """
+    how = _detach(module, name, _WeightNorm, "remove_weight_norm")
+    return _restored(module, name, how, f"{name}_g", f"{name}_v")
+
+
+def _restored(module: M, name: str, how: Reparametrization, *parts: str) -> M:
+    with no_grad():
+        weight = how.weight(module, name, False)
+    for part in parts:
+        module._forget(part)
+    setattr(module, name, Parameter(weight, name="W"))
+    return module
+
+
+class _SpectralNorm:
+    def __init__(self, n_power_iterations: int, eps: float, dim: int) -> None:
+        self.n_power_iterations = n_power_iterations
+        self.eps = eps
+        self.dim = dim
+
+    def weight(self, module: Module, name: str, training: bool) -> Tensor:
+        original, u, v = (getattr(module, f"{name}_{part}") for part in ("orig", "u", "v"))
+        return norms.spectral_norm(original, u, v, self.n_power_iterations if training else 0, self.eps, self.dim)
+
+    def rest(self, weight: Tensor) -> Tensor:
+        return weight.detach()
+
+
+def spectral_norm(
+    module: M,
+    name: str = "weight",
+    n_power_iterations: int = 1,
+    eps: float = 1e-12,
+    dim: int | None = None,
+    *,
+    rng: Any = None,
+) -> M:
+    """Spectral normalization of a layer: W / σ, σ its largest singular value, which power iteration follows.
+
+    The parameter `name` becomes ``name_orig``, beside the buffers ``name_u`` and ``name_v``, as in PyTorch's
+    ``torch.nn.utils``. In training u and v take `n_power_iterations` steps a call; in prediction they stay.
+
+    Parameters
+    ----------
+    module : Module
+    name : str
+        The parameter.
+    n_power_iterations : int
+        From 1 on.
+    eps : float
+        The least length that u and v are divided by.
+    dim : int, optional
+        The axis of the outputs: 0 unless given, 1 for transposed convolutions.
+    rng : int or numpy.random.Generator, optional
+        For the first u and v, which are normal draws of length 1.
+
+    Raises
+    ------
+    ValueError
+        There is no such parameter, it is computed already or not a matrix, or a wrong setting.
+
+    References
+    ----------
+    Miyato, Kataoka, Koyama & Yoshida, *Spectral Normalization*, 2018.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> layer = mt.nn.utils.spectral_norm(mt.nn.Linear(3, 2), rng=0)
+    >>> list(layer.state_dict())
+    ['bias', 'weight_orig', 'weight_u', 'weight_v']
+    """
+    who = "spectral_norm"
+    check_eps(eps, who)
+    if n_power_iterations < 1:
+        raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; at least 1 is needed")
+    weight = _parameter(module, name, 2, who)
+    if dim is None:
+        dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0
+    with no_grad():
+        rows, columns = as_matrix(weight, dim).shape
+    draws = generator(rng)
+    u, v = (Tensor(x / (x @ x) ** 0.5, dtype=weight.dtype) for x in map(draws.standard_normal, (rows, columns)))
+    module._forget(name)
+    setattr(module, f"{name}_orig", Parameter(weight, name="W"))
+    module.register_buffer(f"{name}_u", u)
+    module.register_buffer(f"{name}_v", v)
+    module.__dict__[name] = weight.detach()
+    _attach(module, name, _SpectralNorm(n_power_iterations, eps, dim))
+    return module
+
+
+def remove_spectral_norm(module: M, name: str = "weight") -> M:
+    """Make the weight of :func:`spectral_norm` a parameter again, of its present value; returns the module.
+
+    Raises
+    ------
+    ValueError
+        There is no spectral norm of that name.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> layer = mt.nn.utils.spectral_norm(mt.nn.Linear(3, 2))
+    >>> list(mt.nn.utils.remove_spectral_norm(layer).state_dict())
+    ['bias', 'weight']
+    """
+    how = _detach(module, name, _SpectralNorm, "remove_spectral_norm")
+    return _restored(module, name, how, f"{name}_orig", f"{name}_u", f"{name}_v")
+
+
+class _WeightStandardize:
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def weight(self, module: Module, name: str, training: bool) -> Tensor:
+        # From the table: the attribute may be covered by the result.
+        return norms.weight_standardize(module._parameters[name], self.eps)  # type: ignore[arg-type]
+
+    def rest(self, weight: Tensor) -> None:
+        return None
+
+
+def weight_standardize(module: M, name: str = "weight", eps: float = 1e-5) -> M:
+    """Weight standardization of a layer: (W − μ) / √(σ² + ε) for each output, from the same parameter.
+
+    The keys of the state stay as they are.
+
+    Parameters
+    ----------
+    module : Module
+    name : str
+        The parameter.
+    eps : float
+        ε, added to the variance.
+
+    Raises
+    ------
+    ValueError
+        There is no such parameter, it is computed already, or has one weight an output.
+
+    References
+    ----------
+    Qiao, Wang, Liu, Shen & Yuille, *Weight Standardization*, 2019.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> layer = mt.nn.utils.weight_standardize(mt.nn.Linear(2, 1, bias=False), eps=1e-12)
+    >>> round(abs(layer(mt.tensor([[1.0, 0.0]])).item()), 6)
+    1.0
+    """
+    weight = _parameter(module, name, 2, "weight_standardize")
+    with no_grad():
+        norms.weight_standardize(weight, eps)
+    _attach(module, name, _WeightStandardize(eps))
+    return module
+
+
+def remove_weight_standardize(module: M, name: str = "weight") -> M:
+    """Make the standardised weight the parameter; returns the module.
+
+    Raises
+    ------
+    ValueError
+        There is no weight standardization of that name.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> layer = mt.nn.utils.weight_standardize(mt.nn.Linear(3, 2))
+    >>> abs(round(mt.nn.utils.remove_weight_standardize(layer).weight.mean().item(), 6))
+    0.0
+    """
+    how = _detach(module, name, _WeightStandardize, "remove_weight_standardize")
+    return _restored(module, name, how)

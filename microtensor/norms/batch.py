@@ -1,0 +1,262 @@
+"""The norms over a batch: batch norm, batch norm of parts of a batch, and batch renormalization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from microtensor.functional import clip, scoped
+from microtensor.norms.axes import AXES
+from microtensor.norms.checks import (
+    check_channels,
+    check_eps,
+    check_float,
+    check_momentum,
+    check_number,
+    check_pair,
+    check_several,
+    check_size,
+)
+from microtensor.norms.running import NOT_FINITE, commit, move_running, standardize_with_running
+from microtensor.norms.standard import (
+    broadcast_shape,
+    narrowed,
+    scale_and_shift,
+    standardize,
+    standardize_with_statistics,
+)
+from microtensor.ops import reshape, sqrt, stop_gradient, sum
+from microtensor.primitive import label, name_scope, no_grad
+
+if TYPE_CHECKING:
+    from microtensor.tensor import Tensor
+
+
+@scoped
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Batch normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each channel over batch and positions.
+
+    With `training`, or without running statistics, the statistics are those of the batch; otherwise the
+    running ones, as constants. With both, the running statistics move towards those of the batch,
+    ``r = (1 − momentum) · r + momentum · batch``, with the *unbiased* variance, as in PyTorch; the batch
+    itself is normalised with the biased one. `momentum` is the weight of the new batch (Keras's is the
+    weight of the old value), so after t steps the initial value has the weight (1 − momentum)ᵗ.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape (N, C) or (N, C, …).
+    running_mean, running_var : Tensor, optional
+        Shape (C,).
+    weight, bias : Tensor, optional
+        γ and β, shape (C,), not that of x: all positions of a channel share them.
+    training : bool
+        Whether the statistics are those of the batch: a flag of its own, whether gradients are recorded or not.
+    momentum : float
+        In [0, 1].
+    eps : float
+        ε, added to the variance.
+
+    Raises
+    ------
+    ValueError
+        One value a channel in training, which leaves nothing of the input; a wrong shape, eps or momentum.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Ioffe & Szegedy, *Batch Normalization*, 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.norms.batch_norm(mt.tensor([[1.0], [3.0]]), training=True, eps=1e-12)
+    tensor([[-1.],
+            [ 1.]])
+    """
+    who = "batch_norm"
+    row = AXES[who]
+    check_float(x, who)
+    check_eps(eps, who)
+    check_channels(x, who, running_mean, running_var, weight, bias)
+    check_momentum(momentum, who)
+    check_pair(running_mean, running_var, "running_mean and running_var", who)
+    axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
+    if running_mean is None or running_var is None:
+        check_several(x.shape, axes, who)
+        return scale_and_shift(standardize(x, axes, eps), weight, bias, shape)
+    if not training:
+        normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
+        return scale_and_shift(normalized, weight, bias, shape)
+    count = check_several(x.shape, axes, who)
+    normalized, mu, variance = standardize_with_statistics(x, axes, eps)
+    out = scale_and_shift(normalized, weight, bias, shape)
+    move_running(running_mean, running_var, mu, variance, count, momentum, who)
+    return out
+
+
+@scoped
+def ghost_batch_norm(
+    x: Tensor,
+    ghost_size: int,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Ghost batch normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each part of the batch by itself.
+
+    The batch is cut into parts of `ghost_size` samples, so that a large batch keeps the sampling noise of a small
+    one. The running statistics move once for each part, in order, as if the parts were batches.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape (N, C) or (N, C, …).
+    ghost_size : int
+        Samples in a part; must divide N. N itself gives :func:`batch_norm`.
+    running_mean, running_var : Tensor, optional
+        Shape (C,).
+    weight, bias : Tensor, optional
+        γ and β, shape (C,).
+    training, momentum, eps
+        As :func:`batch_norm`.
+
+    Raises
+    ------
+    ValueError
+        N cannot be cut into such parts; one value a channel in a part; a wrong shape, eps or momentum.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Hoffer, Hubara & Soudry, *Train Longer, Generalize Better*, 2017, algorithm 1.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.norms.ghost_batch_norm(mt.tensor([[1.0], [3.0], [10.0], [30.0]]), 2, training=True, eps=1e-12).T
+    tensor([[-1.,  1., -1.,  1.]])
+    """
+    who = "ghost_batch_norm"
+    row = AXES[who]
+    check_float(x, who)
+    check_eps(eps, who)
+    check_momentum(momentum, who)
+    check_channels(x, who, running_mean, running_var, weight, bias)
+    check_pair(running_mean, running_var, "running_mean and running_var", who)
+    shape = broadcast_shape(row, x.shape)
+    if not training and running_mean is not None and running_var is not None:
+        normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
+        return scale_and_shift(normalized, weight, bias, shape)
+    if x.shape[0] % check_size(ghost_size, "ghost_size", who):
+        raise ValueError(
+            f"{who}: {x.shape[0]} samples (axis 0 of shape {x.shape}) cannot be cut into parts of {ghost_size}; choose "
+            "a ghost_size that divides the batch, and drop_last=True for the last one"
+        )
+    parts, axes = x.shape[0] // ghost_size, row.statistics(x.ndim)
+    view = row.view(x.shape, parts)
+    count = check_several(view, axes, who)
+    normalized, mu, variance = standardize_with_statistics(reshape(x, shape=view), axes, eps)
+    out = scale_and_shift(reshape(normalized, shape=x.shape), weight, bias, shape)
+    if running_mean is not None and running_var is not None:
+        # What is left of part i after the later parts: the moves one by one, summed up.
+        with no_grad(), name_scope("running"):
+            weights = [[momentum * (1 - momentum) ** (parts - 1 - i)] for i in range(parts)]
+            kept = (1 - momentum) ** parts
+            means = sum(reshape(mu, shape=(parts, -1)) * weights, axis=0)
+            variances = sum(reshape(variance * (count / (count - 1)), shape=(parts, -1)) * weights, axis=0)
+            new_mean, new_var = running_mean * kept + means, running_var * kept + variances
+        commit(f"{who}: {NOT_FINITE}", (running_mean, new_mean), (running_var, new_var))
+    return out
+
+
+@scoped
+def batch_renorm(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.01,
+    eps: float = 1e-3,
+    r_max: float = 3.0,
+    d_max: float = 5.0,
+) -> Tensor:
+    """Batch renormalization: γ ((x − μ) / √(σ² + ε) · r + d) + β, so that training sees what prediction will.
+
+    r = σ_batch / σ_running, held within [1/r_max, r_max], and d = (μ_batch − μ_running) / σ_running, held within
+    ±d_max, are constants for the gradient, which flows through the statistics of the batch alone. Where neither is
+    held, the value is that of the running statistics; with ``r_max=1, d_max=0`` it is :func:`batch_norm`. The paper
+    starts from there and widens the bounds to 3 and 5 as training goes on. It averages σ over batches; here σ² is
+    averaged, unbiased, so that the state is that of batch norm.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape (N, C) or (N, C, …).
+    running_mean, running_var : Tensor
+        Shape (C,); r and d are those before this batch moves them.
+    weight, bias : Tensor, optional
+        γ and β, shape (C,).
+    training : bool
+        Without it the running statistics are used, as constants.
+    momentum, eps : float
+        As :func:`batch_norm`; the defaults are the paper's.
+    r_max, d_max : float
+        The bounds, from 1 and from 0 on.
+
+    Raises
+    ------
+    ValueError
+        One value a channel in training; a wrong shape or setting.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Ioffe, *Batch Renormalization*, 2017, algorithm 1.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([[1.0], [3.0]])
+    >>> mt.norms.batch_renorm(x, mt.tensor([1.0]), mt.tensor([4.0]), training=True, eps=1e-12)
+    tensor([[0.],
+            [1.]])
+    """
+    who = "batch_renorm"
+    row = AXES[who]
+    check_float(x, who)
+    check_eps(eps, who)
+    check_momentum(momentum, who)
+    check_channels(x, who, running_mean, running_var, weight, bias)
+    r_max, d_max = check_number(r_max, "r_max", who, 1.0), check_number(d_max, "d_max", who, 0.0)
+    axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
+    if not training:
+        normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
+        return scale_and_shift(normalized, weight, bias, shape)
+    count = check_several(x.shape, axes, who)
+    normalized, mu, variance = standardize_with_statistics(x, axes, eps)
+    with no_grad(), name_scope("correction"):
+        sigma = sqrt(reshape(running_var, shape=shape) + eps)
+        r = clip(sqrt(variance + eps) / sigma, 1 / r_max, r_max)
+        d = clip((mu - reshape(running_mean, shape=shape)) / sigma, -d_max, d_max)
+    corrected = normalized * label(stop_gradient(r), "r") + label(stop_gradient(d), "d")
+    out = scale_and_shift(label(narrowed(corrected, x), "corrected x̂"), weight, bias, shape)
+    move_running(running_mean, running_var, mu, variance, count, momentum, who)
+    return out

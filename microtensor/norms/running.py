@@ -1,0 +1,55 @@
+"""Running statistics: how they move, and how they take the place of those of the batch."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from microtensor.norms.standard import narrowed, widened
+from microtensor.ops import reshape, sqrt, stop_gradient
+from microtensor.primitive import is_finite, label, no_grad
+
+if TYPE_CHECKING:
+    from microtensor.tensor import Tensor
+
+NOT_FINITE = "the batch has NaN or infinite statistics; the running statistics stay as they were"
+
+
+def standardize_with_running(
+    x: Tensor, running_mean: Tensor, running_var: Tensor, shape: tuple[int, ...], eps: float
+) -> Tensor:
+    """x̂ by the running statistics, which are constants."""
+    mu = label(stop_gradient(reshape(running_mean, shape=shape)), "running μ")
+    sigma = label(stop_gradient(sqrt(reshape(running_var, shape=shape) + eps)), "running σ")
+    if x.dtype != "float16":
+        return label((x - mu) / sigma, "x̂")
+    return label(narrowed((widened(x) - mu) / sigma, x), "x̂")
+
+
+def move_running(
+    running_mean: Tensor, running_var: Tensor, mu: Tensor, variance: Tensor, count: int, momentum: float, who: str
+) -> None:
+    """Move running statistics towards those of a batch, the variance of `count` values made unbiased."""
+    with no_grad():
+        unbiased = variance * (count / (count - 1))
+        new_mean = moved(running_mean, mu, momentum)
+        new_var = moved(running_var, unbiased, momentum)
+    commit(f"{who}: {NOT_FINITE}", (running_mean, new_mean), (running_var, new_var), stacklevel=5)
+
+
+def moved(running: Tensor, batch: Tensor, momentum: float) -> Tensor:
+    """(1 − momentum) · r + momentum · batch."""
+    return running * (1 - momentum) + reshape(batch, shape=running.shape) * momentum
+
+
+def commit(warning: str, *pairs: tuple[Tensor, Tensor], stacklevel: int = 4) -> None:
+    """Give each buffer its new value: all of them, or none and a warning when one is not finite.
+
+    The test is made in the dtype of the buffer, in which a finite value may overflow.
+    """
+    new = [narrowed(value, buffer) for buffer, value in pairs]
+    if not all(map(is_finite, new)):
+        warnings.warn(warning, RuntimeWarning, stacklevel=stacklevel)
+        return
+    for (buffer, _), value in zip(pairs, new, strict=True):
+        buffer.assign_(value)

@@ -1,0 +1,221 @@
+"""The norms of one sample at a time: layer, instance and group norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from microtensor.functional import scoped
+from microtensor.norms.axes import AXES
+from microtensor.norms.checks import (
+    check_channels,
+    check_eps,
+    check_float,
+    check_groups,
+    check_momentum,
+    check_pair,
+    trailing_shape,
+)
+from microtensor.norms.running import move_running, standardize_with_running
+from microtensor.norms.standard import broadcast_shape, scale_and_shift, standardize, standardize_with_statistics
+from microtensor.ops import axis_count, mean, normalize_axis, reshape
+from microtensor.primitive import no_grad
+
+if TYPE_CHECKING:
+    from microtensor.tensor import Tensor
+
+
+@scoped
+def layer_norm(
+    x: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
+
+    μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over the H elements of `normalized_shape`. One observation at a time, not
+    one batch: the result for a sample does not depend on its company, so training and prediction are the same (the
+    gradient step over a batch still does). It forgets the scale of its input, LN(αx) = LN(x), for α > 0 and up to ε; a
+    negative α flips the sign. In the paper x is what a layer sums up, before its activation.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape (…, *normalized_shape).
+    normalized_shape : int or sequence of int
+        The sizes of the last axes, over which the statistics are taken.
+    weight, bias : Tensor, optional
+        γ and β, of shape `normalized_shape`: one for each feature, where group norm has one for each channel.
+    eps : float
+        ε, added to the variance.
+
+    Raises
+    ------
+    ValueError
+        The last axes of x are not `normalized_shape`; a wrong parameter shape or eps.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Ba, Kiros & Hinton, *Layer Normalization*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.norms.layer_norm(mt.tensor([[1.0, 3.0]]), 2, eps=1e-12)
+    tensor([[-1.,  1.]])
+    """
+    shape, axes = last_axes(x, normalized_shape, "layer_norm", eps, weight, bias)
+    return scale_and_shift(standardize(x, axes, eps), weight, bias, shape)
+
+
+def last_axes(
+    x: Tensor, normalized_shape: int | Sequence[int], who: str, eps: float | None, *parameters: Tensor | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The normalised shape and its axes, after checking that everything fits it."""
+    check_float(x, who)
+    if eps is not None:
+        check_eps(eps, who)
+    shape = trailing_shape(normalized_shape)
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ValueError(f"{who}: input of shape {x.shape} does not end in normalized_shape {shape}")
+    for parameter in parameters:
+        if parameter is not None and parameter.shape != shape:
+            raise ValueError(f"{who}: a parameter of shape {parameter.shape} does not fit normalized_shape {shape}")
+    return shape, normalize_axis(tuple(range(-len(shape), 0)), x.ndim, who)
+
+
+@scoped
+def instance_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Instance normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample and channel over positions.
+
+    Batch norm of a batch of one image is the same.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape (N, C, …) with at least one axis of positions.
+    running_mean, running_var : Tensor, optional
+        Shape (C,); they move towards the statistics of the samples, averaged over the batch, as in PyTorch.
+    weight, bias : Tensor, optional
+        γ and β, shape (C,).
+    use_input_stats : bool
+        Use the statistics of the input, not the running ones.
+    momentum : float
+        Weight of the new batch in the running statistics, in [0, 1].
+    eps : float
+        ε, added to the variance.
+
+    Raises
+    ------
+    ValueError
+        There is at most one position a channel; running statistics are missing; a wrong shape, eps or momentum.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Ulyanov, Vedaldi & Lempitsky, *Instance Normalization*, 2016.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.norms.instance_norm(mt.tensor([[[1.0, 3.0]]]), eps=1e-12)
+    tensor([[[-1.,  1.]]])
+    """
+    who = "instance_norm"
+    row = AXES[who]
+    check_float(x, who)
+    check_eps(eps, who)
+    check_momentum(momentum, who)
+    check_channels(x, who, running_mean, running_var, weight, bias)
+    check_pair(running_mean, running_var, "running_mean and running_var", who)
+    axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ValueError("instance_norm: without the statistics of the input both running ones are needed")
+        normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
+        return scale_and_shift(normalized, weight, bias, shape)
+    count = axis_count(x.shape, axes)
+    if count <= 1:
+        raise ValueError(
+            f"instance_norm: input of shape {x.shape} has at most one position a channel, and nothing would be left; "
+            "use layer_norm or group_norm"
+        )
+    normalized, mu, variance = standardize_with_statistics(x, axes, eps)
+    out = scale_and_shift(normalized, weight, bias, shape)
+    if running_mean is not None and running_var is not None:
+        with no_grad():
+            mu, variance = mean(mu, axis=0), mean(variance, axis=0)
+        move_running(running_mean, running_var, mu, variance, count, momentum, who)
+    return out
+
+
+@scoped
+def group_norm(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Group normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
+
+    One group takes the statistics of layer norm over (C, …), and as many groups as channels those of
+    instance norm; γ and β have one entry a channel all the same, where layer norm has one for each feature. Neither
+    is layer norm over the channels of one position.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape (N, C) or (N, C, …).
+    num_groups : int
+        Must divide C.
+    weight, bias : Tensor, optional
+        γ and β, shape (C,).
+    eps : float
+        ε, added to the variance.
+
+    Raises
+    ------
+    ValueError
+        The channels cannot be divided into `num_groups`; a group has one value; a wrong shape or eps.
+    TypeError
+        The input is not floating point.
+
+    References
+    ----------
+    Wu & He, *Group Normalization*, 2018.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.norms.group_norm(mt.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=1e-12)
+    tensor([[-1.,  1., -1.,  1.]])
+    """
+    who = "group_norm"
+    row = AXES[who]
+    check_float(x, who)
+    check_eps(eps, who)
+    channels = check_channels(x, who, weight, bias)
+    check_groups(channels, num_groups, who)
+    view, axes = row.view(x.shape, num_groups), row.statistics(x.ndim)
+    if axis_count(view, axes) == 1:
+        raise ValueError(
+            f"group_norm: {num_groups} groups of an input of shape {x.shape} hold 1 value each, and nothing would be "
+            "left; use fewer groups"
+        )
+    normalized = reshape(standardize(reshape(x, shape=view), axes, eps), shape=x.shape)
+    return scale_and_shift(normalized, weight, bias, broadcast_shape(row, x.shape))

@@ -1,0 +1,79 @@
+"""Adagrad: steps by the gradient over the root of the sum of all its squares so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from microtensor.optim.optimizer import Optimizer, Options, State
+from microtensor.primitive import Array
+from microtensor.tensor import Tensor
+
+
+class Adagrad(Optimizer):
+    """Adagrad: s ← s + g², θ ← θ − lrₜ · g / (√s + ε), with lrₜ = lr / (1 + (t − 1) · lr_decay).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Tensors or parameter groups; see :class:`Optimizer`.
+    lr : float
+        The learning rate.
+    lr_decay : float
+        How fast the learning rate falls with the steps t.
+    weight_decay : float
+        λ of the term λ θ added to the gradient.
+    initial_accumulator_value : float
+        What s begins with.
+    eps : float
+        ε, added to the root.
+    maximize : bool
+        Climb instead of descend.
+
+    Raises
+    ------
+    ValueError
+        As :class:`Optimizer`.
+
+    References
+    ----------
+    Duchi, Hazan & Singer, *Adaptive Subgradient Methods*, 2011.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> w = mt.tensor([1.0], requires_grad=True)
+    >>> adagrad = mt.optim.Adagrad([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> adagrad.step()
+    >>> w.numpy().round(6)
+    array([0.9])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Options],
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        settings = {"lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps, "maximize": maximize}
+        super().__init__(params, {"lr": lr, **settings, "initial_accumulator_value": initial_accumulator_value})
+
+    def _start(self, options: Options) -> dict[str, float | None]:
+        return {"step": 0, "sum": options["initial_accumulator_value"]}
+
+    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
+        total = state["sum"]
+        total += np.multiply(gradient, gradient, out=new)
+        np.sqrt(total, out=new)
+        new += options["eps"]
+        np.divide(gradient, new, out=new)
+        new *= options["lr"] / (1 + state["step"] * options["lr_decay"])
+        np.subtract(value, new, out=new)
+        state["step"] += 1

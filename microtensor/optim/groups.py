@@ -1,0 +1,36 @@
+"""Parameter groups: which parameters decay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from microtensor.tensor import Tensor
+
+
+def split_decay(parameters: Iterable[Tensor], weight_decay: float = 1e-2) -> list[dict[str, Any]]:
+    """Two parameter groups: matrices and kernels, which decay, and γ, β and biases, which do not.
+
+    Decay of a layer's γ and β fights the norm, and that of a bias restrains nothing that generalises; what decays
+    is what has two axes or more.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor
+        As ``model.parameters()`` gives them.
+    weight_decay : float
+        λ of the first group; that of the second is 0.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> net = mt.nn.Sequential(mt.nn.Linear(2, 3), mt.nn.LayerNorm(3))
+    >>> optimizer = mt.optim.AdamW(mt.optim.split_decay(net.parameters(), weight_decay=0.1))
+    >>> [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
+    [(1, 0.1), (3, 0.0)]
+    """
+    everyone = list(parameters)
+    return [
+        {"params": [p for p in everyone if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in everyone if p.ndim < 2], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,293 @@
+"""What all optimisers share: parameter groups and their settings, the loop over the gradients, and the state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from microtensor.primitive import Array, own_array
+from microtensor.tensor import Parameter, Tensor
+
+Options: TypeAlias = dict[str, Any]
+State: TypeAlias = dict[str, Any]
+
+# What a group holds beside the settings of the optimiser: its tensors, and the rate that a schedule starts from.
+_OWN_KEYS = {"params", "initial_lr"}
+# How PyTorch runs an update, not what it is; its checkpoints carry these along.
+_PYTORCH_KEYS = {"capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused"}
+
+
+class Optimizer:
+    """The base of all optimisers: holds groups of parameters, and steps each parameter that has a gradient.
+
+    A subclass names its settings and their defaults, and writes one update rule. A NaN in a gradient passes into
+    the parameter, as in PyTorch; ``nn.utils.clip_grad_norm_(…, error_if_nonfinite=True)`` stops it before.
+    float16 parameters are stepped in float32.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Leaves that require a gradient; or groups, ``{"params": tensors, "lr": 0.1, …}``, each with the settings in
+        which it differs.
+    defaults : dict
+        The settings of all groups that do not say otherwise.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        Each group's parameters and settings, to be read and changed: ``param_groups[0]["lr"] = 0.01``.
+    state : dict
+        For each parameter that has been stepped, what the optimiser remembers of it.
+
+    Raises
+    ------
+    ValueError
+        There are no parameters, one is given twice or is no leaf that requires a gradient, a setting is unknown or
+        out of range.
+    TypeError
+        A single tensor is given in place of an iterable.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> net = mt.nn.Sequential(mt.nn.Linear(2, 3), mt.nn.Linear(3, 1))
+    >>> groups = [{"params": net[0].parameters()}, {"params": net[1].parameters(), "lr": 0.01}]
+    >>> sgd = mt.optim.SGD(groups, lr=0.1, momentum=0.9)
+    >>> [(len(group["params"]), group["lr"]) for group in sgd.param_groups]
+    [(2, 0.1), (2, 0.01)]
+    """
+
+    # The settings that are yes or no; all others are numbers, from 0 to below infinity or to below a bound named here.
+    _flags: ClassVar[frozenset[str]] = frozenset({"maximize"})
+    _below: ClassVar[Mapping[str, float]] = {}
+    # Whether the weights shrink by themselves (AdamW) or the gradient of the penalty joins that of the loss.
+    _decoupled: ClassVar[bool] = False
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[Options], defaults: Options) -> None:
+        who = type(self).__name__
+        if isinstance(params, Tensor):
+            raise TypeError(f"{who}: params is a single tensor; put it into a list")
+        self.defaults = defaults
+        self.param_groups: list[Options] = []
+        self.state: dict[Tensor, State] = {}
+        given: list[Any] = list(params)
+        groups = given if given and isinstance(given[0], Mapping) else [{"params": given}]
+        for group in groups:
+            self.add_param_group(group)
+        if not self._parameters():
+            raise ValueError(f"{who}: there are no parameters to optimise")
+
+    def __repr__(self) -> str:
+        groups = []
+        for group in self.param_groups:
+            settings = ", ".join(f"{name}={group[name]}" for name in self.defaults)
+            groups.append(f"{type(self).__name__}({len(group['params'])} tensors, {settings})")
+        return "\n".join(groups)
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Take further parameters, such as those of a layer that is unfrozen later.
+
+        Parameters
+        ----------
+        group : dict
+            ``params``, a tensor or an iterable of them, and the settings in which the group differs.
+
+        Raises
+        ------
+        ValueError
+            As for the constructor; nothing is added then.
+        TypeError
+            The group is not a dict.
+        """
+        who = type(self).__name__
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise TypeError(f'{who}: a parameter group is a dict with the key "params", not {group!r}')
+        if unknown := group.keys() - self.defaults.keys() - _OWN_KEYS:
+            raise ValueError(
+                f"{who}: a parameter group has no setting {', '.join(map(repr, sorted(unknown)))}; "
+                f"there are {', '.join(self.defaults)}"
+            )
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        for parameter in params:
+            # A frozen Parameter simply never has a gradient; a plain tensor without one has been forgotten.
+            learnt = isinstance(parameter, Parameter) or (isinstance(parameter, Tensor) and parameter.requires_grad)
+            if not (learnt and parameter.is_leaf):
+                raise ValueError(f"{who}: only leaves that require a gradient can be optimised, not {parameter!r}")
+        everyone = [*self._parameters(), *params]
+        if len(set(everyone)) != len(everyone):
+            raise ValueError(f"{who}: a parameter is given twice")
+        new = {**self.defaults, **group, "params": params}
+        self._settings(new)
+        self.param_groups.append(new)
+
+    def zero_grad(self) -> None:
+        """Set ``.grad`` of every parameter to None, so that the next backward starts from nothing."""
+        for parameter in self._parameters():
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient.
+
+        The new value is a new array: whoever holds the old one keeps it.
+
+        Raises
+        ------
+        ValueError
+            A setting has been changed to something out of range; no parameter is updated then.
+        """
+        settings = [self._settings(group) for group in self.param_groups]
+        with np.errstate(all="ignore"):
+            for group, options in zip(self.param_groups, settings, strict=True):
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self._step_one(parameter, parameter.grad, options)
+
+    def _step_one(self, parameter: Tensor, grad: Tensor, options: Options) -> None:
+        wide = _state_dtype(parameter)
+        value, gradient = (x._array.astype(wide, copy=False) for x in (parameter, grad))
+        if options["maximize"]:
+            gradient = np.negative(gradient)
+        if decay := options["weight_decay"]:
+            if self._decoupled:
+                value = value * (1 - options["lr"] * decay)
+            else:
+                gradient = gradient + decay * value
+        state = self.state.setdefault(parameter, {})
+        for name, start in self._start(options).items():
+            if name not in state:
+                state[name] = np.full_like(value, start) if isinstance(start, float) else start
+        new = np.empty_like(value)
+        self._update(new, value, gradient, state, options)
+        parameter._replace(new.astype(parameter.dtype, copy=False))
+
+    def _start(self, options: Options) -> dict[str, float | None]:
+        """What a parameter's state begins with: a float for a buffer full of it, an int for a count."""
+        raise NotImplementedError
+
+    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
+        """Write the next value into `new`, which serves as scratch before; update buffers of the state in place."""
+        raise NotImplementedError
+
+    def _settings(self, group: Options) -> Options:
+        """The settings of a group, checked; numbers become Python's own, which promote no dtype."""
+        who = type(self).__name__
+        settings: Options = {}
+        for name in self.defaults:
+            value, below = group[name], self._below.get(name, math.inf)
+            if name in self._flags:
+                settings[name] = bool(value)
+            elif name == "betas":
+                if not isinstance(value, (tuple, list)) or len(value) != 2:
+                    raise ValueError(f"{who}: betas is {value!r}; two numbers are needed")
+                settings[name] = tuple(_number(v, f"{who}: {name}[{i}]", below) for i, v in enumerate(value))
+            else:
+                settings[name] = _number(value, f"{who}: {name}", below)
+        return settings
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    # --- state --------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The settings and copies of all buffers, in PyTorch's layout: plain dicts of numbers and arrays.
+
+        Returns
+        -------
+        dict
+            ``param_groups``, each with its settings and the numbers of its parameters, and ``state``, by number.
+        """
+        number = {parameter: i for i, parameter in enumerate(self._parameters())}
+        return {
+            "state": {
+                number[parameter]: {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in state.items()}
+                for parameter, state in self.state.items()
+            },
+            "param_groups": [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take settings and buffers from :meth:`state_dict`, or from PyTorch's: all, or none if anything does not fit.
+
+        Raises
+        ------
+        ValueError
+            Groups, parameters, settings or buffers do not match those of this optimiser; all of it is listed.
+        """
+        who = f"{type(self).__name__}.load_state_dict"
+        try:
+            saved, entries = state_dict["param_groups"], state_dict["state"]
+            sizes = [len(group["params"]) for group in saved]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{who}: this is no state of an optimiser, which has param_groups and state") from error
+        own = [len(group["params"]) for group in self.param_groups]
+        if sizes != own:
+            raise ValueError(f"{who}: the state has groups of {sizes} parameters; this optimiser has {own}")
+        problems: list[str] = []
+        groups: list[Options] = []
+        state: dict[Tensor, State] = {}
+        for i, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
+            differing = (theirs.keys() - _OWN_KEYS - _PYTORCH_KEYS) ^ self.defaults.keys()
+            problems += [f"group {i}: {name} is missing or unexpected" for name in differing]
+            if differing:
+                continue
+            try:
+                options = self._settings(theirs)
+            except ValueError as error:
+                problems.append(f"group {i}: {error}")
+                continue
+            groups.append(options | {k: theirs[k] for k in ("initial_lr",) if k in theirs})
+            for number, parameter in zip(theirs["params"], ours["params"], strict=True):
+                if number in entries:
+                    what = f"parameter {number}"
+                    state[parameter] = self._loaded(entries[number], parameter, options, what, problems)
+        strangers = entries.keys() - {n for group in saved for n in group["params"]}
+        problems += [f"parameter {number} is in no group" for number in strangers]
+        if problems:
+            raise ValueError(f"{who}: nothing was loaded: {'; '.join(sorted(problems))}")
+        for ours, options in zip(self.param_groups, groups, strict=True):
+            ours.update(options)
+        self.state = state
+
+    def _loaded(
+        self, entry: Mapping[str, Any], parameter: Tensor, options: Options, who: str, problems: list[str]
+    ) -> State:
+        """One parameter's state from a saved one; what does not fit is added to the problems."""
+        expected = self._start(options)
+        given = {name: value for name, value in entry.items() if value is not None}
+        # PyTorch counts the steps in every state.
+        problems += [f"{who}: {name} is unexpected" for name in given.keys() - expected.keys() - {"step"}]
+        state: State = {}
+        for name, start in expected.items():
+            if name not in given:
+                if start is not None:
+                    problems.append(f"{who}: {name} is missing")
+                continue
+            counts = isinstance(start, int)
+            try:
+                value = own_array(given[name], f"{who}: {name}", None if counts else _state_dtype(parameter))
+            except (TypeError, ValueError) as error:
+                problems.append(str(error))
+                continue
+            shape = () if counts else parameter.shape
+            if value.shape != shape:
+                problems.append(f"{who}: {name} has shape {value.shape}, expected {shape}")
+            else:
+                state[name] = int(value) if counts else value
+        return state
+
+
+def _state_dtype(parameter: Tensor) -> np.dtype[Any]:
+    """The parameter's own dtype, but float32 for float16, in which ε is 0 and small squares vanish."""
+    return np.promote_types(parameter.dtype, np.float32)
+
+
+def _number(value: Any, what: str, below: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < below:
+        raise ValueError(f"{what} is {value!r}; a number from 0 to below {below} is needed")
+    return float(value)

@@ -1,0 +1,107 @@
+"""RMSprop: steps by the gradient over the root of a running mean of its squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import numpy as np
+
+from microtensor.optim.optimizer import Optimizer, Options, State
+from microtensor.primitive import Array
+from microtensor.tensor import Tensor
+
+
+class RMSprop(Optimizer):
+    """RMSprop: v ← α v + (1 − α) g², θ ← θ − lr · g / (√v + ε).
+
+    Centred, the root is that of an estimated variance, v − ḡ² with ḡ ← α ḡ + (1 − α) g. With momentum μ the step is
+    b ← μ b + g / (√v + ε) in place of the last term.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Tensors or parameter groups; see :class:`Optimizer`.
+    lr : float
+        The learning rate.
+    alpha : float
+        α, in [0, 1).
+    eps : float
+        ε, added to the root.
+    weight_decay : float
+        λ of the term λ θ added to the gradient.
+    momentum : float
+        μ, in [0, 1).
+    centered : bool
+        Divide by the deviation of the gradients from their mean.
+    maximize : bool
+        Climb instead of descend.
+
+    Raises
+    ------
+    ValueError
+        As :class:`Optimizer`.
+
+    References
+    ----------
+    Tieleman & Hinton, *Lecture 6.5: rmsprop*, 2012. Graves, *Generating Sequences With Recurrent Neural Networks*,
+    2013, equations 38 to 41.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> w = mt.tensor([1.0], requires_grad=True)
+    >>> rmsprop = mt.optim.RMSprop([w], lr=0.01, alpha=0.75)
+    >>> (w * w).sum().backward()
+    >>> rmsprop.step()
+    >>> w.numpy().round(6)
+    array([0.98])
+    """
+
+    _flags: ClassVar = frozenset({"centered", "maximize"})
+    _below: ClassVar = {"alpha": 1.0, "momentum": 1.0}
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Options],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        settings = {"alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(params, {"lr": lr, **settings, "centered": centered, "maximize": maximize})
+
+    def _start(self, options: Options) -> dict[str, float | None]:
+        optional = {"grad_avg": options["centered"], "momentum_buffer": options["momentum"]}
+        return {"square_avg": 0.0, **{name: 0.0 for name, wanted in optional.items() if wanted}}
+
+    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
+        alpha = options["alpha"]
+        square = state["square_avg"]
+        np.multiply(gradient, gradient, out=new)
+        new *= 1 - alpha
+        square *= alpha
+        square += new
+        if options["centered"]:
+            mean = state["grad_avg"]
+            mean *= alpha
+            mean += np.multiply(gradient, 1 - alpha, out=new)
+            np.multiply(mean, mean, out=new)
+            np.subtract(square, new, out=new)
+            # Of gradients that are all the same, rounding can leave less than nothing.
+            square = np.maximum(new, 0, out=new)
+        np.sqrt(square, out=new)
+        new += options["eps"]
+        np.divide(gradient, new, out=new)
+        if options["momentum"]:
+            buffer = state["momentum_buffer"]
+            buffer *= options["momentum"]
+            buffer += new
+            new[...] = buffer
+        new *= options["lr"]
+        np.subtract(value, new, out=new)

@@ -1,0 +1,99 @@
+"""Gradient descent, with momentum and Nesterov's look ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+import numpy as np
+
+from microtensor.optim.optimizer import Optimizer, Options, State
+from microtensor.primitive import Array
+from microtensor.tensor import Tensor
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum: b ← μ b + (1 − τ) g, θ ← θ − lr · b.
+
+    b begins as the first gradient. Nesterov's variant goes along g + μ b in place of b.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Tensors or parameter groups; see :class:`Optimizer`.
+    lr : float
+        The learning rate.
+    momentum : float
+        μ, in [0, 1).
+    dampening : float
+        τ; what is kept of a new gradient is 1 − τ.
+    weight_decay : float
+        λ of the term λ θ added to the gradient.
+    nesterov : bool
+        Needs a momentum, and no dampening.
+    maximize : bool
+        Climb instead of descend.
+
+    Raises
+    ------
+    ValueError
+        As :class:`Optimizer`; or `nesterov` without momentum or with dampening.
+
+    References
+    ----------
+    Sutskever, Martens, Dahl & Hinton, *On the importance of initialization and momentum in deep learning*, 2013.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> w = mt.tensor([1.0], requires_grad=True)
+    >>> sgd = mt.optim.SGD([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> sgd.step()
+    >>> w.numpy()
+    array([0.8])
+    """
+
+    _flags: ClassVar = frozenset({"nesterov", "maximize"})
+    _below: ClassVar = {"momentum": 1.0}
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Options],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        settings = {"momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        super().__init__(params, {"lr": lr, **settings, "nesterov": nesterov, "maximize": maximize})
+
+    def _settings(self, group: Options) -> Options:
+        settings = super()._settings(group)
+        if settings["nesterov"] and (settings["momentum"] == 0 or settings["dampening"] != 0):
+            raise ValueError(
+                f"SGD: nesterov needs a momentum above 0 and dampening 0, not momentum {settings['momentum']} "
+                f"and dampening {settings['dampening']}"
+            )
+        return settings
+
+    def _start(self, options: Options) -> dict[str, float | None]:
+        return {"momentum_buffer": None} if options["momentum"] else {}
+
+    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
+        direction = gradient
+        if momentum := options["momentum"]:
+            direction = buffer = state["momentum_buffer"]
+            if buffer is None:
+                direction = buffer = state["momentum_buffer"] = np.array(gradient)
+            else:
+                buffer *= momentum
+                buffer += np.multiply(gradient, 1 - options["dampening"], out=new)
+            if options["nesterov"]:
+                np.multiply(buffer, momentum, out=new)
+                direction = np.add(gradient, new, out=new)
+        np.multiply(direction, options["lr"], out=new)
+        np.subtract(value, new, out=new)
