@@ -100,8 +100,13 @@ class Layered(Library):
         layer = self.module.nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
         return _filled(layer, weight, bias)
 
-    def batch_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:
-        return _filled(self.module.nn.BatchNorm1d(weight.shape[0]), weight, bias)
+    def conv2d(self, weight: Any) -> Callable[[Any], Any]:
+        filters, channels, *window = weight.shape
+        return _filled(self.module.nn.Conv2d(channels, filters, tuple(window), bias=False), weight, None)
+
+    def batch_norm_layer(self, weight: Any, bias: Any, images: bool = False) -> Callable[[Any], Any]:
+        kind = self.module.nn.BatchNorm2d if images else self.module.nn.BatchNorm1d
+        return _filled(kind(weight.shape[0]), weight, bias)
 
     def layer_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:
         return _filled(self.module.nn.LayerNorm(weight.shape[0]), weight, bias)
@@ -180,7 +185,7 @@ class Torch(Layered):
     def relu(self, x: Any) -> Any:
         return self.module.relu(x)
 
-    def batch_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:
+    def batch_norm_layer(self, weight: Any, bias: Any, images: bool = False) -> Callable[[Any], Any]:
         return functools.partial(self.batch_norm, weight=weight, bias=bias)
 
     def layer_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:

@@ -148,8 +148,43 @@ def mlp(library: Layered, size: Size) -> Call:
     leaves += head
     layers.append(library.linear(*head))
     data, targets = library.constant(x), library.constant(labels)
-    optimizer = library.adam(leaves)
+    return _training(library, layers, leaves, data, targets, library.adam(leaves))
 
+
+def lenet(library: Layered, size: Size) -> Call:
+    """LeNet with batch norm before every sigmoid, one step of gradient descent; no bias where a mean is taken out."""
+    batch, height, width, classes = size
+    nn = library.module.nn
+    rows, columns = ((n // 2 - 4) // 2 for n in (height - 4, width - 4))
+    shapes: list[Size] = [(6, 1, 5, 5), (16, 6, 5, 5), (120, 16 * rows * columns), (84, 120)]
+    leaves = []
+    layers: list[Callable[[Any], Any]] = []
+    for shape, values in zip(shapes, _normal(*shapes), strict=True):
+        filters, *window = shape
+        scaled = values * np.float32(np.prod(window) ** -0.5)
+        made = [library.leaf(a) for a in (scaled, np.ones(filters, np.float32), np.zeros(filters, np.float32))]
+        leaves += made
+        images = len(shape) == 4
+        if len(layers) == 8:
+            layers.append(nn.Flatten())
+        layers.append(library.conv2d(made[0]) if images else library.linear(made[0]))
+        layers += [library.batch_norm_layer(*made[1:], images=images), nn.Sigmoid()]
+        if images:
+            layers.append(nn.AvgPool2d(2))
+    (last,) = _normal((classes, 84), seed=1)
+    head = [library.leaf(last * np.float32(84**-0.5)), library.leaf(np.zeros(classes, np.float32))]
+    leaves += head
+    layers.append(library.linear(*head))
+    (pixels,) = _normal((batch, 1, height, width), seed=2)
+    data = library.constant(pixels)
+    targets = library.constant(np.random.default_rng(1).integers(0, classes, batch))
+    optimizer = library.module.optim.SGD(leaves, lr=0.01)
+    return _training(library, layers, leaves, data, targets, optimizer)
+
+
+def _training(
+    library: Layered, layers: Sequence[Callable[[Any], Any]], leaves: list[Any], data: Any, targets: Any, optimizer: Any
+) -> Call:
     def loss(*_: Any) -> Any:
         out = data
         for layer in layers:
@@ -251,6 +286,15 @@ TIMED = (
         (8, 5, 4, 3),
         LAYERED,
         (Target("torch-native", 1.1, 0.89),),
+    ),
+    Workload(
+        "lenet",
+        "LeNet + BN, SGD",
+        lenet,
+        (128, 28, 28, 10),
+        (4, 16, 16, 3),
+        LAYERED,
+        (Target("torch-native", 2.0, 1.55),),
     ),
     Workload(
         "rnn",
