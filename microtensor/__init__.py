@@ -1,9 +1,10 @@
 """microtensor: reverse-mode differentiation on NumPy, normalizations as compositions, and their pictures."""
 
-from microtensor import convert, data, losses, nn, norms, ops, optim, random
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from microtensor import ops
 from microtensor.backprop import grad, vjp
-from microtensor.calculus import hessian, hvp, jacobian
-from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
 from microtensor.functional import (
     clip,
     elu,
@@ -22,10 +23,6 @@ from microtensor.functional import (
     std,
     var,
 )
-from microtensor.graph import Graph
-from microtensor.losses import cross_entropy, mse_loss
-from microtensor.memory import keep_memory
-from microtensor.norms import standardize
 from microtensor.ops import (
     absolute as abs,
 )
@@ -115,8 +112,6 @@ from microtensor.ops import (
     where,
 )
 from microtensor.primitive import detect_anomaly, enable_grad, label, name_scope, no_grad, trace_lines
-from microtensor.random import manual_seed
-from microtensor.serialize import CheckpointError, load, save
 from microtensor.tensor import (
     Tensor,
     arange,
@@ -131,7 +126,46 @@ from microtensor.tensor import (
     zeros_like,
 )
 
+if TYPE_CHECKING:
+    from microtensor import convert, data, losses, nn, norms, optim, random
+    from microtensor.calculus import hessian, hvp, jacobian
+    from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
+    from microtensor.graph import Graph
+    from microtensor.losses import cross_entropy, mse_loss
+    from microtensor.memory import keep_memory
+    from microtensor.norms import standardize
+    from microtensor.random import manual_seed
+    from microtensor.serialize import CheckpointError, load, save
+
 __version__ = "0.1.0"
+
+# Loaded when first asked for: an import of all of it would take three times as long.
+_ON_DEMAND = {
+    "microtensor": ("convert", "data", "losses", "nn", "norms", "optim", "random"),
+    "microtensor.calculus": ("hessian", "hvp", "jacobian"),
+    "microtensor.checking": ("GradcheckError", "gradcheck", "gradgradcheck"),
+    "microtensor.graph": ("Graph",),
+    "microtensor.losses": ("cross_entropy", "mse_loss"),
+    "microtensor.memory": ("keep_memory",),
+    "microtensor.norms": ("standardize",),
+    "microtensor.random": ("manual_seed",),
+    "microtensor.serialize": ("CheckpointError", "load", "save"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _ON_DEMAND.items():
+        if name in names:
+            value = import_module(f"microtensor.{name}") if module == __name__ else getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 
 __all__ = [
     "CheckpointError",

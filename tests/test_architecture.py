@@ -207,3 +207,18 @@ def test_a_plain_import_loads_numpy_and_nothing_heavier():
 def test_everything_exported_exists_and_is_sorted():
     assert all(hasattr(microtensor, name) for name in microtensor.__all__)
     assert list(microtensor.__all__) == sorted(set(microtensor.__all__))
+
+
+def test_every_public_name_is_there_also_those_loaded_on_demand():
+    assert dir(microtensor) == sorted(microtensor.__all__)
+    for name in microtensor.__all__:
+        assert getattr(microtensor, name) is vars(microtensor)[name]
+    with pytest.raises(AttributeError, match="module 'microtensor' has no attribute 'nothing'"):
+        microtensor.nothing  # noqa: B018
+
+
+def test_what_is_loaded_on_demand_is_what_a_type_checker_sees():
+    tree = ast.parse(MODULES["microtensor"].read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if is_type_checking(node)]
+    seen = {node.module: tuple(alias.name for alias in node.names) for node in block.body}
+    assert seen == microtensor._ON_DEMAND
