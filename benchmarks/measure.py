@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -113,6 +115,8 @@ def timed(workload: Workload, libraries: Sequence[Library], quick: bool, rounds:
 
 def imports(packages: Sequence[str], rounds: int) -> tuple[Result, Result]:
     """The seconds and the memory of each import, one new process at a time, in turn."""
+    # pip compiles what it installs; a checkout may not have been compiled yet.
+    compileall.compile_dir(Path(import_module(OURS).__file__ or "").parent, quiet=2)
     costs: dict[str, list[tuple[float, float]]] = {package: [] for package in packages}
     for _ in range(rounds):
         for package in packages:

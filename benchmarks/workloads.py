@@ -168,7 +168,7 @@ def lenet(library: Layered, size: Size) -> Call:
         if len(layers) == 8:
             layers.append(nn.Flatten())
         layers.append(library.conv2d(made[0]) if images else library.linear(made[0]))
-        layers += [library.batch_norm_layer(*made[1:], images=images), nn.Sigmoid()]
+        layers += [library.batch_norm_layer(made[1], made[2], images), nn.Sigmoid()]
         if images:
             layers.append(nn.AvgPool2d(2))
     (last,) = _normal((classes, 84), seed=1)

@@ -349,7 +349,7 @@ def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, 
             taken.add(id(out[tensor]._array))
             continue
         array: Array = np.asarray(g)
-        if array.base is not None or id(array) in taken or not array.flags.writeable:
+        if id(array) in taken or not array.flags.writeable or not (array.base is None or _owns(array)):
             array = array.copy()
         taken.add(id(array))
         wrapped = object.__new__(Tensor)
@@ -359,6 +359,14 @@ def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, 
         wrapped.requires_grad = False
         out[tensor] = wrapped
     return out
+
+
+def _owns(view: Array) -> bool:
+    """Whether an array is all of another one that nothing else refers to, such as a fresh product transposed."""
+    base = view.base
+    # The view, the name and the argument.
+    alone = type(base) is np.ndarray and base.base is None and getrefcount(base) == 3
+    return alone and base.size == view.size and view.flags.c_contiguous
 
 
 def backward(

@@ -923,3 +923,25 @@ def test_why_a_tensor_has_no_gradient():
     for reason, tensor in reasons.items():
         with pytest.raises(RuntimeError, match=reason):
             tensor.backward()
+
+
+def test_the_gradient_of_a_weight_is_in_its_own_order_and_nobody_elses():
+    """A weight used as its transpose: its gradient is the fresh product itself, read the other way round."""
+    w = mt.tensor(np.ones((3, 4)), requires_grad=True)
+    x = mt.tensor(np.arange(8.0).reshape(2, 4), requires_grad=True)
+    (x @ w.mT).backward(np.ones((2, 3)))
+    assert w.grad.numpy().flags.c_contiguous
+    np.testing.assert_array_equal(w.grad.numpy(), np.tile([4.0, 6.0, 8.0, 10.0], (3, 1)))
+    once = mt.grad((x @ w.mT).sum(), [w, x])
+    again = mt.grad((x @ w.mT).sum(), [w, x])
+    arrays = [g.numpy() for g in (w.grad, x.grad, *once, *again)] + [w.numpy(), x.numpy()]
+    assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
+
+
+def test_a_transposed_seed_is_copied():
+    seed = np.arange(6.0).reshape(2, 3)
+    w = mt.tensor(np.ones((3, 2)), requires_grad=True)
+    tensor = mt.tensor(seed)
+    w.mT.backward(tensor)
+    assert not np.shares_memory(w.grad.numpy(), tensor.numpy())
+    np.testing.assert_array_equal(w.grad.numpy(), seed.T)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.common import axis_count, doctests, normalize_axis
+from microtensor.ops.common import as_array, axis_count, doctests, normalize_axis
 from microtensor.ops.indexing import getitem
 from microtensor.ops.reductions import sum
 from microtensor.ops.shape import permute_dims, reshape
@@ -54,6 +54,9 @@ def _matmul_rule_b(g: Any, y: Any, a: Any, b: Any) -> Any:
     if b.ndim == 2 and a.ndim > 2:
         # One product over all leading axes, not one a matrix and then their sum.
         a, g = (reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1])) for x in (a, g))
+    if b.ndim == a.ndim and not as_array(b).flags.c_contiguous:
+        # The transpose of a weight: in its layout the product, so that the weight's own gradient is in order.
+        return _swap(matmul(_swap(g), a))
     return matmul(_swap(a), g)
 
 
