@@ -60,6 +60,8 @@ def test_the_data_are_the_digits() -> None:
     assert set(labels.tolist()) == set(range(10))
 
 
-def test_the_checksum_is_the_one_in_the_readme() -> None:
-    told = re.findall(r"\b[0-9a-f]{64}\b", (DATA.parent / "README.md").read_text(encoding="utf-8"))
-    assert told == [hashlib.sha256(DATA.read_bytes()).hexdigest()]
+def test_the_checksums_are_those_in_the_readme() -> None:
+    text = (DATA.parent / "README.md").read_text(encoding="utf-8")
+    told = dict(zip(re.findall(r"^## `([^`]+)`", text, re.M), re.findall(r"\b[0-9a-f]{64}\b", text), strict=True))
+    data = [path for path in DATA.parent.iterdir() if path.suffix in (".gz", ".npz")]
+    assert told == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data}

@@ -1,0 +1,113 @@
+"""What the examples share: arguments, tables, the checks that decide the exit status, pictures."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+GREY, BLUE, AMBER, RED, GREEN = "#64748a", "#1d4ed8", "#c2620c", "#be1240", "#15703a"
+
+
+def arguments(story: str, name: str, seeds: int = 5) -> argparse.Namespace:
+    """--quick, --seeds, --output, and --graph, which makes the loss for ``microtensor viz`` and nothing else."""
+    parser = argparse.ArgumentParser(description=story.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="less of everything: shows that it works, not the numbers")
+    parser.add_argument("--seeds", type=int, metavar="K", help=f"repeat with K seeds (default {seeds}, with --quick 1)")
+    parser.add_argument(
+        "--output", type=Path, default=Path(f"{name}.png"), metavar="FILE", help="where the picture goes"
+    )
+    parser.add_argument("--graph", action="store_true", help="make one loss, for microtensor viz, and stop")
+    args = parser.parse_args()
+    if args.seeds is None:
+        args.seeds = 1 if args.quick else seeds
+    if args.seeds < 1:
+        parser.error("--seeds takes a positive number")
+    return args
+
+
+def progress(items: Iterable[T], label: str = "", total: int | None = None) -> Iterable[T]:
+    """The items, with a bar on a terminal and nothing in a file or a pipe."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return items
+    # None: silent wherever standard error is no terminal.
+    bar: Iterable[T] = tqdm(items, desc=label, total=total, leave=False, disable=None)
+    return bar
+
+
+def spread(values: Sequence[float] | np.ndarray[Any, Any], digits: int = 3) -> str:
+    """Mean and sample deviation, ``.914±.004``; the value alone for one seed."""
+    mean = f"{np.mean(values):.{digits}f}"
+    text = mean if len(values) < 2 else f"{mean}±{np.std(values, ddof=1):.{digits}f}"
+    return text.replace("0.", ".") if abs(float(np.mean(values))) < 1 else text
+
+
+def table(title: str, columns: Sequence[object], rows: dict[str, Sequence[object]]) -> None:
+    """Print rows of cells under their columns."""
+    lines = [[title, *map(str, columns)], *([name, *map(str, cells)] for name, cells in rows.items())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for n, (first, *rest) in enumerate(lines):
+        cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+        print("  ".join([first.ljust(widths[0]), *cells]))
+        if n == 0:
+            print("-" * (sum(widths) + 2 * (len(widths) - 1)))
+    print(flush=True)
+
+
+class Checks:
+    """What the experiment has to show; every check is printed, and one that fails makes the exit status 1."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def check(self, claim: str, holds: bool | np.bool_) -> None:
+        """Say whether a claim holds."""
+        print(f"{'ok    ' if holds else 'FAILED'}  {claim}")
+        if not holds:
+            self.failed.append(claim)
+
+    def finish(self) -> None:
+        """Leave with status 1 if anything failed."""
+        if self.failed:
+            sys.exit(f"{len(self.failed)} of the checks failed")
+
+
+def plots(rows: int, columns: int, size: tuple[float, float]) -> Any:
+    """A figure and its axes in the style of the examples; None where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        print('no picture: install matplotlib, as by pip install "microtensor[examples]"', file=sys.stderr)
+        return None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams.update(
+        {
+            "font.family": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": GREY,
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.grid": True,
+            "grid.color": "#e5e9f0",
+            "legend.frameon": False,
+            "lines.linewidth": 2.0,
+        }
+    )
+    return pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+
+
+def save(figure: Any, caption: str, path: Path) -> None:
+    """Write the picture with the sentence that says what is to be seen in it."""
+    figure.supxlabel(caption, fontsize=10, color="#475569", wrap=True)
+    figure.savefig(path, dpi=144)
+    print(f"picture: {path}")
