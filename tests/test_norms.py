@@ -286,18 +286,6 @@ def test_each_invariant_rests_on_the_gradient_through_its_statistic(variant, no_
     assert stretch < 1e-12 if no_stretch else stretch > 0.1
 
 
-def test_the_path_through_the_mean_inside_the_variance_carries_nothing():
-    def detached_inside(x):
-        mu = mt.mean(x, axis=0, keepdims=True)
-        v = mt.mean(mt.square(x - mt.stop_gradient(mu)), axis=0, keepdims=True)
-        return (x - mu) / mt.sqrt(v + EPS)
-
-    x, g = draw(6, 3), draw(6, 3, seed=1)
-    leaf = mt.tensor(x, requires_grad=True)
-    whole, cut = (mt.grad(f(leaf), leaf, g).numpy() for f in (standardized(), detached_inside))
-    np.testing.assert_allclose(cut, whole, rtol=1e-13, atol=1e-14)
-
-
 @pytest.mark.parametrize("row", CENTERED.values(), ids=CENTERED.keys())
 def test_mean_is_beta_and_variance_is_v_over_v_plus_eps(row):
     x, _, _, _ = example(row)
@@ -305,14 +293,6 @@ def test_mean_is_beta_and_variance_is_v_over_v_plus_eps(row):
     y = row.call(mt.tensor(x), mt.ones(row.affine), mt.full(row.affine, 0.75)).numpy()
     np.testing.assert_allclose(row.mean(row.grouping(y)), 0.75, rtol=1e-14)
     np.testing.assert_allclose(row.grouping(y).var(axis=row.axes, keepdims=True), v / (v + EPS), rtol=1e-12)
-
-
-@pytest.mark.parametrize("row", [r for r in ROWS.values() if r.call is batch])
-def test_the_right_gamma_and_beta_give_the_input_back(row):
-    x = example(row)[0]
-    mu, v, _ = row.statistics(x)
-    gamma, beta = mt.tensor(np.sqrt(v + EPS).reshape(-1)), mt.tensor(mu.reshape(-1))
-    np.testing.assert_allclose(batch(mt.tensor(x), gamma, beta).numpy(), x, rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("row", CENTERED.values(), ids=CENTERED.keys())
@@ -340,12 +320,6 @@ def test_an_input_of_zeros_has_a_root_mean_square_norm_of_zero_and_a_finite_grad
     np.testing.assert_allclose(leaf.grad.numpy(), 1 / np.sqrt(EPS), rtol=1e-14)
 
 
-def test_a_bias_in_front_of_batch_norm_has_no_gradient():
-    x, bias = mt.tensor(draw(6, 3)), mt.tensor(draw(3), requires_grad=True)
-    batch(x + bias).backward(draw(6, 3, seed=1))
-    np.testing.assert_allclose(bias.grad.numpy(), 0.0, atol=1e-14)
-
-
 # --- relations between the norms --------------------------------------------------------------------------
 
 
@@ -360,17 +334,9 @@ def both(f, g, *shape):
     return out
 
 
+# The others are in test_claims_batch.py and test_claims_layer.py.
 RELATIONS = {
-    "LN(X) = BN(Xᵀ)ᵀ": (layer, lambda x: batch(x.T).T, (4, 6)),
-    "GN(1) = LN over (C, H, W)": (group(1), lambda x: layer(x, last=3), (2, 4, 3, 2)),
     "GN(1) = LN over (C)": (group(1), layer, (3, 5)),
-    "GN(C) = IN": (group(4), instance, (2, 4, 3, 2)),
-    "BN of one image = IN": (batch, instance, (1, 4, 3, 2)),
-    "BN of an image = BN of its pixels": (
-        batch,
-        lambda x: batch(x.permute_dims(0, 2, 3, 1).reshape(-1, 3)).reshape(2, 2, 2, 3).permute_dims(0, 3, 1, 2),
-        (2, 3, 2, 2),
-    ),
     "RMS of the centred = LN": (lambda x: rms(x - x.mean(axis=-1, keepdims=True)), layer, (3, 5)),
 }
 
@@ -380,34 +346,6 @@ def test_relation(name):
     (y, d), (z, e) = both(*RELATIONS[name][:2], *RELATIONS[name][2])
     np.testing.assert_allclose(y, z, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(d, e, rtol=1e-12, atol=1e-13)
-
-
-def test_batch_norm_commutes_with_any_exchange_of_positions():
-    x = draw(2, 3, 6)
-    order = np.random.default_rng(1).permutation(6)
-    np.testing.assert_allclose(
-        batch(mt.tensor(x[..., order])).numpy(), batch(mt.tensor(x)).numpy()[..., order], rtol=1e-12
-    )
-
-
-@pytest.mark.parametrize("norm", [layer, group(2), rms])
-def test_samples_do_not_see_each_other_except_in_batch_norm(norm):
-    x = draw(3, 4)
-    leaf = mt.tensor(x, requires_grad=True)
-    first = norm(leaf)[0]
-    np.testing.assert_allclose(first.numpy(), norm(mt.tensor(x[:1]))[0].numpy(), rtol=1e-14)
-    d = mt.grad(first, leaf, draw(4, seed=1)).numpy()
-    assert np.abs(d[0]).max() > 0
-    np.testing.assert_array_equal(d[1:], 0.0)
-    mixed = mt.grad(batch(leaf)[0], leaf, draw(4, seed=1)).numpy()
-    assert np.abs(mixed[1:]).max() > 0.01
-
-
-def test_layer_norm_forgets_scale_and_shift_but_not_sign():
-    x = draw(3, 50) * 100
-    y = layer(mt.tensor(x)).numpy()
-    np.testing.assert_allclose(layer(mt.tensor(7 * x + 3)).numpy(), y, rtol=1e-6)
-    np.testing.assert_allclose(layer(mt.tensor(-x)).numpy(), -y, rtol=1e-12)
 
 
 # --- running statistics -----------------------------------------------------------------------------------
@@ -434,14 +372,6 @@ def test_running_statistics_move_towards_the_batch_with_the_unbiased_variance(mo
         np.testing.assert_allclose(var.numpy(), v, rtol=1e-13)
         expected = (x - x.mean(axis=(0, 2), keepdims=True)) / np.sqrt(x.var(axis=(0, 2), keepdims=True) + EPS)
         np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12, atol=1e-13)
-
-
-def test_the_weight_of_the_initial_value_after_t_steps():
-    mean, var = running(1)
-    mean.data = [1.0]
-    for _ in range(5):
-        train(np.array([[-1.0], [1.0]]), mean, var)
-    np.testing.assert_allclose(mean.numpy(), [0.9**5], rtol=1e-14)
 
 
 def test_running_statistics_are_not_in_the_graph_and_do_not_make_it_stale():
@@ -972,12 +902,6 @@ def test_batch_renorm_refuses_wrong_bounds(settings):
 
 
 # --- norms of weights -------------------------------------------------------------------------------------
-
-
-def test_the_gradient_of_a_direction_is_orthogonal_to_it():
-    v = mt.tensor(W, requires_grad=True)
-    d = mt.grad(norms.weight_norm(v, mt.ones((3, 1, 1))), v, draw(3, 4, 2, seed=1)).numpy()
-    np.testing.assert_allclose((d * W).sum(axis=(1, 2)), 0.0, atol=1e-14)
 
 
 def test_power_iteration_finds_the_largest_singular_value():

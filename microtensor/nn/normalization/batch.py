@@ -71,8 +71,8 @@ class BatchNorm1d(BatchNorm):
     (N − 2)/N of the squared gradient is left on average: with two, x̂ is ±1 and little is learnt below. It lowers the
     covariate shift between layers, but that is not why it trains faster: nets with the shift put back in train as well
     (Santurkar et al., 2018). It cures vanishing gradients of sigmoids, but in front of ReLUs gradients explode with
-    depth at the start, by √(π/(π − 1)) ≈ 1.21 a layer (Yang et al., 2019). In sequences (N, C, L) the statistics take in
-    later steps, so that an output knows of the future.
+    depth at the start, by √(π/(π − 1)) ≈ 1.21 a layer (Yang et al., 2019). In sequences (N, C, L) the statistics take
+    in later steps, so that an output knows of the future.
 
     Parameters
     ----------
