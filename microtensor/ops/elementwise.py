@@ -25,10 +25,12 @@ tanh = primitive(
 )
 
 
-def _sigmoid(x: Array) -> Array:
-    # exp(-|x|) cannot overflow, so both tails keep all their digits.
-    tail = np.exp(-np.abs(x))
-    return np.where(np.greater_equal(x, 0), 1 / (1 + tail), tail / (1 + tail))
+def _sigmoid(x: Any) -> Array:
+    # Where e⁻ˣ overflows its reciprocal is 0, to within the smallest normal number.
+    with np.errstate(over="ignore"):
+        y = np.asarray(np.exp(np.multiply(x, -1.0)))
+        y += 1
+        return np.reciprocal(y, out=y)
 
 
 sigmoid = primitive(
