@@ -365,8 +365,9 @@ def _owns(view: Array) -> bool:
     """Whether an array is all of another one that nothing else refers to, such as a fresh product transposed."""
     base = view.base
     # The view, the name and the argument.
-    alone = type(base) is np.ndarray and base.base is None and getrefcount(base) == 3
-    return alone and base.size == view.size and view.flags.c_contiguous
+    if type(base) is not np.ndarray or base.base is not None or getrefcount(base) != 3:
+        return False
+    return base.size == view.size and view.flags.c_contiguous
 
 
 def backward(

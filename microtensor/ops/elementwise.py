@@ -28,9 +28,10 @@ tanh = primitive(
 def _sigmoid(x: Any) -> Array:
     # Where e⁻ˣ overflows its reciprocal is 0, to within the smallest normal number.
     with np.errstate(over="ignore"):
-        y = np.asarray(np.exp(np.multiply(x, -1.0)))
+        y: Array = np.asarray(np.exp(np.multiply(x, -1.0)))
         y += 1
-        return np.reciprocal(y, out=y)
+        np.reciprocal(y, out=y)
+    return y
 
 
 sigmoid = primitive(
