@@ -130,7 +130,9 @@ if TYPE_CHECKING:
     from microtensor import convert, data, losses, nn, norms, optim, random
     from microtensor.calculus import hessian, hvp, jacobian
     from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
+    from microtensor.display import show
     from microtensor.graph import Graph
+    from microtensor.ledger import paths
     from microtensor.losses import cross_entropy, mse_loss
     from microtensor.memory import keep_memory
     from microtensor.norms import standardize
@@ -144,7 +146,9 @@ _ON_DEMAND = {
     "microtensor": ("convert", "data", "losses", "nn", "norms", "optim", "random"),
     "microtensor.calculus": ("hessian", "hvp", "jacobian"),
     "microtensor.checking": ("GradcheckError", "gradcheck", "gradgradcheck"),
+    "microtensor.display": ("show",),
     "microtensor.graph": ("Graph",),
+    "microtensor.ledger": ("paths",),
     "microtensor.losses": ("cross_entropy", "mse_loss"),
     "microtensor.memory": ("keep_memory",),
     "microtensor.norms": ("standardize",),
@@ -164,7 +168,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
-
 
 
 __all__ = [
@@ -259,6 +262,7 @@ __all__ = [
     "optim",
     "outer",
     "pad",
+    "paths",
     "permute_dims",
     "pick",
     "power",
@@ -275,6 +279,7 @@ __all__ = [
     "scatter_add",
     "selu",
     "set_default_dtype",
+    "show",
     "sigmoid",
     "sign",
     "silu",

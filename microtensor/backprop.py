@@ -27,6 +27,7 @@ from microtensor import ops
 from microtensor.primitive import Array, Node, Traced, enable_grad, is_finite, is_watched, own_array
 from microtensor.tensor import Tensor
 
+COTANGENT_SEED = 271828
 _creation = attrgetter("_node.index")
 _set_grad = Traced.__dict__["_grad"].__set__
 _set_spent = Node.__dict__["spent"].__set__
@@ -290,6 +291,16 @@ def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:
     contributions: list[Contribution] = []
     _run({output: seed}, contributions=contributions)
     return contributions
+
+
+def random_cotangent(output: Tensor) -> Array:
+    """A fixed random cotangent, the same for every picture, ledger and check of a tensor.
+
+    Not from seed 0, which programs draw their data with: a cotangent along x is one that a norm takes out.
+    """
+    draws = np.random.default_rng(COTANGENT_SEED).normal(size=output.shape) / output.size
+    cotangent: Array = draws.astype(output.dtype)
+    return cotangent
 
 
 def _seed(output: Tensor, gradient: Any, who: str) -> Any:

@@ -208,6 +208,11 @@ class Tensor(Traced):
             parts.append("requires_grad=True")
         return f"tensor({', '.join(parts)})"
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from microtensor.viz.notebook import mimebundle
+
+        return mimebundle(self, include, exclude)
+
     # --- Python's own protocols ---------------------------------------------------------------------------
 
     __hash__ = object.__hash__

@@ -34,10 +34,10 @@ MAY_IMPORT = {
     "serialize": {"primitive", "tensor", "atomic"},
     "convert": {"primitive"},
     "checking": ENGINE,
-    "paths": ENGINE,
+    "ledger": ENGINE,
     "graph": ENGINE,
     "demos": {*ENGINE, "norms", "losses", "nn", "optim"},
-    "viz": {"primitive", "tensor", "graph", "paths"},
+    "viz": {"primitive", "tensor", "graph", "ledger"},
     "script": {*ENGINE, "nn", "graph", "demos"},
     "cli": {
         "",
@@ -45,13 +45,14 @@ MAY_IMPORT = {
         "norms",
         "nn",
         "checking",
-        "paths",
+        "ledger",
         "graph",
         "viz",
         "script",
         "output",
         "demos",
     },
+    "display": {"viz"},
     "output": {"atomic"},
     "memory": set(),
     "__main__": {"cli"},
@@ -68,12 +69,20 @@ MAY_IMPORT = {
         "serialize",
         "convert",
         "checking",
-        "paths",
+        "display",
+        "ledger",
         "graph",
     },
 }
-# The tensor's own method over the walk above it: imported when it is called, by name.
-ALLOWED_UPWARD = {("microtensor.tensor", "Tensor.backward", "microtensor.backprop")}
+# Methods that stand on rooms above their own: imported when they are called, by name.
+ALLOWED_UPWARD = {
+    ("microtensor.tensor", "Tensor.backward", "microtensor.backprop"),
+    ("microtensor.tensor", "Tensor._repr_mimebundle_", "microtensor.viz.notebook"),
+    ("microtensor.nn.module", "Module._repr_mimebundle_", "microtensor.viz.notebook"),
+    ("microtensor.graph.model", "Graph._repr_mimebundle_", "microtensor.viz.notebook"),
+    ("microtensor.graph.model", "Graph.__str__", "microtensor.viz.tree"),
+    ("microtensor.graph.model", "Graph.show", "microtensor.display"),
+}
 
 
 def is_type_checking(node):

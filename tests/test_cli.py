@@ -89,7 +89,10 @@ def test_the_drawing_code_is_loaded_by_the_command_alone() -> None:
         (["."], "is a directory"),
         (["demo:"], "demo:batch_norm, demo:layer_norm, demo:mlp"),
         (["s.py:"], "there is no name after the colon"),
-        (["s.py", "-o", "x.bmp"], "suffix .bmp of x.bmp is not known; use one of .svg .png .dot .gv .json .txt"),
+        (
+            ["s.py", "-o", "x.bmp"],
+            "suffix .bmp of x.bmp is not known; use one of .svg .png .pdf .html .dot .gv .mmd .json .txt",
+        ),
         (["s.py", "-o", "x"], "x has no suffix"),
         (["s.py", "-o", "x.svg", "-f", "png"], "--format png and the suffix of x.svg disagree"),
         (["s.py", "-f", "bmp"], "'bmp' is not one of"),
@@ -158,16 +161,23 @@ def test_options_reach_the_drawing_code(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(viz, "render", render)
     args = "-o - --view backward --depth 2 --theme dark --no-legend --engine system --ascii"
+    args += " --collapse a --collapse b --expand c --no-repeats --values stats --lines"
     assert invoke("s.py", *args.split()).stdout == "drawn"
     assert seen == {
         "format": "svg",
         "view": "backward",
         "depth": 2,
+        "collapse": ("a", "b"),
+        "expand": ("c",),
+        "repeats": False,
+        "values": "stats",
         "theme": "dark",
         "legend": False,
         "engine": "system",
         "ascii": True,
         "color": False,
+        "lines": True,
+        "output": seen["output"],
     }
 
 
@@ -309,8 +319,8 @@ def test_a_script_that_goes_wrong(text: str, code: int, said: str) -> None:
 
 def test_debug_shows_every_frame() -> None:
     name = script("1 / 0\n")
-    assert "script.py" in invoke(name, "--debug").stderr
-    assert "script.py" not in invoke(name).stderr
+    assert "script/run.py" in invoke(name, "--debug").stderr
+    assert "script/run.py" not in invoke(name).stderr
 
 
 @pytest.mark.parametrize("call", ["sys.exit(0)", "sys.exit(3)", "sys.exit('msg')"])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from microtensor import script
 from microtensor.graph import Graph
 from microtensor.script import Found, PathError, ScriptError, Target, TargetError, parse, running
 from microtensor.tensor import Tensor
@@ -389,7 +388,7 @@ def test_a_failing_hook_is_the_scripts_failure(write: Write, capfd: pytest.Captu
 
 
 def test_a_fault_of_the_tool_is_not_blamed_on_the_script(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(script, "_name_variables", None)
+    monkeypatch.setattr("microtensor.script.run.name_variables", None)
     with pytest.raises(TypeError, match="not callable"):
         find(write(LOSS))
 

@@ -56,14 +56,16 @@ NODE_FILLS = ["data-fill", "parameter-fill", "statistics-fill", "operation-fill"
 BEHIND = ["bg", "scope-even", "scope-odd", "statistics-scope-fill"]
 TEXT = [
     *itertools.product(["ink", "muted"], FILLS),
-    *itertools.product(["gradient"], NODE_FILLS),
+    *itertools.product(["gradient", "first", "second"], NODE_FILLS),
+    ("failed", "failed-fill"),
     ("gradient", "pill-fill"),
     ("parameter-border", "operation-fill"),
     ("parameter-border", "statistics-fill"),
     ("statistics-border", "statistics-scope-fill"),
 ]
 LINES = [
-    *itertools.product([t for t in TOKENS if t.startswith("edge-")] + ["gradient"], BEHIND),
+    *itertools.product([t for t in TOKENS if t.startswith("edge-")] + ["gradient", "first", "second"], BEHIND),
+    *itertools.product(["failed"], [*BEHIND, "failed-fill"]),
     *[(f"{kind}-border", f"{kind}-fill") for kind in ("data", "parameter", "statistics", "operation", "constant")],
     *itertools.product(["scope-border"], ["bg", "scope-even", "scope-odd"]),
     ("statistics-scope-border", "statistics-scope-fill"),
@@ -123,7 +125,8 @@ def test_a_long_png_stays_within_what_the_engine_can_draw() -> None:
     y = x
     for _ in range(200):
         y = mt.tanh(y)
-    png = viz.render(Graph.from_tensor(y), "png")
+    with pytest.warns(UserWarning, match="dots an inch in place of 144"):
+        png = viz.render(Graph.from_tensor(y), "png")
     height = int.from_bytes(png[20:24], "big")
     assert 10_000 < height <= 16_384
 
@@ -274,6 +277,9 @@ def test_dot_and_json_are_byte_identical_from_run_to_run() -> None:
     assert b"0x" not in outputs[0]
 
 
+PASSIVE = {"svg", "title", "desc", "style", "g", "path", "polygon", "polyline", "ellipse", "text", "tspan"}
+
+
 @settings(max_examples=40, deadline=None)
 @given(name=st.text(max_size=90))
 def test_any_name_gives_a_picture_with_the_text_intact(name: str) -> None:
@@ -281,6 +287,7 @@ def test_any_name_gives_a_picture_with_the_text_intact(name: str) -> None:
     with mt.name_scope(name or "scope"):
         y = mt.label(mt.exp(x) * x, name)
     svg = viz.render(Graph.from_tensor(y), "svg")
+    assert {str(e.tag).removeprefix(SVG) for e in ElementTree.fromstring(svg).iter()} <= PASSIVE
     shown = "\n".join(texts(svg))
     if name.strip():
         assert re.sub(r"\s+", " ", labels.plain(name)).strip() in re.sub(r"\s+", " ", shown)
@@ -312,7 +319,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_engine")
 @pytest.mark.parametrize("which", ["auto", "embedded", "system"])
 def test_without_an_engine_the_error_names_the_way_out(which: str) -> None:
-    with pytest.raises(viz.EngineError, match=r"(?s)install.*tree, json and dot need none"):
+    with pytest.raises(viz.EngineError, match=r"(?s)install.*tree, json, mermaid and dot need none"):
         viz.render(graph_of("batch_norm"), "svg", engine=which)  # type: ignore[arg-type]
     assert viz.render(graph_of("batch_norm"), "dot", engine=which)  # type: ignore[arg-type]
 
@@ -372,6 +379,21 @@ def test_the_systems_dot_draws_the_same_pictures() -> None:
     graph = graph_of("batch_norm")
     system, embedded = (sorted(texts(viz.render(graph, "svg", engine=e))) for e in ("system", "embedded"))  # type: ignore[arg-type]
     assert system == embedded
+
+
+def test_the_picture_of_the_readme_is_what_the_program_draws() -> None:
+    if engine.embedded() is None:
+        pytest.skip("graphviz-pure has no wheel for this platform, and another engine draws it a little differently")
+    kept = Path(__file__).parent.parent / "docs" / "batch_norm.svg"
+    assert viz.render(graph_of("batch_norm"), "svg", view="backward") == kept.read_bytes()
+
+
+def test_tooltips_have_the_line_of_the_program() -> None:
+    with mt.trace_lines():
+        y = mt.exp(mt.tensor([1.0], requires_grad=True))
+    svg = ElementTree.fromstring(viz.render(Graph.from_tensor(y), "svg"))
+    titles = [title.text or "" for title in svg.iter(f"{SVG}title")]
+    assert any(re.search(r"exp .*test_viz\.py:\d+ in test_tooltips", title) for title in titles)
 
 
 def test_values_do_not_change_when_drawn() -> None:

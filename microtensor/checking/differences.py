@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microtensor.backprop import COTANGENT_SEED
 from microtensor.checking.diagnosis import distance
 from microtensor.primitive import Array
 
@@ -50,7 +51,7 @@ class Settings:
     eps: float | None = None
     atol: float = 1e-8
     rtol: float = 1e-6
-    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(COTANGENT_SEED))
 
     def agree(self, analytic: Array, numeric: Array, terms: float = 0.0, uncertain: Array | float = 0.0) -> Array:
         """Which of the derivatives are the same, where they are sums of such terms, and the differences uncertain."""

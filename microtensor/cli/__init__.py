@@ -7,12 +7,16 @@ import click
 from microtensor import __version__
 from microtensor.cli.check import check_command
 from microtensor.cli.common import EPILOG, Commands
+from microtensor.cli.norms import norms_command
+from microtensor.cli.paths import paths_command
 from microtensor.cli.viz import EXAMPLES, FORMATS, viz_command
 
 __all__ = ["FORMATS", "main"]
 
 MAIN_HELP = f"""{EXAMPLES.rstrip()}
   microtensor check train.py:loss                    compare its gradients with finite differences
+  microtensor paths demo:batch_norm                  what each path of a norm's gradient carries
+  microtensor norms -o norms.svg                     every norm as a cube
 
 Pictures of how a microtensor computation was made, and of every path a gradient takes back through it; and checks
 that the gradients are right.
@@ -32,3 +36,5 @@ def main() -> None:
 
 main.add_command(viz_command)
 main.add_command(check_command)
+main.add_command(paths_command)
+main.add_command(norms_command)

@@ -89,6 +89,11 @@ class Module:
             lines.append(f"  ({name}): " + repr(child).replace("\n", "\n  "))
         return "\n".join([*lines, ")"])
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from microtensor.viz.notebook import mimebundle
+
+        return mimebundle(self, include, exclude)
+
     # --- attributes ---------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:

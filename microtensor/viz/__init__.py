@@ -1,27 +1,47 @@
-"""Pictures of a graph: SVG and PNG through a layout engine; DOT, JSON and a tree of text without one."""
+"""Pictures of a graph: SVG, PNG, PDF and a page through a layout engine; DOT, Mermaid, JSON and text without one."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias, get_args
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from microtensor.graph import Graph, auto_depth
+from microtensor.graph import Graph, Values, auto_depth
 from microtensor.viz import engine as _engine
-from microtensor.viz.dot import View, to_dot
+from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, EngineError
 from microtensor.viz.json import from_json, to_json
-from microtensor.viz.labels import plain
+from microtensor.viz.labels import View, plain
+from microtensor.viz.mermaid import to_mermaid
+from microtensor.viz.pdf import to_pdf
 from microtensor.viz.svg import Theme, finish
 from microtensor.viz.tree import to_tree
 
-Format: TypeAlias = Literal["svg", "png", "dot", "json", "tree"]
+if TYPE_CHECKING:
+    from microtensor.tensor import Tensor
+
+Format: TypeAlias = Literal["svg", "png", "pdf", "html", "dot", "mermaid", "json", "tree"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
-NEEDS_ENGINE: frozenset[Format] = frozenset({"svg", "png"})
-PNG_DPI = 144
+NEEDS_ENGINE: frozenset[Format] = frozenset({"svg", "png", "pdf", "html"})
+AUTO_NODES = 300
+PNG_DPI, LEAST_DPI = 144, 36
 PNG_LIMIT = 16_000
 
-__all__ = ["FORMATS", "NEEDS_ENGINE", "EngineError", "from_json", "render", "to_dot", "to_json", "to_tree"]
+__all__ = [
+    "FORMATS",
+    "NEEDS_ENGINE",
+    "EngineError",
+    "folded",
+    "from_json",
+    "render",
+    "to_dot",
+    "to_json",
+    "to_mermaid",
+    "to_pdf",
+    "to_tree",
+]
 
 
 def render(
@@ -30,34 +50,54 @@ def render(
     *,
     view: View = "forward",
     depth: int | None = None,
+    collapse: Iterable[str] = (),
+    expand: Iterable[str] = (),
+    repeats: bool = True,
+    values: Values = "none",
     theme: Theme = "auto",
     legend: bool = True,
     engine: Engine = "auto",
     ascii: bool = False,
     color: bool = False,
+    lines: bool = False,
+    output: Tensor | None = None,
 ) -> bytes:
     """A picture of a graph, as the bytes of a file.
 
     Parameters
     ----------
     graph : Graph
-    format : {"svg", "png", "dot", "json", "tree"}
-    view : {"forward", "backward"}
+    format : {"svg", "png", "pdf", "html", "dot", "mermaid", "json", "tree"}
+        A PNG has no letters beyond those of the engine's own font, a PDF none beyond Western European and Greek.
+    view : {"forward", "backward", "combined"}
     depth : int, optional
         Fold scopes nested this deep or more; unless given, a graph of over 300 nodes is folded to fewer.
+    collapse, expand : iterable of str
+        Names of scopes to fold, and of scopes to keep open; see :meth:`Graph.collapsed`.
+    repeats : bool
+        Whether folded blocks of the same structure, one after the other, share a node.
+    values : {"none", "stats", "full"}
+        Show what the graph was read with, see :meth:`Graph.from_tensor`.
     theme : {"auto", "light", "dark"}
-        An SVG adapts to its reader with "auto"; all other formats take that as "light".
+        An SVG and a page adapt to their reader with "auto"; all other formats take that as "light".
     legend : bool
     engine : {"auto", "embedded", "system"}
-    ascii, color : bool
+    ascii, color, lines : bool
         For the tree.
+    output : Tensor, optional
+        For a page: the tensor that the graph was read from, so that the page can show values.
 
     Raises
     ------
     EngineError
-        The format needs a layout engine, and there is none or it failed.
+        The format needs a layout engine, and there is none, or it failed, or the picture is too large for a PNG.
     ValueError
-        The format, view or theme is not one of the above.
+        The format, view, values or theme is not one of the above, or no scope has such a name.
+
+    Warns
+    -----
+    UserWarning
+        A PNG is drawn with fewer dots an inch, so that it fits.
 
     Examples
     --------
@@ -70,24 +110,64 @@ def render(
     x  input  (2,)
     <BLANKLINE>
     """
-    if format not in FORMATS:
-        raise ValueError(f"render: format {format!r} is not one of {', '.join(FORMATS)}")
-    if view not in get_args(View):
-        raise ValueError(f"render: view {view!r} is not one of {', '.join(get_args(View))}")
-    if theme not in get_args(Theme):
-        raise ValueError(f"render: theme {theme!r} is not one of {', '.join(get_args(Theme))}")
+    for what, word, known in (
+        ("format", format, FORMATS),
+        ("view", view, get_args(View)),
+        ("values", values, get_args(Values)),
+        ("theme", theme, get_args(Theme)),
+    ):
+        if word not in known:
+            raise ValueError(f"render: {what} {word!r} is not one of {', '.join(known)}")
+    title, description = describe(graph, view)
+    if format == "html":
+        from microtensor.viz.page import to_html
+
+        return to_html(
+            graph, output=output, title=title, description=description, depth=depth, theme=theme, legend=legend,
+            engine=engine,
+        )  # fmt: skip
     if format == "json":
-        return to_json(graph.collapsed(depth)).encode("utf-8")
-    shown = graph.collapsed(auto_depth(graph) if depth is None else depth)
+        return to_json(graph.collapsed(depth, collapse=collapse, expand=expand, repeats=repeats)).encode("utf-8")
+    shown = folded(graph, depth, collapse=collapse, expand=expand, repeats=repeats)
     if format == "tree":
-        return (to_tree(shown, view=view, ascii=ascii, color=color) + "\n").encode("utf-8")
-    source = to_dot(shown, view=view, theme="dark" if theme == "dark" else "light", legend=legend)
+        text = to_tree(shown, view=view, ascii=ascii, color=color, values=values, lines=lines)
+        return (text + "\n").encode("utf-8")
+    if format == "mermaid":
+        return to_mermaid(shown, view=view, values=values).encode("utf-8")
+    source = to_dot(shown, view=view, theme="dark" if theme == "dark" else "light", legend=legend, values=values)
     if format == "dot":
         return source.encode("utf-8")
     if format == "png":
         return _png(source, engine)
     title, description = describe(shown, view)
-    return finish(_engine.layout(source, "svg", engine), title=title, description=description, theme=theme)
+    flat: Theme = "light" if format == "pdf" and theme == "auto" else theme
+    svg = finish(_engine.layout(source, "svg", engine), title=title, description=description, theme=flat)
+    return to_pdf(svg, title) if format == "pdf" else svg
+
+
+def folded(
+    graph: Graph,
+    depth: int | None = None,
+    *,
+    collapse: Iterable[str] = (),
+    expand: Iterable[str] = (),
+    repeats: bool = True,
+) -> Graph:
+    """The graph as it is drawn: folded as was asked for, and without a depth, to at most 300 nodes if it can be.
+
+    Examples
+    --------
+    >>> from microtensor import Graph, demos, viz
+    >>> [len(viz.folded(Graph.from_tensor(demos.mlp()), depth).nodes) for depth in (0, 1)]
+    [4, 9]
+    """
+    names = {"collapse": tuple(collapse), "expand": tuple(expand)}
+    if depth is None:
+        asked = graph.collapsed(None, **names, repeats=repeats)
+        if len(asked.nodes) <= AUTO_NODES:
+            return asked
+        depth = auto_depth(graph, AUTO_NODES)
+    return graph.collapsed(depth, **names, repeats=repeats)
 
 
 def _png(source: str, engine: Engine) -> bytes:
@@ -95,7 +175,19 @@ def _png(source: str, engine: Engine) -> bytes:
     raw = _engine.layout(source, "svg", engine)
     size = re.search(rb'width="(\d+)pt" height="(\d+)pt"', raw)
     side = max(int(size[1]), int(size[2])) / 72 if size else 1.0
-    return _engine.layout(source, "png", engine, dpi=min(PNG_DPI, int(PNG_LIMIT / side)))
+    dpi = min(PNG_DPI, int(PNG_LIMIT / side))
+    if dpi < LEAST_DPI:
+        raise EngineError(
+            f"the picture is {side:.0f} inches long, too long for a PNG that can be read; fold it with --depth or "
+            "--collapse, or take --format svg or pdf"
+        )
+    if dpi < PNG_DPI:
+        warnings.warn(
+            f"the PNG is drawn with {dpi} dots an inch in place of {PNG_DPI}, so that it fits into {PNG_LIMIT} dots; "
+            "SVG and PDF have no such limit",
+            stacklevel=3,
+        )
+    return _engine.layout(source, "png", engine, dpi=dpi)
 
 
 def describe(graph: Graph, view: View) -> tuple[str, str]:
@@ -104,11 +196,19 @@ def describe(graph: Graph, view: View) -> tuple[str, str]:
     name = plain(root.name or root.op or "result")
     outer = [plain(scope.name) for scope in graph.scopes if scope.parent is None]
     subject = f"{name} through {', '.join(outer[:3])}" if outer else name
-    title = f"Computation graph of {subject}" + (", backward" if view == "backward" else "")
+    direction = {"forward": "", "backward": ", backward", "combined": ", forward and backward"}[view]
+    title = f"Computation graph of {subject}" + direction
+    if graph.compared:
+        title = f"What differs between {' and '.join(map(plain, graph.compared))}: {subject}"
     statistics = sum(node.statistics for node in graph.nodes)
     words = f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"
     if statistics:
         words += f", {statistics} of the nodes on a path through a statistic"
-    if view == "backward" and graph.cotangent:
+    for mark, who in zip(("first", "second"), graph.compared, strict=False):
+        words += f", {sum(node.mark == mark for node in graph.nodes)} only in {plain(who)}"
+    if view != "forward" and graph.cotangent:
         words += f"; {graph.cotangent}"
+    failed = next((node for node in graph.nodes if node.mark == "failed"), None)
+    if failed is not None:
+        words += f"; {plain(failed.symbol or failed.op)} raised {plain(failed.note, 200)}"
     return title, words + "."

@@ -6,33 +6,46 @@ the same bytes. All text passes through :func:`microtensor.viz.labels.plain` and
 
 from __future__ import annotations
 
-import html
 import math
 from collections import defaultdict
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import graphviz
 
-from microtensor.graph import Graph, GraphEdge, GraphNode, GraphScope
+from microtensor.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
 from microtensor.viz import labels
+from microtensor.viz.labels import View
+from microtensor.viz.legend import legend as legend_of
+from microtensor.viz.markup import font, numbers, table, tooltip
 from microtensor.viz.theme import ThemeName, palette
 
-View: TypeAlias = Literal["forward", "backward"]
+__all__ = ["View", "to_dot"]
 
 ZERO = 1e-12
 
 
-def to_dot(graph: Graph, *, view: View = "forward", theme: ThemeName = "light", legend: bool = True) -> str:
+def to_dot(
+    graph: Graph,
+    *,
+    view: View = "forward",
+    theme: ThemeName = "light",
+    legend: bool = True,
+    values: Values = "none",
+) -> str:
     """The DOT source of a picture.
 
     Parameters
     ----------
     graph : Graph
-    view : {"forward", "backward"}
-        Forward shows what is computed, backward the same nodes with the gradients that come back.
+    view : {"forward", "backward", "combined"}
+        Forward shows what is computed, backward the same nodes with the gradients that come back, combined
+        both: on every edge a lane down for the value and a lane up for the gradient.
     theme : {"light", "dark"}
     legend : bool
         Explain the kinds that occur.
+    values : {"none", "stats", "full"}
+        Put minimum, mean and maximum of every result into its node, and with "full" small arrays whole, as far
+        as the graph was read with them.
 
     Examples
     --------
@@ -42,15 +55,16 @@ def to_dot(graph: Graph, *, view: View = "forward", theme: ThemeName = "light", 
     >>> to_dot(mt.Graph.from_tensor(x * x)).splitlines()[0]
     'digraph microtensor {'
     """
-    return _Picture(graph, view, theme).source(legend)
+    return _Picture(graph, view, theme, values).source(legend)
 
 
 class _Picture:
     """One picture being written."""
 
-    def __init__(self, graph: Graph, view: View, theme: ThemeName) -> None:
+    def __init__(self, graph: Graph, view: View, theme: ThemeName, values: Values) -> None:
         self.graph = graph
-        self.backward = view == "backward"
+        self.view: View = view
+        self.values: Values = values
         self.colour = palette(theme)
         self.inputs = graph.inputs()
         self.consumers = graph.consumers()
@@ -68,7 +82,7 @@ class _Picture:
 
     def _pills(self) -> set[tuple[int, int]]:
         """The edges that carry a pill: those of a result used more than once, where contributions add."""
-        if not self.backward:
+        if self.view == "forward":
             return set()
         return {
             (edge.source, edge.target)
@@ -84,7 +98,7 @@ class _Picture:
             "graph",
             bgcolor=c["bg"],
             rankdir="TB",
-            ranksep="0.36" if any(s.statistics for s in self.graph.scopes) or self.backward else "0.28",
+            ranksep=self._rank_gap(),
             nodesep="0.34",
             pad="0.25",
             newrank="true",
@@ -93,7 +107,7 @@ class _Picture:
             fontcolor=c["ink"],
         )
         if legend:
-            self.dot.attr("graph", labelloc="b", label=self._legend())
+            self.dot.attr("graph", labelloc="b", label=legend_of(self.graph, self.view, self.values, c))
         self.dot.attr("node", fontname="Helvetica", fontsize="12", fontcolor=c["ink"])
         self.dot.attr("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], arrowsize="0.75")
         self._body()
@@ -102,6 +116,11 @@ class _Picture:
         if self.output:
             self._output_edge()
         return str(self.dot.source)
+
+    def _rank_gap(self) -> str:
+        if self.view == "combined":
+            return "0.5"  # both arrowheads of a short edge need room
+        return "0.36" if self.view == "backward" or any(s.statistics for s in self.graph.scopes) else "0.28"
 
     # --- frames and what stands in them -------------------------------------------------------------------
 
@@ -150,7 +169,7 @@ class _Picture:
     def _frame(self, frame: Any, scope: GraphScope, depth: int) -> None:
         c = self.colour
         if scope.statistics:
-            title = _font(labels.plain(scope.name) + " " * 14, 11, c["statistics-border"], bold=True)
+            title = font(labels.plain(scope.name) + " " * 14, 11, c["statistics-border"], bold=True)
             fill, border, style, margin = (
                 "statistics-scope-fill",
                 "statistics-scope-border",
@@ -158,15 +177,15 @@ class _Picture:
                 11,
             )
         else:
-            title = _font(labels.plain(scope.name), 12, c["ink"], bold=True)
+            title = font(labels.plain(scope.name), 12, c["ink"], bold=True)
             if scope.detail:
                 # The edges into a statistic enter beside the name, so a norm's frame has it in two short lines.
                 stacked = any(s.statistics and s.parent == scope.id for s in self.graph.scopes)
-                detail = _font(("" if stacked else "  ") + labels.plain(scope.detail), 11, c["muted"])
+                detail = font(("" if stacked else "  ") + labels.plain(scope.detail), 11, c["muted"])
                 title += f'<BR ALIGN="LEFT"/>{detail}<BR ALIGN="LEFT"/>' if stacked else detail
             else:
                 # Room on the right keeps the name of a narrow frame beside the edge that enters at the middle.
-                title += _font(" " * (2 * len(labels.plain(scope.name)) + 6), 12, c["ink"])
+                title += font(" " * (2 * len(labels.plain(scope.name)) + 6), 12, c["ink"])
             fill, border, style, margin = (
                 ("scope-odd" if depth % 2 else "scope-even"),
                 "scope-border",
@@ -182,7 +201,7 @@ class _Picture:
             color=c[border],
             penwidth="1.2",
             margin=str(margin),
-            tooltip=_tooltip(f"{scope.name} {scope.detail}"),
+            tooltip=tooltip(f"{scope.name} {scope.detail}"),
             **{"class": "mt-scope mt-statistics" if scope.statistics else "mt-scope"},
         )
 
@@ -210,47 +229,58 @@ class _Picture:
     # --- nodes --------------------------------------------------------------------------------------------
 
     def _node(self, into: Any, node: GraphNode) -> None:
-        lines = self._lines(node)
+        lines = labels.lines(
+            node, self.graph, self.inputs.get(node.id, []), self.consumers.get(node.id, []), self.view, self.values
+        )
         if node.kind == "parameter":
             self._parameter(into, node, lines)
         elif node.kind == "module":
-            self._module(into, node)
+            self._module(into, node, lines)
         else:
             self._box(into, node, lines)
 
-    def _lines(self, node: GraphNode) -> list[tuple[str, str]]:
-        """The lines under the title, each with its colour."""
-        second = labels.second(node)
-        if not self.backward:
-            return [(second, "muted")]
-        if node.kind == "operation":
-            rule = labels.rules(node, self.inputs.get(node.id, []), self.graph)
-            second = rule or second
-        contributions = sum(e.grad is not None for e in self.consumers.get(node.id, []))
-        if node.kind == "constant" or (node.kind == "data" and node.grad is None):
-            return [(second, "muted"), ("no gradient", "muted")]
-        return [(second, "muted"), (labels.gradient(node, contributions), "gradient")]
+    def _rows(self, node: GraphNode, lines: list[tuple[str, str]]) -> list[str]:
+        """The lines as markup; the numbers of a small array stand under the first one."""
+        rows = [font(text, 10, self.colour[colour]) for text, colour in lines]
+        if self.values == "full" and node.table and node.shape != ():
+            rows[1] = numbers(node.table, self.colour["muted"])
+        return rows
 
     def _box(self, into: Any, node: GraphNode, lines: list[tuple[str, str]]) -> None:
         c = self.colour
         kind = self._family(node)
         heading = labels.title(node, self.inputs.get(node.id, []), self.graph)
         data = node.kind == "data"
-        rows = [(_font(heading, 15 if data else 14, c["ink"], bold=True))]
-        rows += [_font(text, 10, c[colour]) for text, colour in lines]
+        rows = [font(heading, 15 if data else 14, c["ink"], bold=True), *self._rows(node, lines)]
+        attributes = {
+            "style": "rounded,filled,dashed" if node.kind == "constant" else "rounded,filled",
+            "fillcolor": c[f"{kind}-fill"],
+            "color": c[f"{kind}-border"],
+            "penwidth": "2.2" if data else "1.4",
+        }
+        if node.repeats > 1:
+            attributes["peripheries"] = "2"
         into.node(
             f"n{node.id}",
-            label=_table(rows),
+            label=table(rows),
             shape="box",
-            style="rounded,filled,dashed" if node.kind == "constant" else "rounded,filled",
-            fillcolor=c[f"{kind}-fill"],
-            color=c[f"{kind}-border"],
-            penwidth="2.2" if data else "1.4",
             margin="0.2,0.05" if data else "0.13,0.04",
             width="1.15" if data else "0.95",
-            tooltip=self._tooltip_of(node),
+            tooltip=tooltip(labels.tooltip(node)),
+            **attributes | self._marked(node),
             **self._place(node, kind),
         )
+
+    def _marked(self, node: GraphNode) -> dict[str, str]:
+        """What a mark changes: the line round the node; a dotted one tells the second graph from the first."""
+        c = self.colour
+        if node.mark == "failed":
+            return {"color": c["failed"], "fillcolor": c["failed-fill"], "penwidth": "3"}
+        if node.mark == "first":
+            return {"color": c["first"], "penwidth": "2.8"}
+        if node.mark == "second":
+            return {"color": c["second"], "penwidth": "2.8", "style": "rounded,filled,dotted"}
+        return {}
 
     def _family(self, node: GraphNode) -> str:
         if node.kind in ("data", "constant"):
@@ -263,62 +293,58 @@ class _Picture:
             attributes["group"] = "spine"
         return attributes
 
-    def _tooltip_of(self, node: GraphNode) -> str:
-        words = [node.op or node.role or node.kind, node.name, labels.shape(node), node.dtype]
-        return _tooltip("  ".join(word for word in words if word))
-
     def _parameter(self, into: Any, node: GraphNode, lines: list[tuple[str, str]]) -> None:
         c = self.colour
+        border = self._marked(node).get("color", c["parameter-border"])
         heading = labels.title(node, [], self.graph)
-        bar = f'<TD ROWSPAN="{1 + len(lines)}" WIDTH="7" CELLPADDING="0" BGCOLOR="{c["parameter-border"]}"></TD>'
-        rows = f'<TR>{bar}<TD WIDTH="48">{_font(heading, 14, c["ink"], bold=True)}</TD></TR>'
-        rows += "".join(f"<TR><TD>{_font(f' {text} ', 10, c[colour])}</TD></TR>" for text, colour in lines)
-        table = (
-            f'<<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2" COLOR="{c["parameter-border"]}" '
+        texts = [font(heading, 14, c["ink"], bold=True), *self._rows(node, [(f" {t} ", colour) for t, colour in lines])]
+        bar = f'<TD ROWSPAN="{len(texts)}" WIDTH="7" CELLPADDING="0" BGCOLOR="{border}"></TD>'
+        rows = f'<TR>{bar}<TD WIDTH="48">{texts[0]}</TD></TR>'
+        rows += "".join(f"<TR><TD>{text}</TD></TR>" for text in texts[1:])
+        label = (
+            f'<<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2" COLOR="{border}" '
             f'BGCOLOR="{c["parameter-fill"]}">{rows}</TABLE>>'
         )
         place = {k: v for k, v in self._place(node, "parameter").items() if k != "group"}
-        into.node(f"n{node.id}", label=table, shape="plain", tooltip=self._tooltip_of(node), **place)
+        into.node(f"n{node.id}", label=label, shape="plain", tooltip=tooltip(labels.tooltip(node)), **place)
 
-    def _module(self, into: Any, node: GraphNode) -> None:
+    def _module(self, into: Any, node: GraphNode, lines: list[tuple[str, str]]) -> None:
         c = self.colour
         kind = self._family(node)
-        heading = _font(labels.plain(node.op), 13, c["ink"], bold=True)
-        rows = [heading + _font("  " + labels.plain(node.role), 11, c["muted"])]
+        rows = [font(labels.card(node), 13, c["ink"], bold=True) + font("  " + labels.plain(node.role), 11, c["muted"])]
         if node.parameters:
             listed = "  ".join(f"{labels.plain(name, 12)} {size}" for name, size in node.parameters[:4])
             listed += "  …" if len(node.parameters) > 4 else ""
-            rows.append(_font(listed, 10, c["parameter-border"]))
-        rows.append(_font(f"out {labels.shape(node)}", 10, c["muted"]))
-        if self.backward:
-            rows.append(_font(labels.gradient(node, len(self.consumers.get(node.id, []))), 10, c["gradient"]))
+            each = "  each" if node.repeats > 1 else ""
+            rows.append(font(listed + each, 10, c["parameter-border"]))
+        rows.append(font(f"out {labels.shape(node)}", 10, c["muted"]))
+        rows += [font(text, 10, c[colour]) for text, colour in lines[1:]]
+        attributes = {"fillcolor": c[f"{kind}-fill"], "color": c[f"{kind}-border"], "penwidth": "1.2"}
         into.node(
             f"n{node.id}",
-            label=_table(rows, left=True, padding=2),
+            label=table(rows, left=True, padding=2),
             shape="box",
             peripheries="2",
-            style="rounded,filled",
-            fillcolor=c[f"{kind}-fill"],
-            color=c[f"{kind}-border"],
-            penwidth="1.2",
             margin="0.12,0.04",
             width="2.15",
-            tooltip=self._tooltip_of(node),
+            tooltip=tooltip(labels.tooltip(node)),
+            **{"style": "rounded,filled", **attributes, **self._marked(node)},
             **self._place(node, "module"),
         )
 
     def _output_node(self) -> None:
         root = self.graph.nodes[self.graph.root]
-        node = GraphNode(
-            id=root.id, kind="data", name=root.name or "output", role="output", shape=root.shape, dtype=root.dtype
-        )
         c = self.colour
-        rows = [_font(labels.plain(node.name), 15, c["ink"], bold=True), _font(labels.second(node), 10, c["muted"])]
-        if self.backward:
-            rows.append(_font(labels.gradient(root, 1), 10, c["gradient"]))
+        rows = [
+            font(labels.plain(root.name or "output"), 15, c["ink"], bold=True),
+            font(f"output  {labels.shape(root)}", 10, c["muted"]),
+        ]
+        if self.view != "forward":
+            arrow = "↑ " if self.view == "combined" else ""
+            rows.append(font(arrow + labels.gradient(root, 1), 10, c["gradient"]))
         self.dot.node(
             "output",
-            label=_table(rows),
+            label=table(rows),
             shape="box",
             style="rounded,filled",
             fillcolor=c["data-fill"],
@@ -364,13 +390,24 @@ class _Picture:
 
     def _edge(self, edge: GraphEdge) -> None:
         tail, head = f"n{edge.source}", f"n{edge.target}"
-        style = self._backward_style(edge) if self.backward else self._forward_style(edge)
+        style = self._style(edge)
         if (edge.source, edge.target) in self.pills:
             pill = self._pill(edge)
-            self.dot.edge(tail, pill, **style)
-            self.dot.edge(pill, head, **{**style, "dir": "none"})
+            up, down = ({"dir": "back"}, {"dir": "forward"}) if style.get("dir") == "both" else ({}, {"dir": "none"})
+            self.dot.edge(tail, pill, **style | up)
+            self.dot.edge(pill, head, **style | down)
         else:
             self.dot.edge(tail, head, **style)
+
+    def _style(self, edge: GraphEdge) -> dict[str, str]:
+        if self.view == "backward":
+            return self._backward_style(edge)
+        style = self._forward_style(edge)
+        if self.view == "combined" and edge.grad is not None:
+            # Two lanes: the head takes the first colour, the tail's arrow the last.
+            style |= {"color": f"{style['color']}:{self.colour['gradient']}", "dir": "both", "arrowsize": "0.65"}
+            style["penwidth"] = "2.2" if edge.kind == "direct" else "1.4"
+        return style
 
     def _forward_style(self, edge: GraphEdge) -> dict[str, str]:
         style = {"color": self.colour[f"edge-{edge.kind}"], "penwidth": "1.4", "class": f"mt-edge mt-{edge.kind}"}
@@ -378,6 +415,10 @@ class _Picture:
             style |= {"penwidth": "2.8", "weight": "9"}
         elif edge.kind == "constant":
             style["style"] = "dashed"
+        if edge.mark in ("first", "second"):
+            style["color"] = self.colour[edge.mark]
+            style["penwidth"] = "1.9"
+            style["style"] = "solid" if edge.mark == "first" else "dotted"
         return style
 
     def _backward_style(self, edge: GraphEdge) -> dict[str, str]:
@@ -402,79 +443,4 @@ class _Picture:
 
     def _output_edge(self) -> None:
         root = self.graph.nodes[self.graph.root]
-        edge = GraphEdge(root.id, root.id, 0, "direct", root.grad)
-        style = self._backward_style(edge) if self.backward else self._forward_style(edge)
-        self.dot.edge(f"n{root.id}", "output", **style)
-
-    # --- legend -------------------------------------------------------------------------------------------
-
-    def _legend(self) -> str:
-        c = self.colour
-        kinds = {n.kind for n in self.graph.nodes}
-        items = []
-        if self.backward:
-            items.append((_swatch_line(c["gradient"]), "gradient, width ~ log of its norm"))
-        if not self.backward and ("data" in kinds or self.output):
-            items.append((_swatch_box(c["data-fill"], c["data-border"], 2), "data"))
-        if "parameter" in kinds:
-            items.append((_swatch_parameter(c), "parameter"))
-        elif any(n.parameters for n in self.graph.nodes):
-            items.append((_swatch_parameter(c), "parameters in green text"))
-        if not self.backward and any(
-            self._family(n) == "operation" and n.kind == "operation" for n in self.graph.nodes
-        ):
-            items.append((_swatch_box(c["operation-fill"], c["operation-border"], 1), "operation"))
-        if any(n.statistics for n in self.graph.nodes):
-            held = not any(n.statistics and n.kind == "operation" for n in self.graph.nodes)
-            words = "through the statistics" if self.backward else "statistics path"
-            words = "holds a statistics path" if held else words
-            items.append((_swatch_box(c["statistics-fill"], c["statistics-border"], 1), words))
-        if not self.backward and any(e.kind == "direct" for e in self.graph.edges):
-            items.append((_swatch_line(c["edge-direct"]), "direct path"))
-        cells = "".join(
-            f'<TD>{swatch}</TD><TD ALIGN="LEFT">{_font(words + "  ", 10, c["muted"])}</TD>' for swatch, words in items
-        )
-        if not cells:
-            return ""
-        return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="1"><TR>{cells}</TR></TABLE>>'
-
-
-# --- markup -----------------------------------------------------------------------------------------------
-
-
-def _font(text: str, size: int, colour: str, bold: bool = False) -> str:
-    # A backslash starts one of Graphviz's own escapes even in markup.
-    inner = html.escape(text or " ").replace("\\", "\\\\")
-    if bold:
-        inner = f"<B>{inner}</B>"
-    return f'<FONT POINT-SIZE="{size}" COLOR="{colour}">{inner}</FONT>'
-
-
-def _table(rows: list[str], left: bool = False, padding: int = 1) -> str:
-    align = ' ALIGN="LEFT"' if left else ""
-    cells = "".join(f"<TR><TD{align}>{row}</TD></TR>" for row in rows)
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="{padding}">{cells}</TABLE>>'
-
-
-def _tooltip(text: str) -> str:
-    return str(graphviz.escape(labels.plain(text, 500)))
-
-
-def _swatch_line(colour: str) -> str:
-    cell = f'<TR><TD FIXEDSIZE="TRUE" WIDTH="26" HEIGHT="4" BGCOLOR="{colour}"></TD></TR>'
-    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cell}</TABLE>'
-
-
-def _swatch_box(fill: str, border: str, width: int) -> str:
-    return (
-        f'<TABLE BORDER="{width}" CELLBORDER="0" STYLE="ROUNDED" COLOR="{border}" BGCOLOR="{fill}" CELLPADDING="0">'
-        '<TR><TD WIDTH="22" HEIGHT="9"></TD></TR></TABLE>'
-    )
-
-
-def _swatch_parameter(c: dict[str, str]) -> str:
-    return (
-        f'<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" COLOR="{c["parameter-border"]}" '
-        f'BGCOLOR="{c["parameter-fill"]}" CELLPADDING="0"><TR><TD WIDTH="6" HEIGHT="12" '
-        f'BGCOLOR="{c["parameter-border"]}"></TD><TD WIDTH="18"></TD></TR></TABLE>'
-    )
+        self.dot.edge(f"n{root.id}", "output", **self._style(GraphEdge(root.id, root.id, 0, "direct", root.grad)))

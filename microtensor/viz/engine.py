@@ -52,7 +52,7 @@ def find(engine: Engine = "auto") -> str:
         "system": "the system's layout engine is not installed: there is no dot on the PATH; install Graphviz",
         "auto": "no layout engine is installed: pip install graphviz-pure, or install Graphviz for its dot",
     }
-    raise EngineError(f"{missing[engine]}. The formats tree, json and dot need none")
+    raise EngineError(f"{missing[engine]}. The formats tree, json, mermaid and dot need none")
 
 
 def layout(

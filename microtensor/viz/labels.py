@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
+from typing import Literal, TypeAlias
 
-from microtensor.graph import Graph, GraphEdge, GraphNode
+from microtensor.graph import Graph, GraphEdge, GraphNode, Values
+
+View: TypeAlias = Literal["forward", "backward", "combined"]
 
 LONGEST = 60
+# A note stands in a box, so it is broken into short lines, and not many.
+NOTE_WIDTH, NOTE_LINES = 36, 5
 
 
 def plain(text: str, limit: int = LONGEST) -> str:
@@ -42,23 +48,43 @@ def number(value: float | None) -> str:
     return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
 
 
+def signed(value: float) -> str:
+    """A value with two significant digits and a minus sign of full width."""
+    return f"−{number(-value)}" if value < 0 else number(value)
+
+
+def values(node: GraphNode) -> str:
+    """The line of numbers: minimum … mean … maximum, a single number by itself, – when they were not read."""
+    if not node.stats:
+        return "–"
+    low, mean, high, _ = node.stats
+    return f"= {signed(mean)}" if low == high else " … ".join(signed(v) for v in (low, mean, high))
+
+
 def shape(node: GraphNode) -> str:
     """The shape of a result; a scalar is called one."""
-    return "scalar" if node.shape == () else str(node.shape).replace(",)", ",)")
+    return "scalar" if node.shape == () else str(node.shape)
 
 
 def title(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
     """The first line: the name of a leaf, the symbol of an operation."""
     if node.kind in ("data", "parameter", "constant"):
         return plain(node.name or node.role or node.kind)
+    if node.kind in ("module", "function"):
+        return card(node)
     if node.constants and node.op in ("add", "subtract", "multiply", "divide", "power"):
         return _with_constant(node)
     if node.op == "subtract" and len(inputs) == 2:
         right = graph.nodes[inputs[1].source]
-        if right.statistics and right.name:
+        if right.kind == "operation" and right.statistics and right.name:
             left = graph.nodes[inputs[0].source]
             return plain(f"{left.name if 0 < len(left.name) <= 3 else 'x'} − {right.name}")
     return plain(node.symbol)
+
+
+def card(node: GraphNode) -> str:
+    """The title of a folded scope: its name, and how many of its like stand on the card."""
+    return plain(node.op) + (f"  × {node.repeats}" if node.repeats > 1 else "")
 
 
 def is_epsilon(node: GraphNode) -> bool:
@@ -77,6 +103,8 @@ def _with_constant(node: GraphNode) -> str:
 
 def second(node: GraphNode) -> str:
     """The second line in a forward picture: what the result is called, and its shape."""
+    if node.mark == "failed" and node.kind == "operation":
+        return plain(node.line) or "raised here"
     if node.kind in ("data", "constant"):
         return f"{node.role}  {shape(node)}"
     if node.kind == "parameter":
@@ -108,3 +136,48 @@ def gradient(node: GraphNode, contributions: int) -> str:
     """The gradient line of a backward picture; says when several contributions were added up."""
     text = f"grad {number(node.grad)}"
     return f"{text} = sum of {contributions}" if contributions > 1 and node.grad is not None else text
+
+
+def lines(
+    node: GraphNode, graph: Graph, inputs: list[GraphEdge], uses: list[GraphEdge], view: View, detail: Values
+) -> list[tuple[str, str]]:
+    """The lines under the title, each with the name of its colour.
+
+    Parameters
+    ----------
+    node : GraphNode
+    graph : Graph
+    inputs, uses : list of GraphEdge
+        What enters and what leaves the node.
+    view : {"forward", "backward", "combined"}
+    detail : {"none", "stats", "full"}
+    """
+    words = second(node)
+    if view == "backward" and node.kind == "operation":
+        words = rules(node, inputs, graph) or words
+    found = [(words, "muted")]
+    if detail != "none" or view == "combined":
+        arrow = "↓ " if view == "combined" else ""
+        found.append((arrow + values(node), "muted"))
+    if view != "forward":
+        contributions = sum(edge.grad is not None for edge in uses)
+        if node.kind == "constant" or (node.kind == "data" and node.grad is None):
+            found.append(("no gradient", "muted"))
+        else:
+            arrow = "↑ " if view == "combined" else ""
+            found.append((arrow + gradient(node, contributions), "gradient"))
+    return found + notes(node)
+
+
+def notes(node: GraphNode) -> list[tuple[str, str]]:
+    """What a mark says, in lines that fit into a box."""
+    colour = {"first": "first", "second": "second", "failed": "failed"}.get(node.mark, "ink")
+    prefix = "≠ " if node.mark == "changed" else ""
+    wrapped = textwrap.wrap(prefix + plain(node.note, 200), NOTE_WIDTH, max_lines=NOTE_LINES, placeholder=" …")
+    return [(line, colour) for line in wrapped]
+
+
+def tooltip(node: GraphNode) -> str:
+    """Everything about a node in one line: what made it, its name, shape and type, and the line of the program."""
+    words = [node.op or node.role or node.kind, node.name, shape(node), node.dtype, node.line, node.note]
+    return "  ".join(word for word in words if word)

@@ -124,7 +124,11 @@ def _centre_text(root: ElementTree.Element) -> None:
         left, right = _extent(group)
         if "mt-parameter" in kinds:
             left += 9.0
-        for text in group.iter(_tag("text")):
+        texts = list(group.iter(_tag("text")))
+        lines = [text.get("y") for text in texts]
+        for text in texts:
+            if lines.count(text.get("y")) > 1:
+                continue  # a row of numbers, in columns of its own
             text.set("text-anchor", "middle")
             text.set("x", f"{(left + right) / 2:.2f}")
             text.text = (text.text or "").strip()
@@ -151,20 +155,21 @@ def _head(root: ElementTree.Element, title: str, description: str, theme: Theme,
     words = ElementTree.Element(_tag("desc"), {"id": f"{prefix}-desc"})
     words.text = description
     style = ElementTree.Element(_tag("style"))
-    style.text = _style(theme, prefix)
+    style.text = _style(theme, prefix, {element.get(key) for element in root.iter() for key in ("fill", "stroke")})
     for at, element in enumerate((heading, words, style)):
         root.insert(at, element)
     for text in root.iter(_tag("text")):
         text.attrib.pop("font-family", None)
 
 
-def _style(theme: Theme, prefix: str) -> str:
+def _style(theme: Theme, prefix: str, used: set[str | None]) -> str:
     rules = [f".{prefix} text{{font-family:{FONTS}}}"]
     if theme == "auto":
         dark = "".join(
             f'.{prefix} [{attribute}="{light}"]{{{attribute}:{value}}}'
             for light, value in TOKENS.values()
             for attribute in ("fill", "stroke")
+            if light in used
         )
         rules.append(f"@media (prefers-color-scheme:dark){{{dark}}}")
     return "".join(rules)

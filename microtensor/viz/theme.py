@@ -37,6 +37,10 @@ TOKENS: Mapping[str, tuple[str, str]] = {
     "edge-parameter": ("#16713b", "#67e099"),
     "gradient": ("#be1240", "#ff7d97"),
     "pill-fill": ("#ffe6ec", "#4a1626"),
+    "failed": ("#b3151f", "#ff9d98"),
+    "failed-fill": ("#fff1f0", "#421519"),
+    "first": ("#6d28d9", "#c9adff"),
+    "second": ("#0b6b66", "#5fe0d2"),
 }
 
 

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import unicodedata
 
-from microtensor.graph import Graph, GraphEdge, GraphNode
+from microtensor.graph import Graph, GraphEdge, GraphNode, Values
 from microtensor.viz import labels
-from microtensor.viz.dot import View
+from microtensor.viz.labels import View
 
-COLOURS = {"statistics": "33", "parameter": "32", "data": "34", "constant": "2", "operation": "0"}
+COLOURS = {
+    "statistics": "33",
+    "parameter": "32",
+    "data": "34",
+    "constant": "2",
+    "failed": "31",
+    "first": "35",
+    "second": "36",
+}
 
 
-def to_tree(graph: Graph, *, view: View = "forward", ascii: bool = False, color: bool = False) -> str:
+def to_tree(
+    graph: Graph,
+    *,
+    view: View = "forward",
+    ascii: bool = False,
+    color: bool = False,
+    values: Values = "none",
+    lines: bool = False,
+) -> str:
     """The graph from the result back to its inputs, one row a node.
 
     A node continues with the input on its longest way; its other inputs branch off above. What stands in
@@ -20,12 +36,16 @@ def to_tree(graph: Graph, *, view: View = "forward", ascii: bool = False, color:
     Parameters
     ----------
     graph : Graph
-    view : {"forward", "backward"}
-        Backward adds the norms of the gradients.
+    view : {"forward", "backward", "combined"}
+        The last two add the norms of the gradients.
     ascii : bool
         Draw with plain characters.
     color : bool
         Colour by kind, with ANSI sequences.
+    values : {"none", "stats", "full"}
+        Add minimum … mean … maximum of every result.
+    lines : bool
+        Add the line of the program that made each result, where that was recorded.
 
     Examples
     --------
@@ -39,23 +59,33 @@ def to_tree(graph: Graph, *, view: View = "forward", ascii: bool = False, color:
     x  input       scalar
     """
     rows = _rows(graph, ascii)
-    shapes = [labels.shape(node) if not again else "" for _, node, again in rows]
-    left = max((_width(text) for text, _, _ in rows), default=0)
-    middle = max(map(len, shapes), default=0)
-    lines = []
-    for (text, node, again), size in zip(rows, shapes, strict=True):
-        line = text + " " * (left - _width(text))
-        if not again:
-            line += "  " + size.ljust(middle)
-            if view == "backward":
-                line += "  " + (labels.number(node.grad) if node.kind != "constant" else "")
-        line = line.rstrip()
-        lines.append(_painted(line, node) if color else line)
-    return "\n".join(lines)
+    table = [[text, *([] if again else _columns(node, view, values, lines))] for text, node, again in rows]
+    widths: dict[int, int] = {}
+    for cells in table:
+        for column, cell in enumerate(cells):
+            widths[column] = max(widths.get(column, 0), _width(cell))
+    out = []
+    for (_, node, _), cells in zip(rows, table, strict=True):
+        line = "  ".join(cell + " " * (widths[i] - _width(cell)) for i, cell in enumerate(cells)).rstrip()
+        out.append(_painted(line, node) if color else line)
+    return "\n".join(out)
+
+
+def _columns(node: GraphNode, view: View, values: Values, lines: bool) -> list[str]:
+    cells = [labels.shape(node) if node.mark != "failed" else ""]
+    if view != "forward":
+        cells.append(labels.number(node.grad) if node.kind != "constant" else "")
+    if values != "none":
+        cells.append(labels.values(node))
+    if lines:
+        cells.append(labels.plain(node.line))
+    if node.note:
+        cells.append(("raised: " if node.mark == "failed" else "") + labels.plain(node.note, 200))
+    return cells
 
 
 def _painted(line: str, node: GraphNode) -> str:
-    kind = "statistics" if node.statistics else node.kind
+    kind = node.mark or ("statistics" if node.statistics else node.kind)
     code = COLOURS.get(kind, "0")
     return line if code == "0" else f"\x1b[{code}m{line}\x1b[0m"
 

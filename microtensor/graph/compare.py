@@ -1,0 +1,120 @@
+"""Puts two graphs on one sheet: what both have once, what only one has marked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from difflib import SequenceMatcher
+from typing import TypeAlias
+
+from microtensor.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Mark
+
+Key: TypeAlias = tuple[object, ...]
+
+
+def compare(first: Graph, second: Graph, names: tuple[str, str] = ("first", "second")) -> Graph:
+    """One graph of all that two graphs hold.
+
+    Scopes are aligned by their names, and inside them operations by their order. What stands in one graph alone
+    is marked "first" or "second"; what stands in both with another shape, constant or type is marked "changed",
+    with a note. Gradients are left out, since they belong to one graph or the other.
+
+    Parameters
+    ----------
+    first, second : Graph
+    names : tuple of str
+        What to call them.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.graph import Graph, compare
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True, name="x")
+    >>> both = compare(Graph.from_tensor(mt.exp(x) + x), Graph.from_tensor(mt.tanh(x) + x))
+    >>> [(node.symbol or node.name, node.mark) for node in both.nodes]
+    [('x', ''), ('exp', 'first'), ('tanh', 'second'), ('+', '')]
+    """
+    return _Union(first, second, names).graph()
+
+
+class _Union:
+    def __init__(self, first: Graph, second: Graph, names: tuple[str, str]) -> None:
+        self.graphs = (first, second)
+        self.names = names
+        self.scopes: list[GraphScope] = []
+        self.scope_at = self._join_scopes()
+        self.nodes: list[GraphNode] = []
+        self.place: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self._join_nodes()
+
+    def _join_scopes(self) -> tuple[dict[int | None, int | None], dict[int | None, int | None]]:
+        """The common number of each graph's scopes. Of several with one name in one place, the n-th is the n-th."""
+        known: dict[Key, int] = {}
+        at: tuple[dict[int | None, int | None], dict[int | None, int | None]] = ({None: None}, {None: None})
+        for graph, numbers in zip(self.graphs, at, strict=True):
+            count: dict[Key, int] = defaultdict(int)
+            for scope in graph.scopes:
+                parent = numbers[scope.parent]
+                count[parent, scope.name] += 1
+                key = (parent, scope.name, count[parent, scope.name])
+                if key not in known:
+                    known[key] = len(self.scopes)
+                    self.scopes.append(replace(scope, id=len(self.scopes), parent=parent))
+                number = numbers[scope.id] = known[key]
+                there = self.scopes[number]
+                detail = there.detail if there.detail == scope.detail else f"{there.detail} | {scope.detail}"
+                self.scopes[number] = replace(there, detail=detail, statistics=there.statistics and scope.statistics)
+        return at
+
+    def _join_nodes(self) -> None:
+        first, second = self.graphs
+        keys = [
+            [self._key(graph, node, numbers) for node in graph.nodes]
+            for graph, numbers in zip(self.graphs, self.scope_at, strict=True)
+        ]
+        steps = SequenceMatcher(None, keys[0], keys[1], autojunk=False).get_opcodes()
+        for step, i, i_end, j, j_end in steps:
+            if step == "equal":
+                for one, other in zip(first.nodes[i:i_end], second.nodes[j:j_end], strict=True):
+                    self._add(self._both(one, other), one, other)
+            else:
+                for node in first.nodes[i:i_end]:
+                    self._add(self._alone(node, "first"), node, None)
+                for node in second.nodes[j:j_end]:
+                    self._add(self._alone(node, "second"), None, node)
+
+    @staticmethod
+    def _key(graph: Graph, node: GraphNode, numbers: dict[int | None, int | None]) -> Key:
+        return numbers[node.scope], node.kind, node.op or node.name or node.role
+
+    def _add(self, node: GraphNode, one: GraphNode | None, other: GraphNode | None) -> None:
+        for side, part in enumerate((one, other)):
+            if part is not None:
+                self.place[side][part.id] = len(self.nodes)
+        side = 0 if one is not None else 1
+        self.nodes.append(replace(node, id=len(self.nodes), scope=self.scope_at[side][node.scope], grad=None))
+
+    def _alone(self, node: GraphNode, mark: Mark) -> GraphNode:
+        return replace(node, mark=mark, note=f"only in {self.names[mark == 'second']}")
+
+    @staticmethod
+    def _both(one: GraphNode, other: GraphNode) -> GraphNode:
+        sides = [[str(node.shape or "scalar"), node.dtype, *(v for _, v in node.constants)] for node in (one, other)]
+        if len(sides[0]) == len(sides[1]):
+            words = [f"{a} | {b}" for a, b in zip(*sides, strict=True) if a != b]
+        else:
+            words = [" ".join(sides[0][2:]) + " | " + " ".join(sides[1][2:])]
+        return replace(one, mark="changed", note=",  ".join(words)) if words else one
+
+    def graph(self) -> Graph:
+        edges: dict[tuple[int, int, int], GraphEdge] = {}
+        for graph, place, mark in zip(self.graphs, self.place, ("first", "second"), strict=True):
+            side: Mark = "first" if mark == "first" else "second"
+            for edge in graph.edges:
+                key = (place[edge.source], place[edge.target], edge.argument)
+                there = edges.get(key)
+                fresh = GraphEdge(*key, edge.kind, None, side)
+                edges[key] = fresh if there is None else replace(there, mark="")
+        root = self.place[0][self.graphs[0].root]
+        ordered = tuple(edges[key] for key in sorted(edges, key=lambda key: (key[1], key[2], key[0])))
+        return Graph(tuple(self.nodes), ordered, tuple(self.scopes), root, "", self.names)

@@ -1,0 +1,249 @@
+"""Folds scopes into cards: by depth, by name, and equal neighbours into one."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from microtensor.graph.model import Graph, GraphEdge, GraphNode
+from microtensor.graph.reading import norm
+from microtensor.primitive import Array
+
+FEWEST_REPEATS = 3
+Flows = dict[tuple[int, int, int], Array]
+
+
+def auto_depth(graph: Graph, limit: int = 300) -> int | None:
+    """The largest depth at which at most `limit` nodes are left; None when the whole graph is that small."""
+    if len(graph.nodes) <= limit:
+        return None
+    levels = _levels(graph)
+    scopes_at: dict[int, int] = defaultdict(int)
+    nodes_at: dict[int, int] = defaultdict(int)
+    for scope in graph.scopes:
+        scopes_at[levels[scope.id]] += 1
+    for node in graph.nodes:
+        nodes_at[0 if node.scope is None else levels[node.scope] + 1] += 1
+    for depth in range(max(levels, default=0), -1, -1):
+        if scopes_at[depth] + sum(nodes_at[level] for level in range(depth + 1)) <= limit:
+            return depth
+    return 0
+
+
+def fold(graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tuple[str, ...], repeats: bool) -> Graph:
+    """What :meth:`Graph.collapsed` does."""
+    if depth is None and not collapse and not expand:
+        return graph
+    into = _folded_scopes(graph, depth, collapse, expand)
+    if all(scope is None for scope in into):
+        return graph
+    return _Fold(graph, into, repeats).graph()
+
+
+def _levels(graph: Graph) -> list[int]:
+    """How deep each scope is nested. A scope stands after the one around it."""
+    levels: list[int] = []
+    for scope in graph.scopes:
+        levels.append(0 if scope.parent is None else levels[scope.parent] + 1)
+    return levels
+
+
+def _folded_scopes(
+    graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tuple[str, ...]
+) -> list[int | None]:
+    """For each scope the one whose card it disappears into."""
+    paths = [graph.scope_path(scope.id) for scope in graph.scopes] if collapse or expand else []
+    shut = _matching(paths, collapse)
+    inside = _matching(paths, expand)
+    around = {i for scope in inside for i in graph.scope_chain(scope)}
+    levels = _levels(graph)
+    into: list[int | None] = []
+    for scope in graph.scopes:
+        parent = scope.parent
+        if parent is not None and parent in inside:
+            inside.add(scope.id)
+        opened = scope.id in inside or scope.id in around
+        outer = None if parent is None else into[parent]
+        folds = scope.id in shut or (depth is not None and levels[scope.id] >= depth and not opened)
+        into.append(outer if outer is not None else scope.id if folds else None)
+    return into
+
+
+def _matching(paths: list[str], patterns: tuple[str, ...]) -> set[int]:
+    found: set[int] = set()
+    for pattern in patterns:
+        matches = {i for i, path in enumerate(paths) if fnmatchcase(path, pattern) or fnmatchcase(path, f"*.{pattern}")}
+        if not matches:
+            near = difflib.get_close_matches(pattern, [*dict.fromkeys(paths), *(p.split(".")[-1] for p in paths)], 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            listed = f"; there are {', '.join(dict.fromkeys(paths[:12]))}" if paths else "; the graph has no scopes"
+            raise ValueError(f"no scope is called {pattern}{hint or listed}")
+        found |= matches
+    return found
+
+
+class _Fold:
+    """One folding: first cards, then cards of cards."""
+
+    def __init__(self, graph: Graph, into: list[int | None], repeats: bool) -> None:
+        self.whole = graph
+        self.card = [None if node.scope is None else into[node.scope] for node in graph.nodes]
+        self.members: dict[int, list[GraphNode]] = defaultdict(list)
+        for node in graph.nodes:
+            scope = self.card[node.id]
+            if scope is not None:
+                self.members[scope].append(node)
+        self.output = self._outputs()
+        kept = [scope for scope in graph.scopes if into[scope.id] is None]
+        self.number = {scope.id: i for i, scope in enumerate(kept)}
+        self.scopes = tuple(replace(s, id=self.number[s.id], parent=self._around(s.parent)) for s in kept)
+        self.runs = self._runs() if repeats else {}
+
+    def _around(self, scope: int | None) -> int | None:
+        return None if scope is None else self.number[scope]
+
+    def _outputs(self) -> dict[int, GraphNode]:
+        """Of each card the node whose result leaves it last."""
+        output: dict[int, GraphNode] = {}
+        leaving = {e.source for e in self.whole.edges if self.card[e.source] != self.card[e.target]} | {self.whole.root}
+        for scope, inside in self.members.items():
+            output[scope] = next((node for node in reversed(inside) if node.id in leaving), inside[-1])
+        return output
+
+    def graph(self) -> Graph:
+        last = {run[-1]: run for run in self.runs.values()}
+        place: dict[int, int] = {}
+        nodes: list[GraphNode] = []
+        for node in self.whole.nodes:
+            scope = self.card[node.id]
+            if scope is None:
+                place[node.id] = len(nodes)
+                nodes.append(replace(node, id=len(nodes), scope=self._around(node.scope)))
+            elif node.id == self.output[scope].id and (scope not in self.runs or scope in last):
+                run = last.get(scope, [scope])
+                place |= {inside.id: len(nodes) for one in run for inside in self.members[one]}
+                nodes.append(self._card(len(nodes), run))
+        edges, flows = self._edges(place)
+        whole = self.whole
+        return Graph(tuple(nodes), edges, self.scopes, place[whole.root], whole.cotangent, whole.compared, flows)
+
+    def _card(self, number: int, run: list[int]) -> GraphNode:
+        first, scope = self.whole.scopes[run[0]], self.whole.scopes[run[-1]]
+        output, inside = self.output[run[-1]], self.members[run[-1]]
+        every = [node for one in run for node in self.members[one]]
+        name = scope.name if first.name == scope.name else f"{first.name} … {scope.name}"
+        marked = sum(node.mark in ("first", "second", "changed") for node in every)
+        alone = {node.mark for node in every if node.kind != "constant"}
+        failed = next((node for node in every if node.mark == "failed"), None)
+        return GraphNode(
+            id=number,
+            kind="module" if scope.detail else "function",
+            op=name,
+            symbol=name,
+            name=output.name,
+            role=scope.detail,
+            shape=output.shape,
+            dtype=output.dtype,
+            scope=self._around(scope.parent),
+            statistics=any(node.statistics for node in every),
+            parameters=tuple((n.name or "parameter", n.shape) for n in inside if n.kind == "parameter"),
+            grad=output.grad,
+            stats=output.stats,
+            repeats=len(run),
+            mark="failed" if failed else alone.pop() if len(alone) == 1 else "changed" if marked else "",
+            note=failed.note if failed else f"{marked} of {len(every)} nodes differ" if marked else "",
+        )
+
+    def _edges(self, place: Mapping[int, int]) -> tuple[tuple[GraphEdge, ...], Flows]:
+        """The edges between what is left; what several of them carry to the same tensor is added up."""
+        groups: dict[tuple[int, int], list[GraphEdge]] = defaultdict(list)
+        for edge in self.whole.edges:
+            source, target = place[edge.source], place[edge.target]
+            if source != target:
+                groups[source, target].append(edge)
+        edges = []
+        flows: Flows = {}
+        for (source, target), merged in groups.items():
+            single = len(merged) == 1
+            argument = merged[0].argument
+            sums: dict[int, Array] = {}
+            for edge in merged:
+                flow = self.whole._flows.get((edge.source, edge.target, edge.argument))
+                if flow is not None:
+                    sums[edge.source] = sums[edge.source] + flow if edge.source in sums else flow
+            known = [edge.grad for edge in merged if edge.grad is not None]
+            norms = [n for n in map(norm, sums.values()) if n is not None] or known
+            grad = merged[0].grad if single else (float(np.hypot.reduce(norms)) if norms else None)
+            kind = min((e.kind for e in merged), key=("direct", "plain", "statistics", "parameter", "constant").index)
+            marks = {edge.mark for edge in merged}
+            edges.append(GraphEdge(source, target, argument, kind, grad, marks.pop() if len(marks) == 1 else ""))
+            if len(sums) == 1:
+                flows[source, target, argument] = next(iter(sums.values()))
+        return tuple(edges), flows
+
+    # --- equal neighbours ---------------------------------------------------------------------------------
+
+    def _runs(self) -> dict[int, list[int]]:
+        """For each card that shares a node, all the cards on it, in their order."""
+        into: dict[int, list[GraphEdge]] = defaultdict(list)
+        out: dict[int, list[GraphEdge]] = defaultdict(list)
+        for edge in self.whole.edges:
+            into[edge.target].append(edge)
+            out[edge.source].append(edge)
+        order = sorted(self.members, key=lambda scope: self.output[scope].id)
+        structure = {scope: self._structure(scope, into) for scope in order}
+        feeds = {
+            (self.card[e.source], self.card[e.target])
+            for e in self.whole.edges
+            if self.card[e.source] != self.card[e.target]
+        }
+        runs: list[list[int]] = []
+        for scope in order:
+            before = runs[-1][-1] if runs else None
+            if before is not None and structure[before] == structure[scope] and (before, scope) in feeds:
+                runs[-1].append(scope)
+            else:
+                runs.append([scope])
+        return {
+            scope: run for run in runs if len(run) >= FEWEST_REPEATS and not self._comes_back(run, out) for scope in run
+        }
+
+    def _structure(self, scope: int, into: Mapping[int, list[GraphEdge]]) -> Any:
+        """What two cards must share: what they are, and every operation inside with its shapes and inner edges."""
+        inside = self.members[scope]
+        at = {node.id: i for i, node in enumerate(inside)}
+        own = self.whole.scopes[scope]
+        content = tuple(
+            (
+                node.kind,
+                node.op,
+                node.shape,
+                node.dtype,
+                node.mark,
+                tuple((at.get(edge.source, -1), edge.argument) for edge in into[node.id]),
+            )
+            for node in inside
+        )
+        return own.parent, own.detail, content
+
+    def _comes_back(self, run: list[int], out: Mapping[int, list[GraphEdge]]) -> bool:
+        """Whether a way leaves the run and enters it again, which one node for all could not show."""
+        ours = set(run)
+        end = self.output[run[-1]].id
+        stack = [edge.target for scope in run for node in self.members[scope] for edge in out[node.id]]
+        seen: set[int] = set()
+        while stack:
+            at = stack.pop()
+            if at in seen or at > end or self.card[at] in ours:
+                continue
+            seen.add(at)
+            if any(self.card[edge.target] in ours for edge in out[at]):
+                return True
+            stack += [edge.target for edge in out[at]]
+        return False

@@ -1,0 +1,339 @@
+"""Reads the graph off a tensor: its operations in program order, their scopes, gradients and values."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from microtensor.backprop import Contribution, contributions_of, random_cotangent
+from microtensor.graph.kinds import edge_kind, from_parameters, spine, statistics_path
+from microtensor.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
+from microtensor.primitive import Array, Node, Scope
+from microtensor.tensor import Parameter, Tensor
+
+if TYPE_CHECKING:
+    from microtensor.primitive import Primitive
+
+TABLE = 4
+
+
+def read(tensor: Tensor, gradients: bool = True, values: Values = "none") -> Graph:
+    """What :meth:`Graph.from_tensor` does."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"Graph.from_tensor: a tensor is needed, not a {type(tensor).__name__}")
+    return Reader(tensor, gradients, values).graph()
+
+
+def read_failure(
+    name: str, symbol: str, inputs: Sequence[Any], message: str, *, scope: Scope | None = None, line: str = ""
+) -> Graph:
+    """The graph that led to an operation which raised, with that operation as its root.
+
+    Parameters
+    ----------
+    name, symbol : str
+        Of the operation.
+    inputs : sequence
+        What it was called with, as far as that is a tensor or an array.
+    message : str
+        What it raised.
+    scope : Scope, optional
+    line : str
+        Where the program made the call.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.graph import read_failure
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> graph = read_failure("add", "+", [x * 2, np.ones(3)], "shapes (2,) and (3,)")
+    >>> [(node.symbol, node.mark) for node in graph.nodes if node.op]
+    [('×', ''), ('+', 'failed')]
+    """
+    result = Tensor(0.0)
+    result._node = node = Node()
+    # As much of a record as a reader looks at; there is no result, so the number stands for it.
+    node.primitive = cast("Primitive", SimpleNamespace(name=name, symbol=symbol, shown=()))
+    node.inputs, node.params, node.scope, node.line = tuple(inputs), {"axes": ()}, scope, line
+    node.index = 1 + max((t.node.index for t in inputs if isinstance(t, Tensor) and t.node is not None), default=0)
+    graph = Reader(result, gradients=False).graph()
+    failed = replace(graph.nodes[graph.root], symbol=symbol, mark="failed", note=message, dtype="")
+    return replace(graph, nodes=tuple(failed if node.id == graph.root else node for node in graph.nodes))
+
+
+def size(tensor: Tensor) -> int:
+    """How many operations are in a tensor's history: what to ask before a graph is read."""
+    return len(_operations(tensor))
+
+
+class Reader:
+    """Turns a tensor's history into a graph; one use."""
+
+    def __init__(self, root: Tensor, gradients: bool = True, values: Values = "none") -> None:
+        self.root = root
+        self.values = values
+        self.operations = _operations(root)
+        self.tensors: list[Any] = []
+        self.ids: dict[int, int] = {}
+        self.edges: list[tuple[int, int, int]] = []
+        self.constants: dict[int, list[tuple[int, str]]] = defaultdict(list)
+        for output in self.operations:
+            self._place(output)
+        if not self.operations:
+            self._add(root)
+        self.scopes = _Scopes([t.node.scope if isinstance(t, Tensor) and t.node else None for t in self.tensors])
+        self._scope_leaves()
+        self.flows: dict[tuple[int, int, int], Array] = {}
+        self.totals: dict[int, Array] = {}
+        self.cotangent = ""
+        if gradients and root.requires_grad:
+            self._gradients()
+
+    def _add(self, value: Any) -> int:
+        if id(value) not in self.ids:
+            self.ids[id(value)] = len(self.tensors)
+            self.tensors.append(value)
+        return self.ids[id(value)]
+
+    def _place(self, output: Tensor) -> None:
+        node = output.node
+        assert node is not None
+        folded = []
+        sources = []
+        for argument, value in enumerate(node.inputs):
+            if not isinstance(value, Tensor) and np.size(value) == 1:
+                folded.append((argument, f"{np.asarray(value).item():.6g}"))
+            else:
+                sources.append((self._add(value), argument))
+        target = self._add(output)
+        self.constants[target] = folded
+        self.edges += [(source, target, argument) for source, argument in sources]
+
+    def _scope_leaves(self) -> None:
+        """A parameter or constant stands in the scope of the operation that reads it first; data stand outside."""
+        first: dict[int, int] = {}
+        for source, target, _ in self.edges:
+            first.setdefault(source, target)
+        for i, value in enumerate(self.tensors):
+            if self._kind(value) in ("parameter", "constant") and i in first:
+                self.scopes.of[i] = self.scopes.of[first[i]]
+
+    def _trains(self) -> bool:
+        """Whether some data do not require a gradient, so that plain leaves that do are what is learnt."""
+        return any(
+            isinstance(t, Tensor) and t.is_leaf and not t.requires_grad and t.dtype.kind == "f" and not _detached(t)
+            for t in self.tensors
+        )
+
+    def _kind(self, value: Any) -> Kind:
+        if not isinstance(value, Tensor) or _detached(value):
+            return "constant"
+        if value.node is not None:
+            return "operation"
+        if isinstance(value, Parameter) or (value.requires_grad and self._trains()):
+            return "parameter"
+        return "data"
+
+    def _gradients(self) -> None:
+        seed, contributions, self.cotangent = _backward_of(self.root)
+        by_index = {output.node.index: output for output in self.operations if output.node is not None}
+        if seed is not None:
+            self.totals[self.ids[id(self.root)]] = seed
+        for index, argument, value in contributions:
+            output = by_index.get(index)
+            if output is None or output.node is None:
+                continue
+            source = output.node.inputs[argument]
+            key = (self.ids[id(source)], self.ids[id(output)], argument)
+            full = np.broadcast_to(np.asarray(value), source.shape)
+            self.flows[key] = full
+            self.totals[key[0]] = self.totals[key[0]] + full if key[0] in self.totals else full
+
+    def graph(self) -> Graph:
+        kinds = [self._kind(value) for value in self.tensors]
+        statistics = statistics_path(self.tensors, kinds, self.edges)
+        root = self.ids[id(self.root)]
+        derived = from_parameters(kinds, self.edges)
+        steps = spine(root, kinds, self.edges, statistics)
+        nodes = tuple(self._node(i, kinds[i], i in statistics) for i in range(len(self.tensors)))
+        edges = tuple(
+            GraphEdge(s, t, a, edge_kind(s, t, kinds, derived, statistics, steps), norm(self.flows.get((s, t, a))))
+            for s, t, a in self.edges
+        )
+        scopes = self.scopes.frozen([i in statistics for i in range(len(nodes))], kinds)
+        nodes, scopes = _simplify_scopes(nodes, scopes)
+        return Graph(nodes, edges, scopes, root, self.cotangent, (), self.flows)
+
+    def _node(self, i: int, kind: Kind, statistics: bool) -> GraphNode:
+        value = self.tensors[i]
+        made = value.node if isinstance(value, Tensor) else None
+        integer = isinstance(value, Tensor) and value.dtype.kind in "iu"
+        role = {"data": "labels" if integer else "input", "constant": "constant"}.get(kind, "")
+        if kind == "constant" and isinstance(value, Tensor):
+            role = "detached"
+        return GraphNode(
+            id=i,
+            kind=kind,
+            op=made.primitive.name if made else "",
+            symbol=_symbol(value) if made else "",
+            name=(value.name or "") if isinstance(value, Tensor) else "",
+            role=role,
+            shape=tuple(value.shape),
+            dtype=str(value.dtype),
+            scope=self.scopes.of[i],
+            statistics=statistics,
+            rules=made.primitive.shown if made else (),
+            constants=tuple(self.constants[i]),
+            grad=norm(self.totals.get(i)),
+            stats=_stats(value) if self.values != "none" else (),
+            table=_table(value) if self.values == "full" else (),
+            line=_shown_line(made.line) if made else "",
+        )
+
+
+def _detached(tensor: Tensor) -> bool:
+    return tensor.is_leaf and bool(tensor._extra) and "detached" in (tensor._extra or {})
+
+
+def _symbol(output: Tensor) -> str:
+    node = output.node
+    assert node is not None
+    if node.primitive.name == "permute_dims":
+        axes, ndim = node.params["axes"], output.ndim
+        if ndim >= 2 and tuple(a % ndim for a in axes) == (*range(ndim - 2), ndim - 1, ndim - 2):
+            return "( )ᵀ"
+    return node.primitive.symbol
+
+
+def _operations(root: Tensor) -> list[Tensor]:
+    """The recorded results behind a tensor, in the order in which they were made."""
+    found = []
+    seen = {id(root)}
+    stack = [root]
+    while stack:
+        tensor = stack.pop()
+        if tensor.node is None:
+            continue
+        found.append(tensor)
+        for x in tensor.node.inputs:
+            if isinstance(x, Tensor) and id(x) not in seen:
+                seen.add(id(x))
+                stack.append(x)
+    return sorted(found, key=lambda t: t.node.index if t.node else 0)
+
+
+def _backward_of(root: Tensor) -> tuple[Array | None, list[Contribution], str]:
+    """The cotangent, the contributions and a sentence about them."""
+    kept = (root._extra or {}).get("backward")
+    if kept is not None:
+        return kept[0], kept[1], "gradients of the backward pass that the program ran"
+    if root.size == 1:
+        seed, words = np.ones(root.shape, root.dtype), "gradients of this scalar"
+    else:
+        seed, words = random_cotangent(root), "gradients for a random cotangent of the output"
+    try:
+        return seed, contributions_of(root, seed), words
+    except RuntimeError as error:
+        return None, [], f"no gradients: {error}"
+
+
+def norm(value: Array | None) -> float | None:
+    """The Euclidean norm of all entries, in float64; None of None."""
+    if value is None:
+        return None
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.sum(np.square(value, dtype=np.float64))))
+
+
+def _stats(value: Any) -> tuple[float, ...]:
+    array = np.asarray(value.numpy() if isinstance(value, Tensor) else value)
+    if array.size == 0:
+        return ()
+    with np.errstate(all="ignore"):
+        reductions = (np.min, np.mean, np.max, np.std)
+        return tuple(float(reduce(array.astype(np.float64, copy=False))) for reduce in reductions)
+
+
+def _table(value: Any) -> tuple[tuple[float, ...], ...]:
+    """The numbers themselves, row by row, where they are few."""
+    array = np.asarray(value.numpy() if isinstance(value, Tensor) else value)
+    if array.ndim > 2 or array.size == 0 or max(array.shape, default=1) > TABLE:
+        return ()
+    return tuple(tuple(float(x) for x in row) for row in np.atleast_2d(array))
+
+
+def _shown_line(line: str) -> str:
+    """The file without its directory, so that a picture is the same on every machine."""
+    file, colon, rest = line.rpartition(":")
+    return f"{os.path.basename(file)}{colon}{rest}"
+
+
+class _Scopes:
+    """The scopes that occur, numbered in the order of the program."""
+
+    def __init__(self, scopes: Iterable[Scope | None]) -> None:
+        self.found: list[Scope] = []
+        self.number: dict[int, int] = {}
+        self.of: list[int | None] = [self._id(scope) for scope in scopes]
+
+    def _id(self, scope: Scope | None) -> int | None:
+        if scope is None:
+            return None
+        for around in reversed(list(scope.chain())):
+            if id(around) not in self.number:
+                self.number[id(around)] = len(self.found)
+                self.found.append(around)
+        return self.number[id(scope)]
+
+    def frozen(self, statistics: list[bool], kinds: list[Kind]) -> tuple[GraphScope, ...]:
+        parents = [None if s.parent is None else self.number[id(s.parent)] for s in self.found]
+        pure = [True] * len(self.found)
+        for i, scope in enumerate(self.of):
+            inside = scope
+            while inside is not None:
+                pure[inside] = pure[inside] and (kinds[i] == "constant" or statistics[i])
+                inside = parents[inside]
+        return tuple(GraphScope(i, scope.name, scope.detail, parents[i], pure[i]) for i, scope in enumerate(self.found))
+
+
+def _simplify_scopes(
+    nodes: tuple[GraphNode, ...], scopes: tuple[GraphScope, ...]
+) -> tuple[tuple[GraphNode, ...], tuple[GraphScope, ...]]:
+    """Drop frames that say nothing: round a single operation, or a function that is all its parent holds."""
+    members: list[set[int]] = [set() for _ in scopes]
+    for node in nodes:
+        scope = node.scope
+        while scope is not None:
+            members[scope].add(node.id)
+            scope = scopes[scope].parent
+    dropped = set()
+    for scope_ in scopes:
+        inside = members[scope_.id]
+        lonely = len(inside) <= 1
+        repeated = scope_.parent is not None and not scope_.detail and inside == members[scope_.parent]
+        if lonely or repeated:
+            dropped.add(scope_.id)
+
+    def survivor(scope: int | None) -> int | None:
+        while scope is not None and scope in dropped:
+            scope = scopes[scope].parent
+        return scope
+
+    number = {scope.id: i for i, scope in enumerate(s for s in scopes if s.id not in dropped)}
+
+    def renumbered(scope: int | None) -> int | None:
+        kept = survivor(scope)
+        return None if kept is None else number[kept]
+
+    new_scopes = tuple(
+        replace(scope, id=number[scope.id], parent=renumbered(scope.parent))
+        for scope in scopes
+        if scope.id not in dropped
+    )
+    return tuple(replace(node, scope=renumbered(node.scope)) for node in nodes), new_scopes

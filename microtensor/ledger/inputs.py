@@ -1,0 +1,80 @@
+"""Finds the tensor whose gradient is asked for: by name, by the norm that it enters, or as the only candidate."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from microtensor.backprop import toposort
+from microtensor.tensor import Parameter, Tensor
+
+
+def input_of(y: Tensor, name: str | None = None) -> Tensor:
+    """The tensor before y of that name, or what enters the scope of that name; without a name, the only candidate.
+
+    The candidates are the data that require a gradient; else all data; else the leaves that require one.
+
+    Raises
+    ------
+    ValueError
+        There is none of that name, or without a name none or several.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.ledger import input_of
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True, name="x")
+    >>> input_of(mt.tanh(x).sum()).name
+    'x'
+    """
+    leaves, results, scopes = _history(y)
+    if name is not None:
+        return _named(name, leaves, results, scopes)
+    data = [x for x in leaves if not isinstance(x, Parameter) and "detached" not in (x._extra or {})]
+    for candidates in ([x for x in data if x.requires_grad], data, [x for x in leaves if x.requires_grad]):
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            break
+    if not leaves:
+        raise ValueError(f"paths: y of shape {y.shape} has no history, so there is nothing before it")
+    listed = _listed([*(x.name for x in leaves if x.name), *scopes])
+    raise ValueError(f"paths: several tensors could be x; choose one{f': {listed}' if listed else ' and pass it'}")
+
+
+def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
+    """The leaves of floats, the results, and what enters each scope, all in the order of the program."""
+    leaves: dict[Tensor, None] = {}
+    results = list(reversed(toposort([y])))
+    scopes: dict[str, Tensor] = {}
+    for tensor in results:
+        node = tensor.node
+        assert node is not None
+        inputs = [x for x in node.inputs if isinstance(x, Tensor) and x.dtype.kind == "f"]
+        leaves.update((x, None) for x in inputs if x.is_leaf)
+        entering = [x for x in inputs if not isinstance(x, Parameter)]
+        for scope in node.scope.chain() if node.scope and entering else ():
+            scopes.setdefault(scope.path, entering[0])
+    return list(leaves), results, scopes
+
+
+def _named(name: str, leaves: list[Tensor], results: list[Tensor], scopes: dict[str, Tensor]) -> Tensor:
+    for group in (leaves, results):
+        found = [x for x in group if x.name == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ValueError(
+                f"paths: {len(found)} tensors are called {name!r}; name the scope instead: {_listed(scopes)}"
+            )
+    if name in scopes:
+        return scopes[name]
+    names = [*(x.name for x in [*leaves, *results] if x.name), *scopes]
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {_listed(names)}"
+    raise ValueError(f"paths: nothing before y is called {name!r}; {hint}")
+
+
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    distinct = list(dict.fromkeys(names))
+    return ", ".join(distinct[:most]) + (f" and {len(distinct) - most} more" if len(distinct) > most else "")

@@ -1,0 +1,218 @@
+"""The part of a recorded graph that leads from x to y, run afresh, and cotangents carried back along its paths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from microtensor.backprop import toposort
+from microtensor.ops import as_array, broadcast_to, stop_gradient, sum_to
+from microtensor.primitive import Array, Node, enable_grad
+from microtensor.tensor import Tensor
+
+# An operation, by its position in the region, and one of its arguments.
+Edge: TypeAlias = tuple[int, int]
+# What a path has passed since y: None before it enters the norm, then the statistics in the order of the walk.
+State: TypeAlias = tuple[Any, ...] | None
+# A position and the steps from there on to y.
+Route: TypeAlias = tuple[int, Any]
+
+# Counts of paths stop here; the number of them doubles with every residual block.
+MANY = 10**12
+
+
+@dataclass
+class Carried:
+    """What a class of paths carries: the sum of their contributions, how many they are, and one of them."""
+
+    value: Array
+    count: int
+    route: Route
+
+    def steps(self) -> list[int]:
+        """The positions along the route, x first."""
+        found = []
+        step: Any = self.route
+        while step is not None:
+            found.append(step[0])
+            step = step[1]
+        return found
+
+
+class Region:
+    """Everything between x and y in the order of the program, x at position 0 and y at the last.
+
+    The operations are run again from x on, so a graph that a backward pass has used up, or whose parameters an
+    optimiser has moved since, can be read too, as long as its records were kept.
+
+    Attributes
+    ----------
+    recorded : list of Tensor
+        The tensors of the user's graph.
+    fresh : list of Tensor
+        The same, computed again.
+    sources : list of dict
+        For each position the arguments that depend on x, and their positions.
+    """
+
+    def __init__(self, y: Tensor, x: Tensor) -> None:
+        self.recorded = [x]
+        self.sources: list[dict[int, int]] = [{}]
+        at = {x: 0}
+        for tensor in reversed(toposort([y])):
+            node = _node(tensor)
+            if node.spent and not node.inputs:
+                raise RuntimeError(
+                    f"paths: the graph of {node.primitive.name} (shape {tensor.shape}) has been freed by a backward "
+                    "pass; pass retain_graph=True to that one, or call mt.paths before it"
+                )
+            found = {
+                i: at[value]
+                for i, value in enumerate(node.inputs)
+                if isinstance(value, Tensor) and value in at and node.primitive.rules[i] is not None
+            }
+            if found and tensor is not x:
+                at[tensor] = len(self.recorded)
+                self.recorded.append(tensor)
+                self.sources.append(found)
+        if y not in at or y is x:
+            raise ValueError(
+                f"paths: the tensor of shape {y.shape} does not depend on x of shape {x.shape} by any path that "
+                "carries a gradient (it may be detached, or made under mt.no_grad())"
+            )
+        self.fresh = self.run(Tensor(x._array, requires_grad=True))
+
+    def __len__(self) -> int:
+        return len(self.recorded)
+
+    def op(self, i: int) -> str:
+        """The name of an operation; empty for x."""
+        return _node(self.recorded[i]).primitive.name if i else ""
+
+    def size(self, i: int) -> int:
+        """The number of elements of a result."""
+        return self.recorded[i].size
+
+    @cached_property
+    def consumers(self) -> list[list[Edge]]:
+        """The edges that leave each position."""
+        found: list[list[Edge]] = [[] for _ in self.recorded]
+        for i, sources in enumerate(self.sources):
+            for argument, j in sources.items():
+                found[j].append((i, argument))
+        return found
+
+    def run(
+        self, x: Tensor, cut: Set[Edge] = frozenset(), inside: Set[int] = frozenset(), into: Set[Edge] = frozenset()
+    ) -> list[Tensor]:
+        """Run the operations from another x, with the tensors on the edges of `cut` detached.
+
+        With `inside`, only a second copy of these operations has its edges cut, and only the edges of `into` read
+        that copy.
+        """
+        whole: list[Tensor] = [x]
+        second: dict[int, Tensor] = {}
+        everywhere = frozenset() if inside else cut
+        with enable_grad():
+            for i in range(1, len(self)):
+                copied = {edge: second[j] for edge, j in self._edges(i) if edge in into and j in second}
+                whole.append(self._again(i, whole, copied, everywhere))
+                if i in inside:
+                    seen = {edge: second[j] for edge, j in self._edges(i) if j in second}
+                    second[i] = self._again(i, whole, seen, cut)
+        return whole
+
+    def _edges(self, i: int) -> Iterator[tuple[Edge, int]]:
+        for argument, j in self.sources[i].items():
+            yield (i, argument), j
+
+    def _again(self, i: int, values: list[Tensor], other: Mapping[Edge, Tensor], cut: Set[Edge]) -> Tensor:
+        node = _node(self.recorded[i])
+        inputs = [stop_gradient(value) for value in node.inputs]
+        for edge, j in self._edges(i):
+            value = other.get(edge, values[j])
+            inputs[edge[1]] = stop_gradient(value) if edge in cut else value
+        operation = node.primitive
+        result: Tensor = operation(*inputs, **node.params)
+        return result
+
+    # --- back -------------------------------------------------------------------------------------------------
+
+    def carry(self, edge: Edge, g: Array) -> Array:
+        """The result of a single rule: what a cotangent of an operation gives one of its arguments."""
+        i, argument = edge
+        output = self.fresh[i]
+        node = _node(output)
+        inputs = [as_array(value) for value in node.inputs]
+        rule = node.primitive.rules[argument]
+        assert rule is not None
+        d = rule(g, output._array, *inputs, **node.params)
+        shape = inputs[argument].shape
+        if d.shape != shape:
+            # A rule may return what still has to be broadcast to the shape of its input, or summed to it.
+            grown = math.prod(d.shape) > math.prod(shape)
+            d = sum_to(d, shape=shape) if grown else broadcast_to(d, shape=shape)
+        return np.asarray(d, dtype=inputs[argument].dtype)
+
+    def classes(
+        self, seed: Array, marks: Mapping[Edge, Any], exits: Set[int] = frozenset(), watch: int = 0
+    ) -> tuple[dict[State, Carried], dict[State, Carried]]:
+        """The gradient of x and of position `watch`, apart by the marks that the paths pass.
+
+        Rules are linear in the cotangent, so all paths that have passed the same marks are carried as one.
+        """
+        start: State = None if exits else ()
+        waiting: list[dict[State, Carried]] = [{} for _ in self.recorded]
+        waiting[-1][start] = Carried(seed, 1, (len(self) - 1, None))
+        watched: dict[State, Carried] = {}
+        for i in range(len(self) - 1, -1, -1):
+            if i == watch:
+                watched = waiting[i]
+            here, waiting[i] = waiting[i], {} if i else waiting[i]
+            for state, carried in here.items():
+                entered = () if state is None and i in exits else state
+                for edge, j in self._edges(i):
+                    then = entered if entered is None or edge not in marks else (*entered, marks[edge])
+                    self._add(waiting[j], then, self.carry(edge, carried.value), carried, j)
+        return waiting[0], watched
+
+    @staticmethod
+    def _add(into: dict[State, Carried], state: State, value: Array, above: Carried, at: int) -> None:
+        before = into.get(state)
+        if before is None:
+            into[state] = Carried(value, above.count, (at, above.route))
+        else:
+            before.value = before.value + value
+            before.count = min(before.count + above.count, MANY)
+
+    def count(self) -> int:
+        """The number of paths from x to y, at most MANY."""
+        ways = [0] * len(self)
+        ways[-1] = 1
+        for i in range(len(self) - 1, 0, -1):
+            for j in self.sources[i].values():
+                ways[j] = min(ways[j] + ways[i], MANY)
+        return ways[0]
+
+    def each(self, seed: Array) -> list[Carried]:
+        """Every path by itself, in the order of the arguments; only for as many as can be listed."""
+        found = []
+        stack: list[tuple[Route, Array]] = [((len(self) - 1, None), seed)]
+        while stack:
+            route, g = stack.pop()
+            if route[0] == 0:
+                found.append(Carried(g, 1, route))
+            for edge, j in reversed(list(self._edges(route[0]))):
+                stack.append(((j, route), self.carry(edge, g)))
+        return found
+
+
+def _node(tensor: Tensor) -> Node:
+    node = tensor.node
+    assert node is not None
+    return node

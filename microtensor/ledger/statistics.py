@@ -1,0 +1,247 @@
+"""Finds the norms on the way from x to y: where a statistic of a tensor meets the tensor again, and what it is.
+
+The rule reads structure alone, so it holds for a norm written by hand as for those of the package. A statistic
+meets where an operation broadcasts an argument that depends on x against another one that does. It is a *shift*
+where it is added or subtracted, a *scale* where it multiplies or divides, and it is called after the reductions it
+is made of: a mean; a mean of squares, which is a variance when what is squared has had a mean taken out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from microtensor.ledger.region import Edge, Region
+from microtensor.ops import as_array, normalize_axis
+
+Meeting: TypeAlias = Literal["shift", "scale", "other"]
+
+MEETINGS: dict[str, Meeting] = {
+    "add": "shift",
+    "subtract": "shift",
+    "multiply": "scale",
+    "divide": "scale",
+    "power": "scale",
+}
+REDUCTIONS = frozenset({"mean", "sum", "max", "min", "prod"})
+# These change neither a value nor, but for broadcasting, how often it stands there.
+SHAPES = frozenset({"reshape", "expand_dims", "squeeze", "getitem", "astype", "broadcast_to"})
+# What a norm subtracts, and what it divides by.
+OF_A_NORM: dict[Meeting, frozenset[str]] = {
+    "shift": frozenset({"mean"}),
+    "scale": frozenset({"variance", "mean square", "sum of squares"}),
+    "other": frozenset(),
+}
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A statistic at the place where it meets the tensor it was taken of.
+
+    Attributes
+    ----------
+    edge : Edge
+        The operation that broadcasts it, and the argument.
+    kind : {"shift", "scale", "other"}
+        "shift" where the mean of a tensor is taken out of it; "other" where something else is added.
+    name : str
+        "mean", "variance", "mean square", …
+    reduction : int
+        The position of the (last) reduction.
+    of : int
+        The position of the tensor that it is a statistic of.
+    other : int
+        The position of what it meets.
+    """
+
+    edge: Edge
+    kind: Meeting
+    name: str
+    reduction: int
+    of: int
+    other: int
+
+
+@dataclass
+class Norm:
+    """The statistics of one tensor over the same axes."""
+
+    of: int
+    axes: tuple[int, ...] | None
+    statistics: list[Statistic] = field(default_factory=list)
+
+    @property
+    def scales(self) -> list[Statistic]:
+        return [s for s in self.statistics if s.kind == "scale"]
+
+    @property
+    def shifts(self) -> list[Statistic]:
+        return [s for s in self.statistics if s.kind == "shift"]
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether it takes out means and divides by squares, of the same values."""
+        squares = {"variance"} if self.shifts else {"mean square", "sum of squares"}
+        return all(s.name in OF_A_NORM[s.kind] for s in self.statistics) and {s.name for s in self.scales} <= squares
+
+    @property
+    def exits(self) -> frozenset[int]:
+        """Where the normalised tensor leaves."""
+        return frozenset(s.edge[0] for s in self.scales or self.statistics)
+
+    @property
+    def marks(self) -> dict[Edge, str]:
+        return {s.edge: s.name for s in self.statistics}
+
+
+def norms_of(region: Region) -> list[Norm]:
+    """The norms between x and y in the order of the program; where there is none, whatever takes statistics."""
+    found = _statistics(region)
+    groups: dict[Any, Norm] = {}
+    for statistic in found:
+        axes = _axes(region, statistic.reduction)
+        key = (statistic.of, axes)
+        groups.setdefault(key, Norm(statistic.of, axes)).statistics.append(statistic)
+    norms = [norm for norm in groups.values() if norm.is_norm]
+    return norms or list(groups.values())
+
+
+def _statistics(region: Region) -> list[Statistic]:
+    found: list[Statistic] = []
+    shifted: dict[int, int] = {}
+    for i in range(1, len(region)):
+        for argument, j in region.sources[i].items() if region.op(i) in MEETINGS else ():
+            kind = MEETINGS[region.op(i)]
+            small = _before_broadcast(region, j)
+            others = [k for a, k in region.sources[i].items() if a != argument and region.size(k) == region.size(i)]
+            if not others or region.size(small) >= region.size(i):
+                continue
+            reductions = _reductions(region, small)
+            if not reductions:
+                continue
+            other = others[0]
+            name, reduction = _name(region, reductions, shifted, other)
+            of = shifted.get(_back_to_shift(region, other, shifted), other)
+            if kind == "shift" and _centres(region, i, argument, other):
+                shifted[i] = other
+            elif kind == "shift":
+                kind = "other"
+            found.append(Statistic((i, argument), kind, name, reduction, of, other))
+    return found
+
+
+def _before_broadcast(region: Region, i: int) -> int:
+    while region.op(i) == "broadcast_to":
+        i = region.sources[i][0]
+    return i
+
+
+def _reductions(region: Region, i: int) -> list[int]:
+    """The reductions that a small result is made of, through operations that do not make it smaller."""
+    found: dict[int, None] = {}
+    seen = {i}
+    stack = [i]
+    while stack:
+        at = stack.pop()
+        for j in region.sources[at].values():
+            if region.size(j) > region.size(at):
+                if region.op(at) in REDUCTIONS:
+                    found[at] = None
+            elif j not in seen:
+                seen.add(j)
+                stack.append(j)
+    return sorted(found)
+
+
+def _reduced(region: Region, i: int) -> int:
+    """What a reduction, or a reduction of a reduction, was taken of."""
+    while region.op(i) in REDUCTIONS:
+        i = region.sources[i][0]
+    return i
+
+
+def _name(region: Region, reductions: list[int], shifted: dict[int, int], other: int) -> tuple[str, int]:
+    """What a statistic is, and the reduction that says so."""
+    squares = [r for r in reductions if _squared(region, _reduced(region, r)) is not None]
+    if squares:
+        last = squares[-1]
+        base = _squared(region, _reduced(region, last))
+        assert base is not None
+        if base in shifted or any(_reduced(region, r) == base for r in reductions):
+            return "variance", last
+        return ("mean square" if _is_mean(region, last) else "sum of squares"), last
+    last = reductions[-1]
+    source = _reduced(region, last)
+    word = "mean" if _is_mean(region, last) else region.op(last)
+    return (word if source == other else f"{word} of {region.op(source) or 'x'}"), last
+
+
+def _squared(region: Region, i: int) -> int | None:
+    """What was squared to give this result; None when nothing was."""
+    op, sources = region.op(i), list(region.sources[i].values())
+    node = region.recorded[i].node
+    exponent = as_array(node.inputs[1]) if node is not None and op == "power" else None
+    if op == "square" or (op == "multiply" and len(sources) == 2 and sources[0] == sources[1]):
+        return sources[0]
+    if exponent is not None and len(sources) == 1 and np.size(exponent) == 1 and float(exponent) == 2:
+        return sources[0]
+    return None
+
+
+def _is_mean(region: Region, i: int) -> bool:
+    """Whether a reduction is a mean, or a sum that its only reader divides by the number of elements."""
+    if region.op(i) != "sum":
+        return region.op(i) == "mean"
+    count = region.size(_reduced(region, i)) / max(region.size(i), 1)
+    factors = [_constant_factor(region, k) for k, _ in region.consumers[i]]
+    return bool(factors) and all(f is not None and np.isclose(f * count, 1.0) for f in factors)
+
+
+def _constant_factor(region: Region, i: int) -> float | None:
+    """The single number that an operation multiplies its argument by; None for every other operation."""
+    node = region.recorded[i].node
+    if node is None or region.op(i) not in ("multiply", "divide") or len(region.sources[i]) != 1:
+        return None
+    constants = [as_array(value) for a, value in enumerate(node.inputs) if a not in region.sources[i]]
+    if np.size(constants[0]) != 1:
+        return None
+    value = float(np.reshape(constants[0], ()))
+    return value if region.op(i) == "multiply" else 1 / value if value and 0 in region.sources[i] else None
+
+
+def _centres(region: Region, i: int, argument: int, other: int) -> bool:
+    """Whether an operation takes the mean of `other` out of it, not a multiple of the mean or anything else."""
+    at, factor = region.sources[i][argument], 1.0 if region.op(i) == "subtract" else -1.0
+    while at != other:
+        op, sources = region.op(at), list(region.sources[at].values())
+        constant = -1.0 if op == "negative" else _constant_factor(region, at)
+        if constant is not None:
+            factor *= constant
+        elif op == "sum":
+            factor *= region.size(sources[0]) / region.size(at)
+        elif op != "mean" and op not in SHAPES:
+            return False
+        at = sources[0]
+    return bool(np.isclose(factor, 1.0))
+
+
+def _back_to_shift(region: Region, i: int, shifted: dict[int, int]) -> int:
+    """The x − μ behind an elementwise multiple of it, such as γ (x − μ); the tensor itself when there is none."""
+    at = i
+    while at not in shifted:
+        sources = list(region.sources[at].values())
+        if region.op(at) not in ("multiply", "divide", "astype", "negative") or len(sources) != 1:
+            return i
+        at = sources[0]
+    return at
+
+
+def _axes(region: Region, i: int) -> tuple[int, ...] | None:
+    """The axes of a reduction of the tensor itself; None for a reduction of a reduction."""
+    node = region.recorded[i].node
+    source = region.sources[i][0]
+    if node is None or region.op(source) in REDUCTIONS:
+        return None
+    return normalize_axis(node.params.get("axis"), region.recorded[source].ndim, "paths")

@@ -1,0 +1,243 @@
+"""The ledger as text for a terminal, and as JSON, schema ``microtensor.paths/1``."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from microtensor.ledger.region import MANY
+from microtensor.primitive import Array
+
+if TYPE_CHECKING:
+    from microtensor.ledger.book import Block, Ledger, Path
+    from microtensor.ledger.cut import Severed
+    from microtensor.ledger.removal import Part, Removal
+
+SCHEMA = "microtensor.paths/1"
+BAR = 22
+LARGEST = 10_000
+COLOURS = {"direct": "34", "via the mean": "31", "via the variance": "33"}
+
+
+def to_table(ledger: Ledger, *, color: bool = False, ascii: bool = False) -> str:
+    """The ledger as aligned text: the paths with their norms as bars, what a norm takes out, what a cut does.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    color : bool
+        Colour the paths as the drawing does, with ANSI sequences.
+    ascii : bool
+        Draw bars and rules with plain characters.
+    """
+    many = f"more than {MANY:,}" if ledger.count >= MANY else f"{ledger.count:,}"
+    words = f"{many} path{'s' if ledger.count != 1 else ''}"
+    head = f"∂{ledger.output}/∂{ledger.input}, shape {_shape(ledger.gradient.shape)}: {words}"
+    lines = [", ".join(filter(None, (head, ledger.cotangent, ledger.note)))]
+    for block in ledger.blocks:
+        lines += ["", *_block(block, ledger, color, ascii)]
+        if block.removal is not None:
+            lines += ["", *_removal(block.removal)]
+    if ledger.cut is not None:
+        lines += ["", *_cut(ledger.cut)]
+    return "\n".join(lines)
+
+
+def _block(block: Block, ledger: Ledger, color: bool, ascii: bool) -> list[str]:
+    whole = float(np.linalg.norm(np.asarray(ledger.gradient, dtype=np.float64)))
+    finite = [path.norm for path in block.paths if math.isfinite(path.norm)]
+    largest = max([*finite, whole if math.isfinite(whole) else 0.0])
+    title = f"{block.title}  {_cut_short(block.detail, 50)}".strip() or "path"
+    rows = [(title, "norm", "", "share")]
+    for path in block.paths:
+        rows.append((path.name, _norm(path), _tail(path, largest, ascii), _share(path)))
+    total = (f"gradient of {ledger.input}", _number(whole), _bar(whole, largest, ascii), "100 %" if whole else "")
+    names = max(len(row[0]) for row in [*rows, total])
+    numbers = max(len(row[1]) for row in [*rows, total])
+    bars = max(BAR, *(len(row[2]) for row in rows))
+    shares = max(len(row[3]) for row in [*rows, total])
+
+    def line(row: tuple[str, str, str, str], code: str = "") -> str:
+        bar = row[2].ljust(bars)
+        painted = f"\x1b[{code}m{bar}\x1b[0m" if color and code else bar
+        return f"{row[0].ljust(names)}  {row[1].ljust(numbers)}  {painted}  {row[3].rjust(shares)}".rstrip()
+
+    codes = ["2" if path.zero else COLOURS.get(path.name, "36") for path in block.paths]
+    drawn = [line(rows[0]), *(line(row, code) for row, code in zip(rows[1:], codes, strict=True))]
+    rule = ("-" if ascii else "─") * (names + numbers + bars + shares + 6)
+    return [*drawn, rule, line(total)]
+
+
+def _norm(path: Path) -> str:
+    return "0" if path.zero else _number(path.norm)
+
+
+def _tail(path: Path, largest: float, ascii: bool) -> str:
+    if path.identity:
+        return f"exactly: {path.identity}"
+    return _bar(0.0 if path.zero else path.norm, largest, ascii)
+
+
+def _share(path: Path) -> str:
+    if math.isnan(path.share):
+        return ""
+    percent = f"{100 * path.share:.1f}"
+    return "0 %" if float(percent) == 0 else f"{100 * path.share:+.1f} %".replace("-", "−")
+
+
+def _bar(value: float, largest: float, ascii: bool) -> str:
+    """A bar in eighths of a character."""
+    if not math.isfinite(value) or largest <= 0:
+        return ""
+    eighths = round(8 * BAR * value / largest)
+    if ascii:
+        return "#" * max(round(eighths / 8), 1 if value else 0)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _removal(removal: Removal) -> list[str]:
+    axes = ", ".join(map(str, removal.axes))
+    sets = f"{removal.sets} set{'s' if removal.sets > 1 else ''} of {removal.size} values"
+    rows = [("what it takes out", "direct path", "all paths", f"{sets}, axis {axes}")]
+    rows += [(words, _number(p.direct), _number(p.total), left) for p in removal.parts for words, left in [bounds(p)]]
+    rows.append(("all the rest", _number(removal.direct_rest), _number(removal.total_rest), "kept"))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def bounds(part: Part) -> tuple[str, str]:
+    """A part of the gradient in words, and what is left of it."""
+    low, high = float(part.predicted.min(initial=1.0)), float(part.predicted.max(initial=0.0))
+    span = _number(low) if math.isclose(low, high, rel_tol=1e-2) else f"{_number(low)} to {_number(high)}"
+    if part.direction == "1":
+        words, left = "shift, along 1", "0 but for rounding: Σ d = 0"
+    elif not high:
+        words, left = f"scale, along {part.direction}", "0 but for rounding, as ε = 0"
+    else:
+        words, left = f"scale, along {part.direction}", f"ε/({part.statistic} + ε) of it: {span}"
+    return words, left if part.holds else f"should be {left}; digits were lost"
+
+
+def _cut(cut: Severed) -> list[str]:
+    words = {"mean": "the mean", "var": "the variance", "mean@var": "the mean inside the variance"}[cut.path]
+    rows = []
+    for order, difference in enumerate(cut.differences, 1):
+        wrong = cut.first_wrong is not None and order >= cut.first_wrong
+        rows.append(f"  order {order}   difference {_number(difference).ljust(8)} {'WRONG' if wrong else 'right'}")
+    if cut.first_wrong is None:
+        verdict = f"right up to order {len(cut.differences)}"
+    elif cut.first_wrong == 1:
+        verdict = "the gradient itself is wrong"
+    else:
+        verdict = f"right as a gradient, wrong from order {cut.first_wrong} on"
+    return [f"with {words} detached: {verdict}", *rows]
+
+
+def _number(value: float) -> str:
+    """Three significant digits; what is below 0.001 with an exponent."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞"
+    if value == 0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e5:
+        return f"{value:#.3g}".rstrip(".")
+    return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return str(shape) if shape else "scalar"
+
+
+def _cut_short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+# --- JSON -------------------------------------------------------------------------------------------------
+
+
+def to_json(ledger: Ledger) -> str:
+    """The ledger as text with sorted keys; NaN and infinities as strings, arrays of over 10,000 numbers left out."""
+    content = {
+        "schema": SCHEMA,
+        "output": ledger.output,
+        "input": ledger.input,
+        "shape": list(ledger.gradient.shape),
+        "cotangent": ledger.cotangent,
+        "count": ledger.count,
+        "note": ledger.note,
+        "gradient": _values(ledger.gradient),
+        "norms": [_block_record(block) for block in ledger.blocks],
+        "cut": None if ledger.cut is None else _cut_record(ledger.cut),
+    }
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _block_record(block: Block) -> dict[str, Any]:
+    return {
+        "title": block.title,
+        "detail": block.detail,
+        "paths": [
+            {
+                "name": path.name,
+                "norm": _float(path.norm),
+                "share": _float(path.share),
+                "count": path.count,
+                "zero": path.zero,
+                "identity": path.identity,
+                "route": [
+                    {"at": s.at, "symbol": s.symbol, "label": s.label, "shape": list(s.shape)} for s in path.route
+                ],
+                "contribution": _values(path.contribution),
+            }
+            for path in block.paths
+        ],
+        "removal": None if block.removal is None else _removal_record(block.removal),
+    }
+
+
+def _removal_record(removal: Removal) -> dict[str, Any]:
+    return {
+        "axes": list(removal.axes),
+        "sets": removal.sets,
+        "size": removal.size,
+        "rest": {"direct": _float(removal.direct_rest), "total": _float(removal.total_rest)},
+        "parts": [
+            {
+                "direction": part.direction,
+                "direct": _float(part.direct),
+                "total": _float(part.total),
+                "residue": _values(part.residue),
+                "predicted": _values(part.predicted),
+                "statistic": part.statistic,
+                "holds": part.holds,
+            }
+            for part in removal.parts
+        ],
+    }
+
+
+def _cut_record(cut: Severed) -> dict[str, Any]:
+    return {
+        "path": cut.path,
+        "gradient": _values(cut.gradient),
+        "differences": [_float(d) for d in cut.differences],
+        "first_wrong": cut.first_wrong,
+    }
+
+
+def _float(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _values(array: Array) -> Any:
+    """An array as nested lists; None when it is too large to be read."""
+    if array.size > LARGEST:
+        return None
+    return array.tolist() if np.isfinite(array).all() else np.vectorize(_float, otypes=[object])(array).tolist()

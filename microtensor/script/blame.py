@@ -1,0 +1,222 @@
+"""What a failing script is told: its own frames, one line of summary, and how far its graph had come."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from traceback import FrameSummary, TracebackException
+from types import FrameType, TracebackType
+from typing import Any
+
+from microtensor.functional import scoped
+from microtensor.graph import Graph, read_failure, size
+from microtensor.nn.module import Module
+from microtensor.primitive import Primitive, Scope
+from microtensor.script.finding import TargetError, name_variables
+from microtensor.script.target import PathError, Target
+from microtensor.script.world import TimedOut
+from microtensor.tensor import Tensor
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+NO_INPUT = "EOF when reading a line"
+# Beyond this many operations nobody looks at what a failed script has left.
+LARGEST = 2000
+SCOPED = scoped(os.getcwd).__code__
+
+
+class ScriptError(Exception):
+    """The user's script failed.
+
+    Parameters
+    ----------
+    summary : str
+        One line.
+    details : str
+        The frames of the script, without those of the tool.
+    graph : Graph, optional
+        What it had computed: what led to the operation that raised, or to the latest result.
+    """
+
+    def __init__(self, summary: str, details: str = "", graph: Graph | None = None) -> None:
+        super().__init__(summary)
+        self.details = details
+        self.graph = graph
+
+
+@contextmanager
+def blaming(target: Target, timeout: float | None) -> Iterator[None]:
+    """Turn what the script's code raises into a ScriptError; what is not the script's goes on as it is."""
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit, PathError, ScriptError, TargetError):
+        raise
+    except SystemExit as stop:
+        raise ScriptError(f"{target.text}: script exited with status {status_of(stop)}") from stop
+    except BaseException as error:
+        report = _report(target, error, timeout)
+        if report is None:
+            raise
+        raise report from error
+
+
+def _report(target: Target, error: BaseException, timeout: float | None) -> ScriptError | None:
+    told = TracebackException.from_exception(error)
+    if isinstance(error, TimedOut):
+        # A script that caught the first alarm has it as a context, which would say nothing of its own.
+        told.__context__ = None
+    _drop_tool_frames(told, target.path)
+    said = list(told.format_exception_only())
+    details = "".join(told.format())
+    if isinstance(error, TimedOut):
+        details = details.removesuffix("".join(said))
+        return ScriptError(f"{target.text}: script ran longer than {timeout:g} s", details)
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        where = f"{_shown(error.filename, target)}:{error.lineno}"
+        said = said[-1:]
+    elif told.stack:
+        frame = _blamed(told.stack, target)
+        where = f"{_shown(frame.filename, target)}:{frame.lineno}"
+    else:
+        return None
+    text = "".join(said)
+    if text.count("\n") == 1:
+        details = details.removesuffix(text)
+    if isinstance(error, EOFError) and str(error) == NO_INPUT:
+        summary = "script asked for input, and there was none; pipe it in, or pass arguments after --"
+    else:
+        summary = text.partition("\n")[0]
+    return ScriptError(f"{where}: {summary}", details, _unfinished(error, target, summary))
+
+
+def _drop_tool_frames(told: TracebackException, script: str | None) -> None:
+    """Leave out the frames of this package, and the causes that lie wholly inside it."""
+    todo = [told]
+    while todo:
+        one = todo.pop()
+        foreign = [frame for frame in one.stack if not _is_tool(frame.filename, script)]
+        one.stack[:] = foreign
+        for link in ("__cause__", "__context__"):
+            inner = getattr(one, link)
+            if inner is None:
+                continue
+            if inner.stack and all(_is_tool(frame.filename, script) for frame in inner.stack):
+                setattr(one, link, None)
+            else:
+                todo.append(inner)
+        todo.extend(one.exceptions or ())
+
+
+def _is_tool(filename: str, script: str | None) -> bool:
+    if filename == script:
+        return False
+    return filename.startswith((PACKAGE, "<frozen importlib")) or filename in (importlib.__file__, contextlib.__file__)
+
+
+def _blamed(stack: Sequence[FrameSummary], target: Target) -> FrameSummary:
+    """The innermost frame of the script itself; where there is none, the innermost of all."""
+    own = [frame for frame in stack if frame.filename == target.path]
+    return (own or stack)[-1]
+
+
+def _shown(filename: str, target: Target) -> str:
+    return target.text if filename == target.path else filename
+
+
+# --- how far it had come ----------------------------------------------------------------------------------
+
+
+def _unfinished(error: BaseException, target: Target, message: str) -> Graph | None:
+    """The graph that led to the call of ours which raised; without one, to the latest result that the script held."""
+    frames = _frames(error.__traceback__)
+    own = [frame for frame in frames if not _is_tool(frame.f_code.co_filename, target.path)]
+    for frame in own:
+        name_variables({**frame.f_globals, **frame.f_locals})
+    call = _failed_call(frames, frames.index(own[-1]) + 1) if own else None
+    if call is not None:
+        tensors = [x for x in call.inputs if isinstance(x, Tensor)]
+        if any(size(x) > LARGEST for x in tensors):
+            return None
+        file, number, function = own[-1].f_code.co_filename, own[-1].f_lineno, own[-1].f_code.co_name
+        line = f"{os.path.basename(file)}:{number} in {function}"
+        scope = _scope_of(call.around, tensors)
+        return read_failure(call.name, call.symbol, call.inputs, message, scope=scope, line=line)
+    held = [x for frame in own for x in (*frame.f_globals.values(), *frame.f_locals.values())]
+    results = [(x.node.index, x) for x in held if isinstance(x, Tensor) and x.node is not None]
+    latest = max(results, key=lambda result: result[0], default=(0, None))[1]
+    return None if latest is None or size(latest) > LARGEST else Graph.from_tensor(latest, gradients=False)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of ours that raised, and the frames of the calls around it."""
+
+    name: str
+    symbol: str
+    inputs: tuple[Any, ...]
+    around: Sequence[FrameType]
+
+
+def _failed_call(frames: Sequence[FrameType], start: int) -> _Call | None:
+    """What the script called, from a frame on: the operation that raised; else what refused its input."""
+    inside = [(i, frames[i]) for i in range(len(frames) - 1, start - 1, -1)]
+    for i, frame in inside:
+        called = frame.f_locals
+        if frame.f_code is Primitive.__call__.__code__ and _tensors_in(called["inputs"]):
+            return _Call(called["self"].name, called["self"].symbol, called["inputs"], frames[:i])
+    for i, frame in inside:
+        called = frame.f_locals
+        if frame.f_code is Module.__call__.__code__:
+            title = called["self"].title()
+            return _Call(title, title, _tensors_in(called["inputs"]), frames[:i])
+        if frame.f_code is SCOPED:
+            name = called["function"].__name__
+            return _Call(name, name, _tensors_in((*called["args"], *called["kwargs"].values())), frames[:i])
+    return None
+
+
+def _tensors_in(values: Iterable[Any]) -> tuple[Tensor, ...]:
+    return tuple(x for x in values if isinstance(x, Tensor))
+
+
+def _frames(trace: TracebackType | None) -> list[FrameType]:
+    found = []
+    while trace is not None:
+        found.append(trace.tb_frame)
+        trace = trace.tb_next
+    return found
+
+
+def _scope_of(frames: Sequence[FrameType], tensors: Sequence[Tensor]) -> Scope | None:
+    """The scope that the frames of modules and of named functions stand for; the blocks are over by now."""
+    known = {
+        (scope.name, scope.detail): scope
+        for x in tensors
+        if x.node is not None and x.node.scope is not None
+        for scope in x.node.scope.chain()
+    }
+    at: Scope | None = None
+    for frame in frames:
+        if frame.f_code is Module.__call__.__code__:
+            module = frame.f_locals["self"]
+            key = (module._name or "model", module.title())
+        elif frame.f_code is SCOPED:
+            key = (frame.f_locals["function"].__name__, "")
+        else:
+            continue
+        at = known.get(key) or Scope(*key, at)
+    return at
+
+
+def status_of(stop: SystemExit) -> int:
+    """What the process would have exited with; a message is printed, as the interpreter does."""
+    if stop.code is None:
+        return 0
+    if isinstance(stop.code, int):
+        return int(stop.code)
+    sys.stderr.write(f"{stop.code}\n")
+    return 1

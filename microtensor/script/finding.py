@@ -1,0 +1,274 @@
+"""Finds in what a script has defined the tensor, function or module that was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from microtensor.backprop import toposort
+from microtensor.nn.module import Module
+from microtensor.script.target import Target
+from microtensor.tensor import Tensor
+
+
+class TargetError(Exception):
+    """The script ran, but the tensor asked for is not there, is not a tensor, or is one of several."""
+
+
+class UndefinedError(TargetError):
+    """The tensor asked for was never made, which an early exit of the script explains."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The tensor, and remarks for the user on how it came about.
+
+    Attributes
+    ----------
+    tensor : Tensor
+    notes : tuple of str
+    function : callable or None
+        What made the tensor, when a function of numbers was asked for.
+    inputs : tuple of Tensor
+        What it was called with, in the order in which it takes them.
+    """
+
+    tensor: Tensor
+    notes: tuple[str, ...] = ()
+    function: Callable[..., Any] | None = None
+    inputs: tuple[Tensor, ...] = ()
+
+
+def name_variables(namespace: Mapping[str, Any]) -> None:
+    """Give tensors without a name that of their variable."""
+    for name, value in namespace.items():
+        if isinstance(value, Tensor) and value.name is None:
+            value.name = name
+
+
+def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Found:
+    """What the target names, or the only candidate."""
+    if target.attr is not None:
+        return _found(_lookup(namespace, target.attr, target), f"{target.text}:{target.attr}", functions, target)
+    if target.shapes:
+        return Found(_called(*_only_module(namespace, target), target))
+    results = _results(namespace)
+    if len(results) == 1:
+        return Found(next(iter(results.values())))
+    if results:
+        raise TargetError(
+            f"{target.text} has {len(results)} results; say which one with {target.text}:{next(iter(results))}\n"
+            + _listed(results)
+        )
+    makers = _makers(namespace, functions)
+    if len(makers) == 1:
+        name, make = next(iter(makers.items()))
+        return _found(make, f"{target.text}:{name}", functions, target)
+    if makers:
+        raise TargetError(
+            f"{target.text} has {len(makers)} functions that return a Tensor; say which one with "
+            f"{target.text}:{next(iter(makers))}\n" + "\n".join(f"  {name}()" for name in makers)
+        )
+    tensors = _tensors(namespace)
+    if tensors:
+        raise UndefinedError(
+            f"{target.text} has no tensor with a history; compute one from a tensor with requires_grad=True, outside "
+            f"no_grad, or name one of these with {target.text}:{next(iter(tensors))}\n" + _listed(tensors)
+        )
+    raise UndefinedError(
+        f"{target.text} has no tensor at module level; assign the result to a variable there, or define a function "
+        "without arguments and with the annotation -> Tensor"
+    )
+
+
+def _tensors(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors at module level, each under its first name."""
+    seen: set[int] = set()
+    found = {}
+    for name, value in namespace.items():
+        if isinstance(value, Tensor) and id(value) not in seen:
+            seen.add(id(value))
+            found[name] = value
+    return found
+
+
+def _results(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors with a history that no other one of them was made from."""
+    made = {name: value for name, value in _tensors(namespace).items() if value.node is not None}
+    used: set[int] = set()
+    stack = list(made.values())
+    while stack:
+        node = stack.pop().node
+        for x in node.inputs if node is not None else ():
+            if isinstance(x, Tensor) and id(x) not in used:
+                used.add(id(x))
+                stack.append(x)
+    return {name: value for name, value in made.items() if id(value) not in used}
+
+
+def _makers(namespace: Mapping[str, Any], functions: bool) -> dict[str, Callable[[], Any]]:
+    """The functions of the script that need no argument and say that they return a Tensor.
+
+    One that takes arrays need not say so, where `functions` are looked for.
+    """
+    found: dict[str, Callable[[], Any]] = {}
+    for name, value in namespace.items():
+        if (
+            isinstance(value, FunctionType)
+            and value.__module__ == namespace.get("__name__")
+            and _needs_nothing(value)
+            and (_says_tensor(value.__annotations__.get("return")) or (functions and _takes_arrays(value)))
+            and all(value is not other for other in found.values())
+        ):
+            found[name] = value
+    return found
+
+
+def _says_tensor(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.strip("\"' ").rpartition(".")[2] == "Tensor"
+    return isinstance(annotation, type) and issubclass(annotation, Tensor)
+
+
+def _needs_nothing(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _defaults(function: Any) -> dict[str, Any]:
+    """The defaults of a function that takes numbers and nothing else; otherwise none."""
+    if not callable(function) or isinstance(function, (Tensor, Module)):
+        return {}
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    return defaults if all(isinstance(d, (Tensor, np.ndarray, float)) for d in defaults.values()) else {}
+
+
+def _takes_arrays(function: Any) -> bool:
+    return any(not isinstance(default, float) for default in _defaults(function).values())
+
+
+def _found(value: Any, shown: str, functions: bool, target: Target) -> Found:
+    defaults = _defaults(value) if functions else {}
+    if not defaults:
+        return Found(_made_by(value, shown, functions, target))
+    signature = inspect.signature(value)
+
+    def function(*tensors: Tensor) -> Any:
+        bound = signature.bind_partial()
+        bound.arguments.update(zip(defaults, tensors, strict=True))
+        return value(*bound.args, **bound.kwargs)
+
+    inputs = []
+    for name, default in defaults.items():
+        tensor = Tensor(default)
+        # Labels and masks have no gradient, so they stay what they are.
+        real = tensor.dtype.kind == "f"
+        inputs.append(Tensor(tensor, dtype=np.float64 if real else None, requires_grad=real, name=name))
+    result = function(*inputs)
+    if not isinstance(result, Tensor):
+        raise TargetError(f"{shown}({', '.join(defaults)}) returned a {type(result).__name__}; a Tensor is needed")
+    return Found(result, (), function, tuple(inputs))
+
+
+def _lookup(namespace: Mapping[str, Any], attr: str, target: Target) -> Any:
+    first, *rest = attr.split(".")
+    if first not in namespace:
+        raise _unknown(target.text, first, namespace, namespace, target)
+    value = namespace[first]
+    path = first
+    for part in rest:
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            raise _unknown(f"{target.text}:{path}", part, dir(value), namespace, target) from None
+        path += f".{part}"
+    return value
+
+
+def _unknown(
+    owner: str, name: str, names: Iterable[str], namespace: Mapping[str, Any], target: Target
+) -> UndefinedError:
+    near = difflib.get_close_matches(name, [n for n in names if not n.startswith("__")], 1)
+    tensors = _tensors(namespace)
+    message = f"{owner} has no {name}" + (f"; did you mean {near[0]}?" if near else "")
+    return UndefinedError(f"{message}\ntensors in {target.text}:\n{_listed(tensors)}" if tensors else message)
+
+
+def _made_by(value: Any, shown: str, functions: bool, target: Target) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, Module):
+        return _called(value, shown, target)
+    if not callable(value) or not _needs_nothing(value):
+        what = "needs arguments" if callable(value) else f"is of type {type(value).__name__}"
+        hint = ", or one whose parameters all have a tensor, an array or a float as their default" if functions else ""
+        raise TargetError(f"{shown} {what}; a Tensor is needed, or a function without arguments that returns one{hint}")
+    result = value()
+    if isinstance(result, Module):
+        return _called(result, f"{shown}()", target)
+    if not isinstance(result, Tensor):
+        raise TargetError(f"{shown}() returned a value of type {type(result).__name__}; a Tensor is needed")
+    return result
+
+
+def _only_module(namespace: Mapping[str, Any], target: Target) -> tuple[Module, str]:
+    """The one module of a script that is not part of another."""
+    modules = {name: value for name, value in namespace.items() if isinstance(value, Module)}
+    parts = {id(part) for module in modules.values() for part in module.modules() if part is not module}
+    whole = {name: module for name, module in modules.items() if id(module) not in parts}
+    if len({id(module) for module in whole.values()}) != 1:
+        listed = ", ".join(f"{target.text}:{name}" for name in whole) or "none at module level"
+        raise TargetError(f"which module is --input-shape for? There are {listed}")
+    name, module = next(iter(whole.items()))
+    return module, f"{target.text}:{name}"
+
+
+def _called(module: Module, shown: str, target: Target) -> Tensor:
+    """What a module makes of random inputs, the same on every run."""
+    kind = type(module).__name__
+    if not target.shapes:
+        raise TargetError(
+            f"{shown} is a module ({kind}), which has no graph before it is called; give it a random input with "
+            "--input-shape 4x3, or assign the result of a call to a variable and name that one"
+        )
+    rng = np.random.default_rng(0)
+    dtype = next((p.dtype for p in module.parameters()), np.dtype(np.float64))
+    inputs = [Tensor(rng.normal(size=shape), dtype=dtype, requires_grad=True) for shape in target.shapes]
+    for i, x in enumerate(inputs):
+        x.name = f"x{i + 1}" if len(inputs) > 1 else "x"
+    module.train(target.training)
+    if not module._name:
+        module._name = shown.rpartition(":")[2].strip("()").rpartition(".")[2]
+    try:
+        result = module(*inputs)
+    except (TypeError, ValueError, IndexError) as error:
+        shapes = ", ".join(str(shape) for shape in target.shapes)
+        raise TargetError(f"{shown} does not take an input of shape {shapes}: {error}") from error
+    # A recurrent layer returns its states beside its output.
+    first = result[0] if isinstance(result, tuple) and result else result
+    if not isinstance(first, Tensor):
+        raise TargetError(f"{shown} returned a value of type {type(result).__name__}; a Tensor is needed")
+    for tensor in toposort([first]):
+        # A module of the library has no line of the program to its name: nobody's program called it.
+        if tensor.node is not None and tensor.node.line.startswith(contextlib.__file__):
+            tensor.node.line = ""
+    return first
+
+
+def _listed(tensors: Mapping[str, Tensor]) -> str:
+    width = max(map(len, tensors))
+    return "\n".join(f"  {name:<{width}}  {value.shape or 'scalar'}" for name, value in tensors.items())

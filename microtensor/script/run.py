@@ -1,0 +1,142 @@
+"""Runs a target in its world and hands over what was asked for."""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import os
+import sys
+import threading
+import tokenize
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from importlib.machinery import SourceFileLoader
+from types import CodeType, ModuleType
+
+from microtensor.backprop import keep_graphs
+from microtensor.primitive import trace_lines
+from microtensor.script.blame import ScriptError, blaming, status_of
+from microtensor.script.finding import Found, UndefinedError, name_variables, resolve
+from microtensor.script.target import PathError, Target
+from microtensor.script.world import output_to_stderr, restored, time_limit
+
+
+@contextmanager
+def running(
+    target: Target, args: Sequence[str] = (), timeout: float | None = None, *, functions: bool = False
+) -> Iterator[Found]:
+    """Run a target and give its tensor; inside the block the script's world is still in place.
+
+    The script sees what it would see as ``python SCRIPT args…``, except that its standard output is standard
+    error, so that a result can be piped. Graphs that its backward passes have used up can still be drawn.
+    Everything is put back at the end. Tensors without a name that stand at module level get the name of
+    their variable.
+
+    Parameters
+    ----------
+    target : Target
+    args : sequence of str
+        For the script's ``sys.argv``.
+    timeout : float, optional
+        Seconds that the script may run; needs a platform with SIGALRM.
+    functions : bool
+        Take functions of which every parameter has a tensor, an array or a float as its default, and hand
+        them over with their inputs. The block may call them, so the time limit holds inside it too.
+
+    Raises
+    ------
+    PathError
+        The file cannot be read or is not Python, or there is no such module.
+    ScriptError
+        The script raised, exited too early, asked for input that was not there, or ran too long.
+    TargetError
+        The tensor asked for is missing, is something else, or is one of several.
+    """
+    if target.graph is not None:
+        raise PathError(f"{target.text} is a stored graph, which has no tensors to run; name a script")
+    with ExitStack() as world:
+        for part in (restored(), output_to_stderr(), keep_graphs(), blaming(target, timeout)):
+            world.enter_context(part)
+        if target.demo is None:
+            world.enter_context(trace_lines())
+        with time_limit(timeout):
+            found = _find(target, args, functions)
+            if functions:
+                yield found
+        if not functions:
+            yield found
+
+
+def _find(target: Target, args: Sequence[str], functions: bool) -> Found:
+    if target.demo is not None:
+        from microtensor.demos import DEMOS
+
+        return Found(DEMOS[target.demo]())
+    sys.argv = [target.text, *args]
+    others = set(threading.enumerate())
+    module: ModuleType | None = None
+    status: int | None = None
+    try:
+        if target.path is None:
+            module = _import(target)
+        else:
+            code = _compile(target.text, target.path)
+            module = _main_module(target.path)
+            exec(code, vars(module))
+    except SystemExit as stop:
+        status = status_of(stop)
+    for thread in threading.enumerate():
+        # As the interpreter does at its end: a thread that is not a daemon belongs to the run.
+        if thread not in others and not thread.daemon:
+            thread.join()
+    namespace = dict(vars(module)) if module is not None else {}
+    name_variables(namespace)
+    try:
+        found = resolve(namespace, target, functions)
+    except UndefinedError:
+        if status is None:
+            raise
+        wanted = target.attr or f"a tensor to {'check' if functions else 'draw'}"
+        raise ScriptError(f"{target.text}: script exited with status {status} before defining {wanted}") from None
+    if status is None:
+        return found
+    doing = "checking" if functions else "drawing"
+    return replace(found, notes=(f"{target.text} exited with status {status}; {doing} what it had defined by then",))
+
+
+def _compile(shown: str, path: str) -> CodeType:
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+    except OSError as error:
+        raise PathError(f"cannot read {shown}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, SyntaxError) as error:
+        raise PathError(
+            f"{shown} is not Python source in UTF-8 or in the encoding it declares; if it is Python in another one, "
+            "say so in its first line: # coding: latin-1"
+        ) from error
+    if "\0" in source:
+        raise PathError(f"{shown} is not Python source: it contains null bytes")
+    return compile(source, path, "exec", dont_inherit=True)
+
+
+def _main_module(path: str) -> ModuleType:
+    """The module that the script runs in, registered so that pickle and dataclasses find it."""
+    module = ModuleType("__main__")
+    loader = SourceFileLoader("__main__", path)
+    vars(module).update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
+    sys.modules["__main__"] = module
+    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    return module
+
+
+def _import(target: Target) -> ModuleType:
+    name = target.text
+    sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise PathError(f"there is no module {error.name} here or on the Python path") from error
+        raise

@@ -1,0 +1,111 @@
+"""Reads what a user names as a target: a script, a module, a stored graph or a demo."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+class PathError(Exception):
+    """There is nothing to run: no such file, module or demo, or it is not Python."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to run and what to look for.
+
+    Attributes
+    ----------
+    text : str
+        As the user wrote it, without the attribute.
+    path : str or None
+        The script's absolute path.
+    module : str or None
+        A module's dotted name.
+    demo : str or None
+        A built-in demo's name.
+    graph : str or None
+        The path of a stored graph, which is read, not run.
+    shapes : tuple of shape
+        What to call a module with: a random input of each shape.
+    training : bool
+        In which of its two modes to call it.
+    attr : str or None
+        Dotted names; None means the only candidate.
+    """
+
+    text: str
+    path: str | None = None
+    module: str | None = None
+    demo: str | None = None
+    graph: str | None = None
+    shapes: tuple[tuple[int, ...], ...] = ()
+    training: bool = True
+    attr: str | None = None
+
+
+def parse(text: str) -> Target:
+    """Read a target.
+
+    Parameters
+    ----------
+    text : str
+        ``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json`` or ``demo:NAME``; the colon of a drive letter
+        belongs to the path.
+
+    Raises
+    ------
+    PathError
+        There is no such file or demo, or what follows the colon is not a name.
+
+    Examples
+    --------
+    >>> from microtensor.script import parse
+    >>> parse("pkg.module:model.loss").attr
+    'model.loss'
+    """
+    if text.startswith("demo:"):
+        return _parse_demo(text)
+    head, colon, tail = text.rpartition(":")
+    if not colon or os.path.exists(text):
+        return _parse_path(text, None)
+    if _is_dotted_name(tail):
+        if _looks_like_path(head):
+            return _parse_path(head, tail)
+        if _is_dotted_name(head):
+            return Target(head, module=head, attr=tail)
+    elif _looks_like_path(head) and "/" not in tail and "\\" not in tail:
+        what = f"{tail!r} after the colon is not a name" if tail else "there is no name after the colon"
+        raise PathError(f"{text}: {what}; write {head}:loss or {head}:model.loss")
+    return _parse_path(text, None)
+
+
+def _parse_demo(text: str) -> Target:
+    from microtensor.demos import DEMOS
+
+    name = text.removeprefix("demo:")
+    if name not in DEMOS:
+        known = ", ".join(f"demo:{demo}" for demo in DEMOS)
+        raise PathError(f"there is no demo {name!r}; there are {known}" if name else f"which demo? There are {known}")
+    return Target(text, demo=name)
+
+
+def _parse_path(path: str, attr: str | None) -> Target:
+    if os.path.isdir(path):
+        raise PathError(f"{path} is a directory; name a script in it, such as {os.path.join(path, 'train.py')}")
+    if not os.path.exists(path):
+        hint = f"; did you mean {path}.py?" if os.path.exists(f"{path}.py") else ""
+        if not hint and _is_dotted_name(path):
+            hint = f"; a target is file.py, file.py:name, {path}:name for a module, graph.json, or demo:batch_norm"
+        raise PathError(f"{path}: no such file{hint}")
+    if attr is None and path.lower().endswith(".json"):
+        return Target(path, graph=os.path.abspath(path))
+    return Target(path, path=os.path.abspath(path), attr=attr)
+
+
+def _is_dotted_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _looks_like_path(text: str) -> bool:
+    return text.endswith(".py") or "/" in text or "\\" in text or os.path.exists(text)

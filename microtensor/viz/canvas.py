@@ -1,0 +1,189 @@
+"""Flat drawings of lines and text: as SVG by themselves, as PNG through the layout engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import TypeAlias
+
+from microtensor.viz import engine as _engine
+from microtensor.viz.engine import Engine, EngineError
+from microtensor.viz.svg import Theme, finish
+from microtensor.viz.theme import TOKENS
+
+Point: TypeAlias = tuple[float, float]
+
+MONOSPACE = 'ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace'
+PNG_DPI = 144
+
+
+@dataclass(frozen=True)
+class Path:
+    """Lines through points, all of one style; closed where there is a fill. Colours are names of tokens."""
+
+    lines: tuple[tuple[Point, ...], ...]
+    stroke: str
+    width: float
+    fill: str = ""
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text; `x` is its middle, or its start when it is not centred, `y` its baseline."""
+
+    x: float
+    y: float
+    text: str
+    size: float
+    colour: str = "ink"
+    bold: bool = False
+    mono: bool = False
+    centred: bool = True
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Shapes on a background; y points down.
+
+    Attributes
+    ----------
+    width, height : float
+    shapes : tuple of Path and Text
+    colours : mapping
+        Token to (light, dark), beside those of all pictures.
+    """
+
+    width: float
+    height: float
+    shapes: tuple[Path | Text, ...]
+    colours: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def palette(self, theme: Theme) -> dict[str, str]:
+        """The value of every token; "auto" is drawn light, and changed by a style sheet."""
+        column = 1 if theme == "dark" else 0
+        return {name: values[column] for name, values in {**TOKENS, **self.colours}.items()}
+
+
+def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "auto", prefix: str = "mt") -> bytes:
+    """The drawing as an SVG; needs no layout engine.
+
+    Parameters
+    ----------
+    drawing : Drawing
+    title, description : str
+        For readers who do not see the picture.
+    theme : {"auto", "light", "dark"}
+    prefix : str
+        Of the ids, to tell several pictures on one page apart.
+    """
+    palette = drawing.palette(theme)
+    width, height = drawing.width, drawing.height
+    rules = f".{prefix} .mt-code{{font-family:{MONOSPACE}}}"
+    if theme == "auto":
+        changes = "".join(
+            f'.{prefix} [{attribute}="{light}"]{{{attribute}:{dark}}}'
+            for light, dark in drawing.colours.values()
+            for attribute in ("fill", "stroke")
+        )
+        rules += f"@media (prefers-color-scheme:dark){{{changes}}}"
+    ground = ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
+    shapes = "".join(
+        _svg_text(shape, palette) if isinstance(shape, Text) else _svg_path(shape, palette) for shape in drawing.shapes
+    )
+    raw = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}"><style>{rules}</style>'
+        f'<g><path fill="{palette["bg"]}" stroke="none" d="{_trace(ground, True)}"/>{shapes}</g></svg>'
+    )
+    return finish(raw.encode("utf-8"), title=title, description=description, theme=theme, prefix=prefix)
+
+
+def _trace(points: tuple[Point, ...], closed: bool) -> str:
+    # Adding 0 turns a -0.0 of rounding into 0.
+    steps = "L".join(f"{round(x, 2) + 0:g} {round(y, 2) + 0:g}" for x, y in points)
+    return f"M{steps}{'Z' if closed else ''}"
+
+
+def _svg_path(path: Path, palette: dict[str, str]) -> str:
+    fill = palette[path.fill] if path.fill else "none"
+    trace = "".join(_trace(points, bool(path.fill)) for points in path.lines)
+    dashes = ' stroke-dasharray="5 4"' if path.dashed else ""
+    return (
+        f'<path fill="{fill}" stroke="{palette[path.stroke]}" stroke-width="{path.width:g}" '
+        f'stroke-linejoin="round" stroke-linecap="round"{dashes} d="{trace}"/>'
+    )
+
+
+def _svg_text(text: Text, palette: dict[str, str]) -> str:
+    extra = ' text-anchor="middle"' if text.centred else ""
+    extra += ' font-weight="bold"' if text.bold else ""
+    extra += ' class="mt-code"' if text.mono else ""
+    return (
+        f'<text x="{text.x:g}" y="{text.y:g}" font-size="{text.size:g}" fill="{palette[text.colour]}"{extra}>'
+        f"{escape(text.text, quote=False)}</text>"
+    )
+
+
+# --- PNG ------------------------------------------------------------------------------------------------------
+
+
+def to_png(drawing: Drawing, *, theme: Theme = "light", engine: Engine = "auto") -> bytes:
+    """The drawing as a PNG of 144 dots an inch: the engine rasterises it as the background of an empty graph.
+
+    Raises
+    ------
+    EngineError
+        There is no layout engine, or it failed.
+    """
+    try:
+        _engine.find(engine)
+    except EngineError:
+        raise EngineError(
+            "a PNG is rasterised by the layout engine, and there is none: pip install graphviz-pure, or install "
+            "Graphviz for its dot; an SVG needs none"
+        ) from None
+    palette = drawing.palette(theme)
+    operations = " ".join(
+        _drawn_text(shape, palette, drawing.height)
+        if isinstance(shape, Text)
+        else _drawn_path(shape, palette, drawing.height)
+        for shape in drawing.shapes
+    ).replace('"', '\\"')
+    corners = "".join(
+        f'{name} [pos="{x:g},{y:g}", shape=point, style=invis, width=0, height=0];'
+        for name, x, y in (("a", 0, 0), ("b", drawing.width, drawing.height))
+    )
+    source = (
+        f'digraph {{ graph [layout=nop, pad=0, bgcolor="{palette["bg"]}", _background="{operations}"]; {corners} }}'
+    )
+    return _engine.layout(source, "png", engine, dpi=PNG_DPI)
+
+
+def _sized(letter: str, text: str) -> str:
+    return f"{letter} {len(text.encode('utf-8'))} -{text}"
+
+
+def _drawn_path(path: Path, palette: dict[str, str], height: float) -> str:
+    parts = [
+        _sized("S", "dashed" if path.dashed else "solid"),
+        _sized("S", f"setlinewidth({path.width:g})"),
+        _sized("c", palette[path.stroke]),
+    ]
+    if path.fill:
+        parts.append(_sized("C", palette[path.fill]))
+    letter = "P" if path.fill else "L"
+    for points in path.lines:
+        at = " ".join(f"{x:.2f} {height - y:.2f}" for x, y in points)
+        parts.append(f"{letter} {len(points)} {at}")
+    return " ".join(parts)
+
+
+def _drawn_text(text: Text, palette: dict[str, str], height: float) -> str:
+    font = ("Courier" if text.mono else "Helvetica") + ("-Bold" if text.bold else "")
+    width = len(text.text) * text.size * (0.6 if text.mono else 0.5)
+    # The engine draws a tenth of the size above the baseline that it is given.
+    baseline = height - text.y - 0.1 * text.size
+    at = f"T {text.x:g} {baseline:g} {0 if text.centred else -1} {width:g}"
+    return " ".join((_sized("c", palette[text.colour]), _sized(f"F {text.size:g}", font), _sized(at, text.text)))

@@ -1,0 +1,146 @@
+"""A graph as a Mermaid flow chart, which README files and issues show as a picture."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from microtensor.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.viz import labels
+from microtensor.viz.labels import View
+from microtensor.viz.theme import palette
+
+OPEN_CLOSE = {
+    "data": ("([", "])"),
+    "parameter": ("[", "]"),
+    "constant": ("[", "]"),
+    "operation": ("(", ")"),
+    "function": ("[[", "]]"),
+    "module": ("[[", "]]"),
+}
+# Mermaid reads entities written with # in place of &; ` would start its Markdown.
+ESCAPES = {ord(c): f"#{ord(c)};" for c in '#"&<>`'}
+# A backslash before an n would break the line, also when it is written as an entity: a space of no width parts them.
+ESCAPES[ord("\\")] = "#92;#8203;"
+
+
+def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none") -> str:
+    r"""The graph as ``flowchart TD`` with the light colours.
+
+    Mermaid's own limits are 500 edges and 50,000 characters, unless the page that shows it raises them.
+
+    Parameters
+    ----------
+    graph : Graph
+    view : {"forward", "backward", "combined"}
+        The last two write the norm of the gradient on every edge.
+    values : {"none", "stats", "full"}
+        As in a picture; small arrays are not shown whole.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.viz.mermaid import to_mermaid
+    >>> x = mt.tensor([3.0], requires_grad=True, name="x")
+    >>> print("\n".join(to_mermaid(mt.Graph.from_tensor(mt.exp(x))).splitlines()[:4]))
+    flowchart TD
+      n0(["<b>x</b><br/>input  (1,)"]):::data
+      n1("<b>exp</b><br/>(1,)"):::operation
+      n0 ==> n1
+    """
+    return _Chart(graph, view, values).text()
+
+
+class _Chart:
+    def __init__(self, graph: Graph, view: View, values: Values) -> None:
+        self.graph, self.view, self.values = graph, view, values
+        self.inputs, self.consumers = graph.inputs(), graph.consumers()
+        self.lines = ["flowchart TD"]
+
+    def text(self) -> str:
+        nodes: dict[int | None, list[GraphNode]] = defaultdict(list)
+        for node in self.graph.nodes:
+            nodes[node.scope].append(node)
+        scopes: dict[int | None, list[int]] = defaultdict(list)
+        for scope in self.graph.scopes:
+            scopes[scope.parent].append(scope.id)
+        # A frame is opened, then what is in it, then closed; scopes are nested as deep as a program likes.
+        tasks: list[int | str | None] = [None]
+        while tasks:
+            task = tasks.pop()
+            if isinstance(task, str):
+                self.lines.append(task)
+                continue
+            indent = "  " * (1 + len(self.graph.scope_chain(task)))
+            if task is not None:
+                self._open(task, indent[2:])
+                tasks.append(f"{indent[2:]}end")
+            self.lines += [indent + self._node(node) for node in nodes[task]]
+            tasks += reversed(scopes[task])
+        self.lines += [f"  {self._edge(edge)}" for edge in self.graph.edges]
+        self._styles()
+        return "\n".join(self.lines) + "\n"
+
+    def _open(self, number: int, indent: str) -> None:
+        scope = self.graph.scopes[number]
+        words = f"<b>{_escaped(labels.plain(scope.name))}</b>"
+        if scope.detail:
+            words += f" {_escaped(labels.plain(scope.detail))}"
+        self.lines.append(f'{indent}subgraph s{number}["{words}"]')
+
+    def _node(self, node: GraphNode) -> str:
+        inputs, uses = self.inputs.get(node.id, []), self.consumers.get(node.id, [])
+        title = _escaped(labels.title(node, inputs, self.graph))
+        if node.kind == "module":
+            title += f"</b> {_escaped(labels.plain(node.role))}<b>"
+        lines = [f"<b>{title}</b>".removesuffix("<b></b>")]
+        if node.parameters:
+            listed = "  ".join(f"{labels.plain(name, 12)} {shape}" for name, shape in node.parameters[:4])
+            lines.append(_escaped(listed + ("  …" if len(node.parameters) > 4 else "")))
+        found = labels.lines(node, self.graph, inputs, uses, self.view, self.values)
+        lines += [_escaped(text) for text, _ in found]
+        left, right = OPEN_CLOSE[node.kind]
+        return f'n{node.id}{left}"{"<br/>".join(lines)}"{right}:::{_class(node)}'
+
+    def _edge(self, edge: GraphEdge) -> str:
+        arrow = {"direct": "==>", "constant": "-.->"}.get(edge.kind, "-->")
+        if self.view == "backward":
+            arrow = {"==>": "===", "-.->": "-.-"}.get(arrow, "---")
+        label = ""
+        if self.view != "forward" and edge.grad is not None:
+            label = f'|"↑ {labels.number(edge.grad)}"|'
+        return f"n{edge.source} {arrow}{label} n{edge.target}"
+
+    def _styles(self) -> None:
+        c = palette("light")
+        for name in dict.fromkeys(_class(node) for node in self.graph.nodes):
+            family = name if f"{name}-fill" in c else "operation"
+            border = c.get(f"{family}-border", c.get(name, ""))
+            stroke = c[name] if name in ("first", "second", "failed") else border
+            more = ",stroke-dasharray:4 3" if name in ("constant", "second") else ""
+            more += ",stroke-width:3px" if name in ("failed", "first", "second") else ""
+            self.lines.append(f"  classDef {name} fill:{c[f'{family}-fill']},stroke:{stroke},color:{c['ink']}{more}")
+        for scope in self.graph.scopes:
+            kind = "statistics-scope" if scope.statistics else "scope"
+            odd = "scope-odd" if len(self.graph.scope_chain(scope.id)) % 2 == 0 else "scope-even"
+            fill = c["statistics-scope-fill"] if scope.statistics else c[odd]
+            dash = ",stroke-dasharray:5 3" if scope.statistics else ""
+            self.lines.append(f"  style s{scope.id} fill:{fill},stroke:{c[f'{kind}-border']},color:{c['ink']}{dash}")
+        colours: dict[str, list[int]] = defaultdict(list)
+        for i, edge in enumerate(self.graph.edges):
+            gradient = self.view == "backward" and edge.grad is not None
+            name = edge.mark if edge.mark in ("first", "second") else f"edge-{edge.kind}"
+            colours[c["gradient" if gradient else name]].append(i)
+        for colour, numbers in colours.items():
+            self.lines.append(f"  linkStyle {','.join(map(str, numbers))} stroke:{colour}")
+
+
+def _escaped(text: str) -> str:
+    return text.translate(ESCAPES)
+
+
+def _class(node: GraphNode) -> str:
+    if node.mark in ("first", "second", "failed"):
+        return node.mark
+    if node.kind in ("data", "parameter", "constant"):
+        return node.kind
+    return "statistics" if node.statistics else "operation"

@@ -1,0 +1,202 @@
+"""What a notebook displays: a picture of a graph or a tree of modules, and always text that stands by itself."""
+
+from __future__ import annotations
+
+import html
+import sys
+from collections.abc import Collection
+from hashlib import blake2s
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+
+from microtensor import viz
+from microtensor.graph import Graph, Values, auto_depth
+from microtensor.tensor import Tensor
+from microtensor.viz import engine as _engine
+from microtensor.viz import modules
+from microtensor.viz.dot import View, to_dot
+from microtensor.viz.engine import EngineError
+from microtensor.viz.svg import finish
+from microtensor.viz.tree import to_tree
+
+if TYPE_CHECKING:
+    from microtensor.nn import Module
+
+Bundle: TypeAlias = dict[str, str]
+
+# A tensor at the end of a cell is looked at in passing: beyond these, it is told in a line how to see more.
+GLANCE_NODES, COUNTED, ROWS = 16, 2000, 80
+GLANCE_SECONDS = 10.0
+TEXT, SVG, HTML = "text/plain", "image/svg+xml", "text/html"
+FRAME = (
+    '<iframe sandbox="allow-scripts" title="{title}" srcdoc="{page}" '
+    'style="width:100%;height:720px;border:0;border-radius:8px"></iframe>'
+)
+
+
+def mimebundle(
+    shown: Tensor | Graph | Module, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+) -> Bundle:
+    """What ``_repr_mimebundle_`` returns: text, and a picture where there is one; it never raises.
+
+    A leaf is its text. A tensor with a history has its graph beside it, folded to 16 nodes, unless it is larger even
+    so. A graph is drawn whole, above 300 nodes folded. A module is a tree with the numbers of its parameters.
+
+    Parameters
+    ----------
+    shown : Tensor, Graph or Module
+    include, exclude : collection of str, optional
+        MIME types, as IPython passes them.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.viz.notebook import mimebundle
+    >>> mimebundle(mt.tensor([1.0, 2.0]))
+    {'text/plain': 'tensor([1., 2.])'}
+    """
+
+    def wanted(kind: str) -> bool:
+        return (include is None or kind in include) and (exclude is None or kind not in exclude)
+
+    try:
+        pictures = not _is_terminal()
+        if isinstance(shown, Tensor):
+            bundle = _tensor(shown, pictures and wanted(SVG))
+        elif isinstance(shown, Graph):
+            bundle = _folded(shown, "forward", None, pictures and wanted(SVG))
+        else:
+            bundle = _module(shown)
+    except Exception:  # an output cell with a traceback of ours in the place of a value would help nobody
+        bundle = {TEXT: _plain(shown)}
+    return {kind: value for kind, value in bundle.items() if wanted(kind)}
+
+
+def show(
+    shown: Tensor | Graph | Module, *, view: View = "forward", depth: int | None = None, interactive: bool = False
+) -> None:
+    """See :func:`microtensor.display.show`."""
+    if view not in get_args(View):
+        raise ValueError(f"show: view {view!r} is not one of {', '.join(get_args(View))}")
+    if isinstance(shown, (Tensor, Graph)):
+        bundle = _shown_graph(shown, view, depth, interactive)
+    elif hasattr(shown, "named_modules"):
+        bundle = _module(shown)
+    else:
+        raise TypeError(f"show: a tensor, a graph or a module is needed, not a {type(shown).__name__}")
+    if _in_notebook():
+        sys.modules["IPython"].display.display(bundle, raw=True)
+    else:
+        _write(bundle[TEXT])
+
+
+def _write(text: str) -> None:
+    """Print, with signs that a narrow encoding lacks spelt out."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def _shell() -> Any:
+    """IPython's shell, if this runs in one."""
+    ipython = sys.modules.get("IPython")
+    return None if ipython is None else ipython.get_ipython()
+
+
+def _in_notebook() -> bool:
+    return hasattr(_shell(), "kernel")
+
+
+def _is_terminal() -> bool:
+    """Whether this is IPython in a terminal, which asks for pictures that it cannot show."""
+    return _shell() is not None and not _in_notebook()
+
+
+def _plain(shown: object) -> str:
+    try:
+        return repr(shown)
+    except Exception:
+        return object.__repr__(shown)
+
+
+# --- tensors and graphs ---------------------------------------------------------------------------------------
+
+
+def _tensor(tensor: Tensor, picture: bool) -> Bundle:
+    text = repr(tensor)
+    if tensor.is_leaf or not picture:
+        return {TEXT: text}
+    if _is_large(tensor):
+        return {
+            TEXT: f"{text}\nIts graph has more than {COUNTED} operations; mt.show(tensor, depth=1) draws it folded."
+        }
+    graph = Graph.from_tensor(tensor, gradients=False)
+    folded = graph.collapsed(auto_depth(graph, GLANCE_NODES))
+    if len(folded.nodes) > GLANCE_NODES:
+        return {TEXT: f"{text}\nIts graph has {len(graph.nodes)} nodes; mt.show(tensor) draws it."}
+    return {TEXT: text, SVG: _svg(folded, "forward")}
+
+
+def _is_large(tensor: Tensor) -> bool:
+    seen = {id(tensor)}
+    stack = [tensor]
+    while stack and len(seen) <= COUNTED:
+        node = stack.pop().node
+        for x in node.inputs if node is not None else ():
+            if isinstance(x, Tensor) and id(x) not in seen:
+                seen.add(id(x))
+                stack.append(x)
+    return len(seen) > COUNTED
+
+
+def _shown_graph(shown: Tensor | Graph, view: View, depth: int | None, interactive: bool) -> Bundle:
+    picture, output = _in_notebook(), None
+    if isinstance(shown, Tensor):
+        output = shown
+        values: Values = "stats" if view == "combined" else "none"
+        shown = Graph.from_tensor(shown, gradients=view != "forward" or interactive, values=values)
+    if interactive and picture:
+        return _page(shown, output)
+    bundle = _folded(shown, view, depth, picture)
+    if interactive:
+        bundle[TEXT] += "\nThe interactive page needs a notebook, or a file: microtensor viz TARGET -o page.html"
+    return bundle
+
+
+def _folded(graph: Graph, view: View, depth: int | None, picture: bool) -> Bundle:
+    """The tree, cut where it is long, and the picture; without an engine, or for too many nodes, a line says why."""
+    folded = viz.folded(graph, depth)
+    lines = to_tree(folded, view=view).split("\n")
+    if len(lines) > ROWS:
+        lines[ROWS:] = [f"… {len(lines) - ROWS} more rows"]
+    text = "\n".join(lines)
+    if not picture:
+        return {TEXT: text}
+    if len(folded.nodes) > COUNTED:
+        many = f"{len(folded.nodes)} nodes, folded as far as the scopes allow, are too many to draw"
+        return {TEXT: f"{text}\n{many}; name parts with mt.name_scope, or pass a smaller depth."}
+    try:
+        return {TEXT: text, SVG: _svg(folded, view)}
+    except EngineError as error:
+        return {TEXT: f"{text}\nNo picture: {error}."}
+
+
+def _svg(graph: Graph, view: View) -> str:
+    """The picture, with ids of its own, so that several on a page do not get into each other's way."""
+    source = to_dot(graph, view=view)
+    title, description = viz.describe(graph, view)
+    raw = _engine.layout(source, "svg", timeout=GLANCE_SECONDS)
+    prefix = "mt" + blake2s(source.encode("utf-8"), digest_size=5).hexdigest()
+    return finish(raw, title=title, description=description, prefix=prefix).decode("utf-8")
+
+
+def _page(graph: Graph, output: Tensor | None) -> Bundle:
+    """The interactive page in a frame without rights of its own: it cannot reach the notebook around it."""
+    from microtensor.viz.page import to_html
+
+    title, description = viz.describe(graph, "forward")
+    page = to_html(graph, output=output, title=title, description=description).decode("utf-8")
+    frame = FRAME.format(title=html.escape(title), page=html.escape(page))
+    return {TEXT: f"Interactive page: {title}", HTML: frame}
+
+
+def _module(module: Module) -> Bundle:
+    return {TEXT: modules.to_text(module), HTML: modules.to_html(module)}

@@ -1,0 +1,239 @@
+"""What the interactive page knows: the values and gradients of a graph as small tables, and the words beside them."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from microtensor.graph import Graph, GraphEdge, GraphNode, Reader
+from microtensor.primitive import Array
+from microtensor.tensor import Tensor
+from microtensor.viz import labels
+from microtensor.viz.page.drawing import ROOM
+
+Record: TypeAlias = dict[str, Any]
+
+# A table shows so many rows and columns; of longer axes the first and the last.
+SIDE = 8
+HEAD = 4
+
+
+class Content:
+    """The data of a page: every table once, and a record for each picture.
+
+    Parameters
+    ----------
+    graph : Graph
+        In full, nothing folded.
+    output : Tensor, optional
+        The tensor it was read from; without it the page has shapes and norms, but no values.
+    """
+
+    def __init__(self, graph: Graph, output: Tensor | None = None) -> None:
+        self.graph = graph
+        self.tables: list[Record] = []
+        self._known: dict[str, int] = {}
+        self.values: list[Any] = []
+        self.totals: dict[int, Array] = {}
+        if output is not None:
+            reader = Reader(output, gradients=any(node.grad is not None for node in graph.nodes))
+            self.values, self.totals = reader.tensors, reader.totals
+
+    def picture(self, depth: int | None) -> tuple[Graph, Record]:
+        """The graph folded at a depth, and all that the page says about it."""
+        folded = self.graph.collapsed(depth, repeats=False)
+        origin = _origins(self.graph, depth)
+        inputs = folded.inputs()
+        record = {
+            "nodes": [self._node(node, origin[node.id], folded, inputs[node.id]) for node in folded.nodes],
+            "edges": self._edges(folded, origin, depth),
+            "scopes": [
+                {
+                    "name": labels.plain(scope.name),
+                    "detail": labels.plain(scope.detail),
+                    "parent": scope.parent,
+                    "statistics": scope.statistics,
+                }
+                for scope in folded.scopes
+            ],
+            "root": folded.root,
+        }
+        return folded, record
+
+    def _node(self, node: GraphNode, origin: int, graph: Graph, inputs: list[GraphEdge]) -> Record:
+        record: Record = {
+            "title": labels.title(node, inputs, graph),
+            "op": labels.plain(node.op),
+            "name": labels.plain(node.name),
+            "kind": "statistics" if node.statistics and node.kind == "operation" else node.kind,
+            "role": labels.plain(node.role),
+            "shape": labels.shape(node),
+            "dtype": node.dtype,
+            "scope": node.scope,
+            "of": origin,
+            "constants": [labels.plain(text) for _, text in node.constants],
+        }
+        if node.grad is not None:
+            record["grad"] = labels.number(node.grad)
+        if self.values:
+            array = _array(self.values[origin])
+            record["value"] = self.table(array)
+            record["range"] = _range(array)
+            record["line"] = _line(self.values[origin])
+            if origin in self.totals:
+                record["gradient"] = self.table(self.totals[origin])
+        return {key: value for key, value in record.items() if value not in (None, "", [])}
+
+    def _edges(self, graph: Graph, origin: list[int], depth: int | None) -> list[Record]:
+        """Every edge with what comes back along it and what it adds up to there, in the order of the walk back."""
+        inputs = graph.inputs()
+        sources = _sources(self.graph, origin, depth)
+        records: list[Record] = [{} for _ in graph.edges]
+        walk = sorted(range(len(graph.edges)), key=lambda i: (-graph.edges[i].target, graph.edges[i].argument))
+        sums: dict[int, Array | None] = {}
+        count: dict[int, int] = defaultdict(int)
+        for i in walk:
+            edge = graph.edges[i]
+            target = graph.nodes[edge.target]
+            record = records[i] = {"source": edge.source, "target": edge.target, "kind": edge.kind}
+            if edge.grad is None:
+                continue
+            record["grad"] = labels.number(edge.grad)
+            only = tuple(text if at == edge.argument else "" for at, text in enumerate(target.rules))
+            if rule := labels.rules(replace(target, rules=only), inputs[edge.target], graph):
+                record["rule"] = rule
+            if sources[edge.source, edge.target] != {origin[edge.source]}:
+                # A folded module hands out several results; this is the gradient of another than the one shown.
+                continue
+            record["nth"] = count[edge.source] = count[edge.source] + 1
+            flow = graph._flows.get((edge.source, edge.target, edge.argument))
+            before = sums.get(edge.source)
+            if flow is None or (record["nth"] > 1 and before is None):
+                sums[edge.source] = None
+                continue
+            total = sums[edge.source] = flow if before is None else before + flow
+            record |= {"adds": self.table(flow), "sum": self.table(total), "after": labels.number(_norm(total))}
+        return records
+
+    def table(self, array: Array) -> int:
+        """The number of the table of an array; equal ones share it."""
+        record = _table(array)
+        key = repr(record)
+        if key not in self._known:
+            self._known[key] = len(self.tables)
+            self.tables.append(record)
+        return self._known[key]
+
+
+def _origins(graph: Graph, depth: int | None) -> list[int]:
+    """For every node of the folded graph the node of the full one whose result it holds."""
+    named = replace(graph, nodes=tuple(replace(node, name=str(node.id)) for node in graph.nodes))
+    return [int(node.name) for node in named.collapsed(depth, repeats=False).nodes]
+
+
+def _sources(graph: Graph, origin: list[int], depth: int | None) -> dict[tuple[int, int], set[int]]:
+    """For every pair of nodes of the folded graph the nodes of the full one whose results pass between them."""
+    chains = [graph.scope_chain(node.scope) for node in graph.nodes]
+    limit = len(graph.scopes) if depth is None else depth
+    place = {chains[full][limit] if len(chains[full]) > limit else -1 - full: i for i, full in enumerate(origin)}
+    at = [place[chain[limit] if len(chain) > limit else -1 - full] for full, chain in enumerate(chains)]
+    found: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for edge in graph.edges:
+        found[at[edge.source], at[edge.target]].add(edge.source)
+    return found
+
+
+def _array(value: Any) -> Array:
+    return value.data if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _line(value: Any) -> list[str] | None:
+    """Where the program made a result, and the text of that line."""
+    made = value.node.line if isinstance(value, Tensor) and value.node is not None else ""
+    place = re.fullmatch(r"(.*):(\d+) in (.*)", made)
+    if place is None:
+        return None
+    where = f"{os.path.basename(place[1])}:{place[2]} in {place[3]}"
+    return [labels.plain(where, 120), labels.plain(linecache.getline(place[1], int(place[2])).strip(), 200)]
+
+
+# --- numbers ----------------------------------------------------------------------------------------------
+
+
+def _norm(array: Array) -> float:
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.sum(np.square(array, dtype=np.float64))))
+
+
+def _rounded(value: Any, digits: int) -> float | int | str:
+    """A number that JSON can hold, with so many significant digits."""
+    number = value.item()
+    if isinstance(number, int):
+        return int(number)
+    if not np.isfinite(number):
+        return "NaN" if np.isnan(number) else "∞" if number > 0 else "−∞"
+    short = float(f"{number:.{digits}g}")
+    return int(short) if short == int(short) and abs(short) < 1e15 else short
+
+
+def _signed(value: float) -> str:
+    return ("−" if value < 0 else "") + labels.number(abs(value))
+
+
+def _range(array: Array) -> str:
+    """The value in a few characters: a number, or the least and the largest."""
+    if array.size == 0:
+        return "empty"
+    low, high = float(array.min()), float(array.max())
+    if array.size == 1:
+        return _signed(low)
+    if low == high:
+        return f"all {_signed(low)}"
+    text = f"{_signed(low)} … {_signed(high)}"
+    return text if len(text) <= ROOM else f"|·| ≤ {labels.number(max(abs(low), abs(high)))}"
+
+
+def _table(array: Array) -> Record:
+    """The statistics of an array, and a sample of it that fits beside a picture."""
+    record: Record = {"shape": str(array.shape)}
+    if array.size == 0:
+        return record | {"rows": []}
+    with np.errstate(all="ignore"):
+        wide = array.astype(np.float64)
+        largest = float(np.abs(wide).max())
+        mean = wide.mean()
+        record |= {
+            "min": _rounded(array.min(), 3),
+            "max": _rounded(array.max(), 3),
+            # Rounding leaves a trace where the exact mean is zero.
+            "mean": "≈ 0" if 0 < abs(mean) < 1e-12 * largest else _rounded(mean, 3),
+            "std": _rounded(wide.std(), 3),
+            "norm": _rounded(np.float64(_norm(array)), 3),
+        }
+    leading = array.shape[:-2]
+    sheet = array[(0,) * len(leading)] if leading else array
+    sheet = sheet.reshape((1,) * (2 - sheet.ndim) + sheet.shape)
+    rows, columns = (list(_sampled(n)) for n in sheet.shape)
+    flat = [None if r is None or c is None else _rounded(sheet[r, c], 2) for r, c in product(rows, columns)]
+    record["rows"] = [flat[i : i + len(columns)] for i in range(0, len(flat), len(columns))]
+    if leading:
+        record["at"] = f"[{', '.join(['0'] * len(leading) + [':', ':'])}]"
+    return record
+
+
+def _sampled(length: int) -> Iterator[int | None]:
+    """The positions that a table shows of an axis; None for those left out."""
+    if length <= SIDE:
+        yield from range(length)
+        return
+    yield from range(HEAD)
+    yield None
+    yield from range(length - (SIDE - HEAD - 1), length)

@@ -1,0 +1,221 @@
+"""The pictures of the interactive page: our own SVG, small, themed by variables, every part marked with its number.
+
+A picture is laid out backward, with a line for a number in every node and a pill wherever contributions add; what
+of it is seen at a step, and which way the arrows point, is decided on the page.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from dataclasses import replace
+
+from microtensor.graph import Graph, GraphNode, GraphScope
+from microtensor.viz import labels
+from microtensor.viz.dot import to_dot
+from microtensor.viz.engine import Engine, layout
+from microtensor.viz.svg import SVG, finish
+from microtensor.viz.theme import TOKENS
+
+# What finish writes for pictures that stand alone, or what the style sheet of the page says once for all.
+NEEDLESS = (
+    "style",
+    "id",
+    "font-weight",
+    "stroke-linejoin",
+    "paint-order",
+    "{http://www.w3.org/XML/1998/namespace}space",
+)
+ENGINE_KINDS = ("node", "edge", "cluster", "mt-gradient")
+# In characters; two spaces are as wide as a digit.
+ROOM = 13
+PADDING = "\u00a0\u00a0"
+# What the group around all parts says for those that say nothing else.
+INHERITED = {"text-anchor": "middle", "font-size": "10"}
+VARIABLES = {light: f"var(--{name})" for name, (light, _) in TOKENS.items()}
+
+
+def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Engine = "auto") -> str:
+    """One picture as an SVG element that can stand in HTML.
+
+    Nodes, pills and edges carry ``data-node`` and ``data-edge``, the numbers they have in `graph`; frames and their
+    names carry ``data-scope``. An edge through a pill is drawn in two parts; the box of the output has the number of
+    the root, and the edge into it the number after the last.
+
+    Parameters
+    ----------
+    graph : Graph
+    title, description : str
+        For readers who do not see the picture.
+    prefix : str
+        Of the ids, to tell the pictures of a page apart.
+    engine : {"auto", "embedded", "system"}
+
+    Raises
+    ------
+    EngineError
+        There is no layout engine, or it failed.
+    """
+    # Local rules would widen the boxes; the page shows them in its details.
+    shown = replace(graph, nodes=tuple(replace(node, rules=()) for node in graph.nodes))
+    source = to_dot(shown, view="backward", legend=False).rstrip().removesuffix("}") + "ranksep=0.22 }"
+    # Before its gradient a node shows its value in the same line, which needs room for two numbers.
+    source = re.sub(r">( ?(?:grad [^<]*|no gradient))<", lambda m: f">{m[1]}{PADDING * (ROOM - len(m[1]))}<", source)
+    marked = _marked(ElementTree.fromstring(layout(source, "svg", engine)), graph)
+    finished = finish(ElementTree.tostring(marked), title=title, description=description, theme="light", prefix=prefix)
+    root = ElementTree.fromstring(finished)
+    _shrink(root)
+    _arrange(root, graph)
+    root.set("role", "group")
+    for tag in ("title", "desc"):
+        part = root.find(_tag(tag))
+        assert part is not None
+        part.set("id", f"{prefix}-{tag}")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _tag(name: str) -> str:
+    return f"{{{SVG}}}{name}"
+
+
+def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
+    """Turn the engine's titles, which name each part by its statement, into numbers of the graph."""
+    number = {(e.source, e.target, e.argument): i for i, e in enumerate(graph.edges)}
+    between: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, e in enumerate(graph.edges):
+        between[f"n{e.source}", f"n{e.target}"].append(i)
+    between[f"n{graph.root}", "output"] = [len(graph.edges)]
+
+    def edge_of(pill: str) -> int:
+        source, target, argument = map(int, pill[1:].split("_"))
+        return number[source, target, argument]
+
+    for group in root.iter(_tag("g")):
+        statement = group.findtext(_tag("title")) or ""
+        if scope := re.fullmatch(r"cluster_s(\d+)", statement):
+            for part in (group, *group.iter(_tag("text"))):
+                part.set("data-scope", scope[1])
+        elif node := re.fullmatch(r"n(\d+)", statement):
+            group.set("data-node", node[1])
+        elif statement == "output":
+            group.set("data-node", str(graph.root))
+            group.set("class", f"{group.get('class')} mt-output")
+        elif re.fullmatch(r"g\d+_\d+_\d+", statement):
+            group.set("data-edge", str(edge_of(statement)))
+        elif "->" in statement:
+            tail, head = statement.split("->")
+            pill = next((end for end in (tail, head) if end.startswith("g")), None)
+            group.set("data-edge", str(edge_of(pill) if pill else between[tail, head].pop(0)))
+    return root
+
+
+def _shrink(root: ElementTree.Element) -> None:
+    """Take out what the page has elsewhere: styles, tooltips, fixed colours; boxes become rectangles."""
+    for parent in list(root.iter()):
+        boxed = {"node", "cluster"} & set((parent.get("class") or "").split())
+        for child in list(parent):
+            background = (
+                child.tag == _tag("polygon") and child.get("stroke") == "none" and parent.get("class") == "graph"
+            )
+            if child.tag == _tag("style") or background or (child.tag == _tag("title") and parent is not root):
+                parent.remove(child)
+            elif boxed and child.tag == _tag("path"):
+                _to_rectangle(child)
+    for element in root.iter():
+        element.text, element.tail = (element.text or "").strip("\n") or None, None
+        if element.get("font-weight") == "bold":
+            element.set("class", "b")
+        for name, value in list(element.items()):
+            if name in NEEDLESS:
+                del element.attrib[name]
+            elif name in ("fill", "stroke"):
+                element.set(name, VARIABLES.get(value, value))
+            elif name in ("d", "points", "x", "y", "stroke-width", "font-size", "transform"):
+                element.set(name, re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), value))
+        for name, value in INHERITED.items():
+            if element.get(name) == value:
+                del element.attrib[name]
+    for name in ("width", "height"):
+        root.attrib.pop(name, None)
+
+
+def _to_rectangle(path: ElementTree.Element) -> None:
+    """Replace the curves of a rounded box, which takes a fifth of the text."""
+    numbers = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", path.attrib.pop("d"))]
+    xs, ys = numbers[::2], numbers[1::2]
+    path.tag = _tag("rect")
+    corners = {
+        "x": min(xs),
+        "y": min(ys),
+        "width": max(xs) - min(xs),
+        "height": max(ys) - min(ys),
+        "rx": min(12.0, max(xs) - xs[0]),
+    }
+    for name, value in corners.items():
+        path.set(name, f"{value:.1f}".removesuffix(".0"))
+
+
+def _arrange(root: ElementTree.Element, graph: Graph) -> None:
+    """Put the parts in the order of the program, which is the order of the Tab key, and name them for a reader."""
+    drawing = root.find(_tag("g"))
+    assert drawing is not None
+    drawing.attrib.update(INHERITED)
+    drawing.set("transform", re.sub(r"(scale|rotate)\(.*?\) *", "", drawing.get("transform", "")))
+    parts = list(drawing)
+    names: dict[int, ElementTree.Element] = {}
+    for text in drawing.iterfind(f"{_tag('g')}[@class='mt-scope-names']/{_tag('text')}"):
+        scope = int(text.attrib.pop("data-scope"))
+        names.setdefault(scope, _button("mt-name", _words_of_scope(graph.scopes[scope]))).append(text)
+        names[scope].set("data-scope", str(scope))
+    first: dict[int, int] = {}
+    for node in graph.nodes:
+        for depth, scope in enumerate(graph.scope_chain(node.scope)):
+            first.setdefault(scope, depth + 1000 * node.id)
+    ordered: list[tuple[int, int, ElementTree.Element]] = [(2, first[s], name) for s, name in names.items()]
+    for part in parts:
+        kinds = (part.get("class") or "").split()
+        if "mt-scope-names" in kinds:
+            continue
+        if "mt-node" in kinds:
+            number = int(part.get("data-node", 0))
+            at = 1000 * (len(graph.nodes) if "mt-output" in kinds else number) + 999
+            ordered.append((2, at, _button(None, _words_of_node(graph.nodes[number], graph), part)))
+        else:
+            # Of an edge in two parts the one with the arrow, at the source, comes first.
+            layer = 0 if "cluster" in kinds else 1
+            ordered.append((layer, layer * (part.find(_tag("polygon")) is None), part))
+            _hoist(part)
+        part.set("class", " ".join(kind for kind in kinds if kind not in ENGINE_KINDS))
+    drawing[:] = [part for _, _, part in sorted(ordered, key=lambda entry: entry[:2])]
+
+
+def _hoist(part: ElementTree.Element) -> None:
+    """Say once what the line of an edge and its arrow have in common."""
+    if part.find(_tag("path")) is None:
+        return
+    for name in ("stroke", "stroke-width"):
+        values = {child.get(name) for child in part}
+        if len(values) == 1 and (value := values.pop()) is not None:
+            part.set(name, value)
+            for child in part:
+                del child.attrib[name]
+
+
+def _button(kind: str | None, words: str, element: ElementTree.Element | None = None) -> ElementTree.Element:
+    element = ElementTree.Element(_tag("g")) if element is None else element
+    for name, value in {"class": kind, "tabindex": "0", "role": "button", "aria-label": words}.items():
+        if value is not None:
+            element.set(name, value)
+    return element
+
+
+def _words_of_scope(scope: GraphScope) -> str:
+    return ", ".join(labels.plain(word) for word in (scope.name, scope.detail) if word)
+
+
+def _words_of_node(node: GraphNode, graph: Graph) -> str:
+    kind = "statistics path" if node.statistics else node.role or node.kind
+    heading = node.op or node.name or node.role
+    words = [heading, node.name if node.name != heading else "", kind if kind != heading else "", labels.shape(node)]
+    return ", ".join(labels.plain(word) for word in words if word)
