@@ -1,12 +1,16 @@
 """What the examples share: arguments, tables, the checks that decide the exit status, pictures."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+
+import microtensor as mt
+from microtensor import nn
 
 T = TypeVar("T")
 GREY, BLUE, AMBER, RED, GREEN = "#64748a", "#1d4ed8", "#c2620c", "#be1240", "#15703a"
@@ -44,7 +48,7 @@ def spread(values: Sequence[float] | np.ndarray[Any, Any], digits: int = 3) -> s
     """Mean and sample deviation, ``.914±.004``; the value alone for one seed."""
     mean = f"{np.mean(values):.{digits}f}"
     text = mean if len(values) < 2 else f"{mean}±{np.std(values, ddof=1):.{digits}f}"
-    return text.replace("0.", ".") if abs(float(np.mean(values))) < 1 else text
+    return re.sub(r"(?<!\d)0\.", ".", text)
 
 
 def table(title: str, columns: Sequence[object], rows: dict[str, Sequence[object]]) -> None:
@@ -57,6 +61,24 @@ def table(title: str, columns: Sequence[object], rows: dict[str, Sequence[object
         if n == 0:
             print("-" * (sum(widths) + 2 * (len(widths) - 1)))
     print(flush=True)
+
+
+def compare(title: str, expected: dict[str, dict[Any, str]], obtained: dict[str, dict[Any, str]]) -> None:
+    """Print what was to be expected beside what came out, a pair of columns for each net; – where nothing is known."""
+    columns = [f"{net}: {what}" for net in obtained for what in ("expected", "obtained")]
+    rows: dict[str, Sequence[object]] = {}
+    for row in next(iter(obtained.values())):
+        rows[str(row)] = [cell for net, cells in obtained.items() for cell in (expected[net].get(row, "–"), cells[row])]
+    table(title, columns, rows)
+
+
+def accuracy(net: nn.Module, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
+    """The fraction of images read correctly, in prediction mode; the net is left in training mode."""
+    net.eval()
+    with mt.no_grad():
+        guesses = net(mt.tensor(images)).argmax(axis=1)
+    net.train()
+    return float(np.mean(guesses == labels))
 
 
 class Checks:
@@ -85,11 +107,14 @@ def plots(rows: int, columns: int, size: tuple[float, float]) -> Any:
         print('no picture: install matplotlib, as by pip install "microtensor[examples]"', file=sys.stderr)
         return None
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import font_manager, pyplot
 
+    # A family that is missing would be complained of at every piece of text.
+    installed = font_manager.get_font_names()
+    families = [name for name in ("Helvetica", "Arial", "Liberation Sans", "DejaVu Sans") if name in installed]
     pyplot.rcParams.update(
         {
-            "font.family": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
+            "font.family": families,
             "font.size": 10,
             "axes.spines.top": False,
             "axes.spines.right": False,

@@ -2,10 +2,14 @@
 
 import doctest
 import re
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
+
+from microtensor.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -49,6 +53,17 @@ def test_the_code_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.Mo
         else:
             # The blank lines make a traceback show the README's own line numbers.
             exec(compile("\n" * (block.line - 1) + block.code, str(README), "exec"), namespace)
+
+
+def test_the_sessions_print_what_they_show() -> None:
+    sessions = [block.code for block in blocks() if block.language == "console"]
+    assert sessions
+    for session in sessions:
+        command, _, shown = session.removeprefix("$ microtensor ").partition("\n")
+        # What is 0 but for rounding differs from one machine to the next.
+        rounding = re.compile(r"\d\.\de-1\d")
+        printed = CliRunner().invoke(main, shlex.split(command)).stdout
+        assert rounding.sub("0", printed) == rounding.sub("0", shown)
 
 
 def test_every_relative_link_leads_to_a_file() -> None:

@@ -107,7 +107,7 @@ def test_every_contribution_is_added_where_they_meet(visit, norm):
     assert number(page, 2) == "grad 0.10  (1 of 2)"
     page.goto(norm.as_uri() + "#step=17")
     assert "(x − μ).grad += 2x*g" in page.locator(".tell").text_content()
-    assert "2 of 2, together ‖g‖ = 0.089" in page.locator("#details").text_content()
+    assert "2 of 2, together ‖g‖ = 0.095" in page.locator("#details").text_content()
 
 
 def test_arrows_turn_and_pills_appear_with_the_gradient(visit, norm):
