@@ -1,0 +1,48 @@
+"""The experiments 5 to 8 say what they claim and where it is from, and their loss can be drawn."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+# What the first lines have to cite, and what has to be seen in the picture.
+EXPERIMENTS = {
+    "05_scale_invariance": (("van Laarhoven", "Ba, Kiros"), ("x", "t", "W", "γ", "tanh", "cross_entropy")),
+    "06_train_vs_eval": (("Ioffe", "Ba, Kiros"), ("x", "t", "W", "γ", "relu", "cross_entropy")),
+    "07_depth": (("Yang", "Goodfellow"), ("x", "t", "W", "γ", "relu", "cross_entropy")),
+    "08_whitening": (("LeCun", "Ioffe", "Huang"), ("A", "w", "y", "mean")),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_claim_and_its_source_come_first(name: str) -> None:
+    story = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8")))
+    assert story is not None
+    claim, blank, *_ = story.splitlines()
+    assert claim.endswith(".")
+    assert not blank
+    for text in (*EXPERIMENTS[name][0], f"python examples/{name}.py", f"viz examples/{name}.py"):
+        assert text in story
+
+
+@pytest.mark.parametrize("view", ["forward", "backward"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_loss_is_what_gets_drawn(name: str, view: str, tmp_path: Path) -> None:
+    command = ["viz", EXAMPLES / f"{name}.py", "-o", "loss.svg", "--view", view, "--", "--graph"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "microtensor", *command],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["loss.svg"], "--graph trains nothing and writes nothing"
+    picture = (tmp_path / "loss.svg").read_text(encoding="utf-8")
+    for node in EXPERIMENTS[name][1]:
+        assert f">{node}<" in picture, node
