@@ -9,6 +9,7 @@ Hinton, *Layer Normalization*, 2016; it comes out here as they have it.
     microtensor viz examples/05_scale_invariance.py -o loss.svg -- --graph
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,8 @@ def scale_as_rate(steps: int, checks: Checks) -> Array:
     print(f"|cos(W, ∂W)| ≤ {turned:.0e}; ‖W‖² is ‖W₀‖² + lr² Σ‖∂W‖² to {strayed:.0e} of it (expected: 1e-15 both)\n")
     checks.check("(αW, α² lr) trains as (W, lr) does, to 1e-10 at ε = 0", max(apart[NO_EPS]) <= 1e-10)
     checks.check("every step is at a right angle to W, to 1e-13", max(turned, strayed) <= 1e-13)
-    return scaled[NO_EPS][-1]
+    last: Array = scaled[NO_EPS][-1]
+    return last
 
 
 def one_rate(seeds: int, checks: Checks) -> dict[float, Array]:
@@ -120,14 +122,14 @@ def decaying(quick: bool, checks: Checks) -> dict[float, list[Array]]:
 
 def what_is_not_seen(checks: Checks) -> None:
     """Ba et al.'s table 1: by how much the output moves when weights or data are scaled by 5 or shifted by 5."""
-    layers = {
+    layers: dict[str, Callable[[mt.Tensor, mt.Tensor], mt.Tensor]] = {
         "batch norm": lambda x, w: norms.batch_norm(x @ w, training=True, eps=NO_EPS),
         "weight norm": lambda x, w: x @ norms.weight_norm(w, mt.ones((1, 4)), dim=1),
         "layer norm": lambda x, w: norms.layer_norm(x @ w, 4, eps=NO_EPS),
     }
     x, w = mt.random.normal((6, 5), rng=0), mt.random.normal((5, 4), rng=1)
     # By 5: enough for every N to be above 1, and little enough for the rounding of a shift to stay below 1e-14.
-    unit, case = mt.tensor([5.0, 1, 1, 1]), mt.tensor([[5.0], [1], [1], [1], [1], [1]])
+    unit, case = mt.tensor([5.0, 1.0, 1.0, 1.0]), mt.tensor([[5.0], [1.0], [1.0], [1.0], [1.0], [1.0]])
     changed = [(x, 5 * w), (x, w + 5), (x, w * unit), (5 * x, w), (x + 5, w), (case * x, w)]
     rows, verdicts = {}, {}
     for norm, layer in layers.items():

@@ -10,7 +10,7 @@ section 8.7.1).
     microtensor viz examples/07_depth.py -o loss.svg -- --graph
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import pi, sqrt
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,9 @@ def chain(start: float, length: int, lr: float = 0.1) -> float:
     """A step in all of y = w₁ w₂ … at once: the change of y, over what the gradient promises, −lr ‖∂y/∂w‖²."""
     w = mt.full((length,), start, requires_grad=True)
     y = mt.prod(w)
-    y.backward()
-    stepped = mt.prod(w.detach() - lr * w.grad)
-    return (stepped - y).item() / -(lr * mt.sum(mt.square(w.grad))).item()
+    gradient = mt.grad(y, w)
+    stepped = mt.prod(w - lr * gradient)
+    return float((stepped - y).item() / -(lr * mt.sum(mt.square(gradient))).item())
 
 
 def draw(path: Path, found: dict[tuple[str, float], dict[str, list[Array]]]) -> None:
@@ -115,7 +115,8 @@ def main() -> mt.Tensor:
     if args.graph:
         return small
     checks = Checks()
-    found, factors, rows = {}, {}, {}
+    found, factors = {}, {}
+    rows: dict[str, Sequence[str]] = {}
     for activation, gain, expected in progress(NETS):
         name = activation.__name__
         runs = {n: [gradients(activation, gain, norm, s) for s in range(args.seeds)] for n, norm in NORMS.items()}

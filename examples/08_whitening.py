@@ -64,7 +64,8 @@ class Problem(NamedTuple):
 
     def gap(self, step: Any) -> Array:
         """What is left of loss − least loss after some steps, relative to the start: Σ shares (1 − rate λ)^(2 step)."""
-        return self.shares @ np.abs(1 - self.rate * self.eigenvalues)[:, None] ** (2 * np.atleast_1d(step))
+        left: Array = self.shares @ np.abs(1 - self.rate * self.eigenvalues)[:, None] ** (2 * np.atleast_1d(step))
+        return left
 
     def steps_to(self, goal: float) -> int:
         """How many steps bring the gap to a goal."""
@@ -114,13 +115,13 @@ def descend(problems: list[Problem], steps: int) -> Array:
     start[:, -1, 0] = [p.y.mean() for p in problems]
     w, gaps = mt.tensor(start, requires_grad=True), []
     for _ in progress(range(steps + 1), "descending"):
-        w.grad = None
         losses = batch_loss(a, w, y)
-        mt.sum(losses).backward()
+        gradient = mt.grad(mt.sum(losses), w)
         gaps.append(losses.numpy() - least)
         with mt.no_grad():
-            w -= rates * w.grad
-    return np.array(gaps).T / gaps[0][:, None]
+            w -= rates * gradient
+    relative: Array = np.array(gaps).T / gaps[0][:, None]
+    return relative
 
 
 def extent(numbers: Sequence[float]) -> str:
@@ -183,7 +184,7 @@ def main() -> mt.Tensor:
 
     descents = [descend(course, 2000 if args.quick else 20000) for course in made_up]
     courses = {"Made-up data": (made_up[0], descents[0]), "Digits: is it a 3?": (threes, descend(threes, 3000))}
-    rows = {}
+    rows: dict[str, Sequence[str]] = {}
     for name, problems, goals in (("made-up", made_up, (1e-3,)), ("digits", [threes], (1e-3, 1e-6))):
         found = {"κ": [[p.condition for p in course] for course in problems]}
         found |= {f"steps to {goal:g}": [[p.steps_to(goal) for p in course] for course in problems] for goal in goals}

@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,7 +51,7 @@ def spread(values: Sequence[float] | np.ndarray[Any, Any], digits: int = 3) -> s
     return re.sub(r"(?<!\d)0\.", ".", text)
 
 
-def table(title: str, columns: Sequence[object], rows: dict[str, Sequence[object]]) -> None:
+def table(title: str, columns: Sequence[object], rows: Mapping[str, Sequence[object]]) -> None:
     """Print rows of cells under their columns."""
     lines = [[title, *map(str, columns)], *([name, *map(str, cells)] for name, cells in rows.items())]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
