@@ -127,7 +127,7 @@ def draw(runs: dict[str, list[History]], path: Path) -> None:
 
 def main() -> mt.Tensor | None:
     """Train the three nets with every seed; or make the loss of ten digits."""
-    args = arguments(__doc__, "01_bn_figure1")
+    args = arguments(__doc__)
     mt.set_default_dtype("float32")
     digits = Split(*(Labelled(images.reshape(-1, 784), labels) for images, labels in mnist()))
     if args.graph:

@@ -153,7 +153,7 @@ def draw(by_rate: Cells, by_gain: Cells, views: dict[str, Array], path: Path) ->
 
 def main() -> mt.Tensor | None:
     """Train nets at all learning rates and from all initial sizes; or make the loss of ten digits."""
-    args = arguments(__doc__, "02_learning_rates")
+    args = arguments(__doc__)
     mt.set_default_dtype("float32")
     digits = Split(*(Labelled(images.reshape(-1, 784), labels) for images, labels in mnist(standardized=True)))
     if args.graph:

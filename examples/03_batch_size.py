@@ -150,7 +150,7 @@ def draw(errors: dict[str, dict[int, list[float]]], curves: dict[tuple[str, int]
 
 def main() -> mt.Tensor | None:
     """Do the three experiments; or make the loss of ten digits."""
-    args = arguments(__doc__, "03_batch_size")
+    args = arguments(__doc__)
     if args.graph:
         mt.manual_seed(0)
         mt.set_default_dtype("float32")

@@ -177,7 +177,7 @@ def draw(path: Path, hundred: Array, scaled: dict[float, Array], decayed: dict[f
 
 def main() -> mt.Tensor:
     """Scale as a rate, one rate for all scales, decay, and what a norm does not see."""
-    args = arguments(__doc__, "05_scale_invariance", seeds=3)
+    args = arguments(__doc__, seeds=3)
     small = batch_loss(network(1.0, 1e-5, 0), slice(0, None, 250))
     if args.graph:
         return small

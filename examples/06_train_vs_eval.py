@@ -96,7 +96,7 @@ def draw(path: Path, alone: list[float], shuffled: Array, ordered: Array, guesse
 
 def main() -> mt.Tensor:
     """Train, then read the test digits in both modes and in all kinds of company."""
-    args = arguments(__doc__, "06_train_vs_eval")
+    args = arguments(__doc__)
     small = batch_loss(network(nn.BatchNorm1d), slice(0, None, 250))
     if args.graph:
         return small

@@ -109,7 +109,7 @@ def draw(path: Path, found: dict[tuple[str, float], dict[str, list[Array]]]) -> 
 
 def main() -> mt.Tensor:
     """Measure the factor a layer in all nets, then the chain."""
-    args = arguments(__doc__, "07_depth")
+    args = arguments(__doc__)
     net = network(nn.ReLU, sqrt(2), nn.BatchNorm1d, 3, np.random.default_rng(0))
     small, _ = loss_and_outputs(net, slice(0, None, 250), nn.ReLU)
     if args.graph:

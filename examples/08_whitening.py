@@ -172,7 +172,7 @@ def draw(path: Path, courses: dict[str, tuple[list[Problem], Array]], costs: dic
 
 def main() -> mt.Tensor:
     """Condition numbers, descent on both problems, and the price of whitening."""
-    args = arguments(__doc__, "08_whitening", seeds=3)
+    args = arguments(__doc__, seeds=3)
     made_up = [[problem(way, synthetic(seed)) for way in WAYS.values()] for seed in range(args.seeds)]
     threes = [problem(way, is_it_a_3()) for way in WAYS.values()]
     a, y, *_ = made_up[0][2]

@@ -16,14 +16,13 @@ T = TypeVar("T")
 GREY, BLUE, AMBER, RED, GREEN = "#64748a", "#1d4ed8", "#c2620c", "#be1240", "#15703a"
 
 
-def arguments(story: str, name: str, seeds: int = 5) -> argparse.Namespace:
+def arguments(story: str | None, seeds: int = 5) -> argparse.Namespace:
     """--quick, --seeds, --output, and --graph, which makes the loss for ``microtensor viz`` and nothing else."""
-    parser = argparse.ArgumentParser(description=story.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(story or "").partition("\n")[0])
+    picture = Path(sys.argv[0]).with_suffix(".png").name
     parser.add_argument("--quick", action="store_true", help="less of everything: shows that it works, not the numbers")
     parser.add_argument("--seeds", type=int, metavar="K", help=f"repeat with K seeds (default {seeds}, with --quick 1)")
-    parser.add_argument(
-        "--output", type=Path, default=Path(f"{name}.png"), metavar="FILE", help="where the picture goes"
-    )
+    parser.add_argument("--output", type=Path, default=Path(picture), metavar="FILE", help=f"default {picture}")
     parser.add_argument("--graph", action="store_true", help="make one loss, for microtensor viz, and stop")
     args = parser.parse_args()
     if args.seeds is None:

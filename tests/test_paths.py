@@ -720,3 +720,11 @@ def test_pictures(format, head):
     if format == "svg":
         assert b"path by path" in render_paths(ledger, format)
         assert render_paths(ledger, format, theme="dark") != render_paths(ledger, format, theme="light")
+
+
+def test_of_a_gradient_that_is_zero_but_for_rounding_nothing_is_a_share():
+    b = mt.tensor(0.0, requires_grad=True, name="b")
+    x = mt.tensor(np.linspace(-1.0, 1.0, 5)) + b
+    ledger = paths(mt.mean((x - mt.mean(x) - 1) ** 2), b)
+    assert all(np.isnan(path.share) for path in ledger.paths)
+    assert not [text for text in ("e+", "00000", "100 %") if text in str(ledger)]

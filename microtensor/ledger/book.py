@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ class Path:
     norm : float
         Euclidean norm of the contribution.
     share : float
-        Its part of the gradient, ⟨contribution, gradient⟩ / ‖gradient‖²: signed, and 1 in sum; NaN for a gradient of 0.
+        Its part of the gradient, ⟨contribution, gradient⟩ / ‖gradient‖²: signed, and 1 in sum; NaN where the
+        gradient is 0, but for rounding.
     count : int
         How many single paths these are.
     route : tuple of Step
@@ -332,7 +334,7 @@ def _rows(
             name,
             value,
             size,
-            float(np.vdot(value, whole)) / square if square else float("nan"),
+            float(np.vdot(value, whole)) / square if math.sqrt(square) > floor else math.nan,
             carried.count,
             tuple(_step(region, i) for i in carried.steps()),
             size <= floor,

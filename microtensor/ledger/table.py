@@ -54,7 +54,12 @@ def _block(block: Block, ledger: Ledger, color: bool, ascii: bool) -> list[str]:
     rows = [(title, "norm", "", "share")]
     for path in block.paths:
         rows.append((path.name, _norm(path), _tail(path, largest, ascii), _share(path)))
-    total = (f"gradient of {ledger.input}", _number(whole), _bar(whole, largest, ascii), "100 %" if whole else "")
+    total = (
+        f"gradient of {ledger.input}",
+        _number(whole),
+        _bar(whole, largest, ascii),
+        "100 %" if any(row[3] for row in rows[1:]) else "",
+    )
     names = max(len(row[0]) for row in [*rows, total])
     numbers = max(len(row[1]) for row in [*rows, total])
     bars = max(BAR, *(len(row[2]) for row in rows))
