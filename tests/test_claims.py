@@ -89,7 +89,7 @@ CORRECTED = {
 }
 
 # What is an observation, not a consequence: claim, what it is about, and the experiments that show it; of some there is
-# none here, because they take regularisation at a larger scale.
+# none here: they want an experiment on regularisation.
 SHOWN = {
     4: ("how much of a step of the weights moves the mean", "through_the_statistics"),
     12: ("weight decay only sets ‖W‖, and so the effective learning rate", "scale_invariance"),
