@@ -7,9 +7,9 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium():
-    """The browser, started once."""
+    """The browser, started once and ended before other tests begin: it keeps an event loop running."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
     executable = next(filter(None, map(shutil.which, NAMES)), None)
     if executable is None:
