@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from microtensor import ops
-from microtensor.primitive import Array, Node, Traced, enable_grad, is_finite, is_watched, own_array
+from microtensor.primitive import Array, Node, Traced, enable_grad, is_finite, is_watched, own_array, quietly
 from microtensor.tensor import Tensor
 
 COTANGENT_SEED = 271828
@@ -345,8 +345,7 @@ def _run(
             seeds = {t: g if isinstance(g, Tensor) else Tensor(g) for t, g in seeds.items()}
             return reverse(seeds, wanted, create_graph=True, contributions=contributions, visited=visited)
     raw = {t: ops.as_array(g) for t, g in seeds.items()}
-    with np.errstate(all="ignore"):
-        return reverse(raw, wanted, contributions=contributions, visited=visited)
+    return quietly(reverse, raw, wanted, contributions=contributions, visited=visited)
 
 
 def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, Tensor]:

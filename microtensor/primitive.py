@@ -341,6 +341,21 @@ def _numpy_float_errors() -> tuple[ContextVar[Any], Any]:
 
 
 _float_errors, _QUIET = _numpy_float_errors()
+
+
+def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function while NumPy keeps quiet about NaN and ∞, and whatever happens give it its voice back.
+
+    ``np.errstate`` is Python code, in which an interrupt can come between the setting and the note of what was before.
+    """
+    loud = _float_errors.get()
+    try:
+        _float_errors.set(_QUIET)
+        return function(*args, **kwargs)
+    finally:
+        _float_errors.set(loud)
+
+
 _created = itertools.count()
 _new = object.__new__
 # Shared by all calls without keyword arguments, which are most; nobody writes to params.
