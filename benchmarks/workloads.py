@@ -165,12 +165,10 @@ def lenet(library: Layered, size: Size) -> Call:
         made = [library.leaf(a) for a in (scaled, np.ones(filters, np.float32), np.zeros(filters, np.float32))]
         leaves += made
         images = len(shape) == 4
-        if len(layers) == 8:
-            layers.append(nn.Flatten())
-        layers.append(library.conv2d(made[0]) if images else library.linear(made[0]))
+        # What is flat already stays as it is.
+        layers += [library.conv2d(made[0])] if images else [nn.Flatten(), library.linear(made[0])]
         layers += [library.batch_norm_layer(made[1], made[2], images), nn.Sigmoid()]
-        if images:
-            layers.append(nn.AvgPool2d(2))
+        layers += [nn.AvgPool2d(2)] if images else []
     (last,) = _normal((classes, 84), seed=1)
     head = [library.leaf(last * np.float32(84**-0.5)), library.leaf(np.zeros(classes, np.float32))]
     leaves += head

@@ -478,9 +478,8 @@ def test_a_large_mean_in_float32_stays_finite(name, offset):
 def test_two_passes_do_not_cancel(shape, mean, bound):
     """How far x̂ strays in float32 from float64 on the same numbers: by the rounding of μ alone.
 
-    The spread is 1 or four times the spacing of floats. The bounds are what was measured, rounded up; PyTorch's native
-    batch norm strays by 7e-3, 3e-2, 2e-2, 2e-2, 3.4, 2e-2, 5e-2. In one pass the variance at 1e4 is 8, not 1. Over
-    4096 rows from a mean of 1e6 on, the rounding of μ exceeds the spread, here as there.
+    The spread is 1 or four times the spacing of floats. The bounds are what was measured, rounded up. Over 4096 rows
+    from a mean of 1e6 on, the rounding of μ exceeds the spread.
     """
     spread = max(1.0, 4 * float(np.spacing(np.float32(mean))))
     x = (np.random.default_rng(0).normal(size=shape) * spread + mean).astype(np.float32)

@@ -28,7 +28,7 @@ def standardize(x: Tensor, axis: int | tuple[int, ...], eps: float = 1e-5) -> Te
     free. Correlations remain; :func:`whiten` takes these out too.
 
     Two passes over x, so nothing cancels; what remains is the rounding of μ. In float32 with standard deviation 1, x̂
-    over 4096 rows is within 2e-2 at a mean of 1e4 and within 6e-2 at 1e5, as in PyTorch; beyond, centre the data first
+    over 4096 rows is within 2e-2 at a mean of 1e4 and within 6e-2 at 1e5; beyond, centre the data first
     or use float64. A spread beyond 1e19 has an infinite σ², and x̂ is then 0.
 
     Parameters
