@@ -24,7 +24,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from microtensor import ops
-from microtensor.primitive import Array, Node, Traced, enable_grad, is_finite, is_watched, own_array, quietly
+from microtensor.primitive import Node, Traced, enable_grad, is_finite, is_watched
+from microtensor.support.arrays import Array, own_array
+from microtensor.support.quiet import quietly
 from microtensor.tensor import Tensor
 
 COTANGENT_SEED = 271828

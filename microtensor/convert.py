@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from microtensor.primitive import Array, own_array
+from microtensor.support.arrays import Array, own_array
 
 __all__ = ["from_flax", "from_keras", "to_flax", "to_keras"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.primitive import Array
 from microtensor.random import generator
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from microtensor.ops import (
-    Axis,
     absolute,
-    axis_count,
     divide,
     erf,
     exp,
@@ -31,6 +29,7 @@ from microtensor.ops import (
     where,
 )
 from microtensor.primitive import label, name_scope
+from microtensor.support.axes import Axis, axis_count
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

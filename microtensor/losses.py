@@ -25,7 +25,8 @@ from microtensor.ops import (
     take,
     where,
 )
-from microtensor.primitive import Traced, label, own_array
+from microtensor.primitive import Traced, label
+from microtensor.support.arrays import own_array
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

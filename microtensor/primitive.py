@@ -13,18 +13,20 @@ import itertools
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing
-from contextvars import ContextVar, Token, copy_context
+from contextvars import ContextVar, Token
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike
+
+from microtensor.support.arrays import Array, own_array
+from microtensor.support.quiet import QUIET, float_errors
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
 
-Array: TypeAlias = NDArray[Any]
 Rule: TypeAlias = Callable[..., Any]
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -327,35 +329,6 @@ def label(value: R, name: str) -> R:
     return value
 
 
-def _numpy_float_errors() -> tuple[ContextVar[Any], Any]:
-    """NumPy's own context variable for floating-point errors, and its value when all are ignored.
-
-    NaN and ∞ have to pass through a graph without warnings. Setting the variable takes a tenth of the time
-    of ``np.errstate``, which is what a small operation takes altogether.
-    """
-    with np.errstate(all="ignore"):
-        for variable, value in copy_context().items():
-            if variable.name == "numpy.ufunc.extobj":
-                return variable, value
-    raise ImportError("this NumPy keeps its floating-point error state elsewhere; microtensor needs NumPy 2")
-
-
-_float_errors, _QUIET = _numpy_float_errors()
-
-
-def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function while NumPy keeps quiet about NaN and ∞, and whatever happens give it its voice back.
-
-    ``np.errstate`` is Python code, in which an interrupt can come between the setting and the note of what was before.
-    """
-    loud = _float_errors.get()
-    try:
-        _float_errors.set(_QUIET)
-        return function(*args, **kwargs)
-    finally:
-        _float_errors.set(loud)
-
-
 _created = itertools.count()
 _new = object.__new__
 # Shared by all calls without keyword arguments, which are most; nobody writes to params.
@@ -490,15 +463,15 @@ class Primitive:
             return self.forward(*inputs, **params)
         if constants:
             inputs = self._freeze_constants(inputs, arrays)
-        loud = _float_errors.get()
+        loud = float_errors.get()
         try:
             # Inside, so that an interrupt at any moment finds the way back.
-            _float_errors.set(_QUIET)
+            float_errors.set(QUIET)
             value = self.forward(*arrays, **params)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise self._explained(error, arrays) from error
         finally:
-            _float_errors.set(loud)
+            float_errors.set(loud)
         if type(value) is not np.ndarray:
             value = np.asarray(value)
         out = _new(_tensor_type)
@@ -575,44 +548,6 @@ def _primitive_of(module: str, name: str) -> Primitive:
         if isinstance(value, Primitive) and value.name == name:
             return value
     raise AttributeError(f"module {module} has no primitive {name}")
-
-
-def own_array(data: Any, who: str, dtype: Any = None) -> Array:
-    """Copy `data` into an array of booleans, integers or floats; anything that would lose something raises.
-
-    Raises
-    ------
-    TypeError
-        For masked arrays, matrices, long doubles, and everything that is not a number.
-    ValueError
-        For ragged nested sequences.
-    """
-    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
-        kind = type(data).__name__
-        raise TypeError(f"{who} is a {kind}, whose meaning would be lost; pass np.asarray(...) or .filled(...)")
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise ValueError(f"{who} is ragged: its rows differ in length ({error})") from error
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{who} has dtype {array.dtype}; booleans, integers and floats are taken")
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        raise TypeError(f"{who} has dtype {array.dtype}, which would lose digits; convert it with .astype(np.float64)")
-    return np.array(array, dtype=plain_dtype(array.dtype if dtype is None else dtype, who))
-
-
-def plain_dtype(dtype: DTypeLike, who: str) -> np.dtype[Any]:
-    """A dtype of booleans, integers or floats in the machine's byte order.
-
-    Raises
-    ------
-    TypeError
-        It is of another kind, or of floats longer than 64 bits.
-    """
-    plain = np.dtype(dtype).newbyteorder("=")
-    if plain.kind not in "biuf" or plain.itemsize > 8:
-        raise TypeError(f"{who}: dtype {plain} is not a boolean, integer or float of up to 64 bits")
-    return plain
 
 
 def broadcast_conflict(shapes: list[tuple[int, ...]]) -> str | None:

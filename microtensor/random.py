@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor, get_default_dtype
 
 # Made when it is first drawn from: numpy.random takes longer to load than all of this package.

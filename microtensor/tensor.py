@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from microtensor import functional, ops
-from microtensor.ops import Axis
-from microtensor.primitive import Array, Node, Traced, is_recording, own_array, use_tensor_type
+from microtensor.primitive import Node, Traced, is_recording, use_tensor_type
+from microtensor.support.arrays import Array, own_array
+from microtensor.support.axes import Axis
 
 Operand: TypeAlias = "Tensor | ArrayLike"
 

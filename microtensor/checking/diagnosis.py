@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 
 NULL = "a null gradient: a path is cut, or the rule returns zero"
 

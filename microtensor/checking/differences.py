@@ -10,7 +10,7 @@ import numpy as np
 
 from microtensor.backprop import COTANGENT_SEED
 from microtensor.checking.diagnosis import distance
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 
 EPSILON = float(np.finfo(np.float64).eps)
 STEP = EPSILON ** (1 / 3)

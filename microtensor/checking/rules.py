@@ -21,7 +21,8 @@ from microtensor.checking.differences import (
     steps_of,
 )
 from microtensor.checking.report import Mismatch
-from microtensor.primitive import Array, Node, enable_grad
+from microtensor.primitive import Node, enable_grad
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 FULL_JACOBIAN = 2_000

@@ -28,7 +28,8 @@ from microtensor.checking.differences import (
 )
 from microtensor.checking.report import Checked, Mismatch
 from microtensor.checking.rules import FULL_JACOBIAN, Call, NoGradientError, RuleChecker, arrays_of, with_rules
-from microtensor.primitive import Array, Node
+from microtensor.primitive import Node
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 PROJECTIONS = 3

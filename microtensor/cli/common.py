@@ -14,6 +14,7 @@ import click
 
 from microtensor import script
 from microtensor.output import ERROR, USAGE, CommandError
+from microtensor.support.text import plain
 
 SCRIPT_FAILED, ENGINE_FAILED, INTERRUPTED = 3, 4, 130
 LONGEST = 1e6
@@ -92,6 +93,4 @@ def is_terminal() -> bool:
 
 def plain_line(text: str) -> str:
     """Without what could move the cursor or reorder the line."""
-    from microtensor.viz.labels import plain
-
     return plain(text, 1000)

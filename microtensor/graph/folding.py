@@ -13,7 +13,7 @@ import numpy as np
 
 from microtensor.graph.model import Graph, GraphEdge, GraphNode
 from microtensor.graph.reading import norm
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 
 FEWEST_REPEATS = 3
 Flows = dict[tuple[int, int, int], Array]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

@@ -14,7 +14,8 @@ import numpy as np
 from microtensor.backprop import Contribution, contributions_of, random_cotangent
 from microtensor.graph.kinds import edge_kind, from_parameters, spine, statistics_path
 from microtensor.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
-from microtensor.primitive import Array, Node, Scope
+from microtensor.primitive import Node, Scope
+from microtensor.support.arrays import Array
 from microtensor.tensor import Parameter, Tensor
 
 if TYPE_CHECKING:

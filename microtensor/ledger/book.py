@@ -16,7 +16,7 @@ from microtensor.ledger.inputs import input_of
 from microtensor.ledger.region import Carried, Region, State
 from microtensor.ledger.removal import Removal, removal
 from microtensor.ledger.statistics import Norm, norms_of
-from microtensor.primitive import Array, own_array
+from microtensor.support.arrays import Array, own_array
 from microtensor.tensor import Tensor
 
 INSIDE_VARIANCE = ("variance", "mean")

@@ -12,7 +12,7 @@ from microtensor.backprop import COTANGENT_SEED, grad
 from microtensor.ledger.region import Edge, Region
 from microtensor.ledger.statistics import Norm
 from microtensor.ops import sum
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor, zeros_like
 
 Cut: TypeAlias = Literal["mean", "var", "mean@var"]

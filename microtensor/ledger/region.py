@@ -12,7 +12,8 @@ import numpy as np
 
 from microtensor.backprop import toposort
 from microtensor.ops import as_array, broadcast_to, stop_gradient, sum_to
-from microtensor.primitive import Array, Node, enable_grad
+from microtensor.primitive import Node, enable_grad
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 # An operation, by its position in the region, and one of its arguments.

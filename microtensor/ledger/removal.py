@@ -10,7 +10,7 @@ import numpy as np
 from microtensor.ledger.region import Carried, Region, State
 from microtensor.ledger.statistics import SHAPES, Norm, Statistic
 from microtensor.ops import as_array
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 
 # What multiplies a statistic by a constant at most, beside roots and 1/s; these change no residue.
 HOMOGENEOUS = SHAPES | {"multiply", "divide"}

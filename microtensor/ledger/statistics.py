@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from microtensor.ledger.region import Edge, Region
-from microtensor.ops import as_array, normalize_axis
+from microtensor.ops import as_array
+from microtensor.support.axes import normalize_axis
 
 Meeting: TypeAlias = Literal["shift", "scale", "other"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from microtensor.ledger.region import MANY
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 
 if TYPE_CHECKING:
     from microtensor.ledger.book import Block, Ledger, Path

@@ -8,8 +8,9 @@ import numpy as np
 
 from microtensor import ops
 from microtensor.nn.module import Module, check_positive
-from microtensor.primitive import Array, label
+from microtensor.primitive import label
 from microtensor.random import generator
+from microtensor.support.arrays import Array
 from microtensor.tensor import Parameter, Tensor, zeros
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from microtensor.primitive import Array, label, name_scope, own_array, plain_dtype
+from microtensor.primitive import label, name_scope
+from microtensor.support.arrays import Array, own_array, plain_dtype
 from microtensor.tensor import Parameter, Tensor
 
 M = TypeVar("M", bound="Module")

@@ -6,16 +6,6 @@ from typing import TYPE_CHECKING
 
 from microtensor.functional import clip, scoped
 from microtensor.norms.axes import AXES
-from microtensor.norms.checks import (
-    check_channels,
-    check_eps,
-    check_float,
-    check_momentum,
-    check_number,
-    check_pair,
-    check_several,
-    check_size,
-)
 from microtensor.norms.running import NOT_FINITE, commit, move_running, standardize_with_running
 from microtensor.norms.standard import (
     broadcast_shape,
@@ -26,6 +16,16 @@ from microtensor.norms.standard import (
 )
 from microtensor.ops import reshape, sqrt, stop_gradient, sum
 from microtensor.primitive import label, name_scope, no_grad
+from microtensor.support.checks import (
+    check_channels,
+    check_eps,
+    check_float,
+    check_momentum,
+    check_number,
+    check_pair,
+    check_several,
+    check_size,
+)
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from microtensor.functional import scoped
 from microtensor.norms.axes import AXES
-from microtensor.norms.checks import check_channels, check_eps, check_float, check_number, check_size
 from microtensor.norms.sample import last_axes
 from microtensor.norms.standard import as_shape, broadcast_shape, narrowed, over_rms, scale_and_shift, widened
 from microtensor.ops import avg_pool, machine_epsilon, maximum, pad, power, reshape, sqrt, square, sum
 from microtensor.primitive import label, name_scope
+from microtensor.support.checks import check_channels, check_eps, check_float, check_number, check_size
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from microtensor.functional import scoped
 from microtensor.norms.axes import AXES
-from microtensor.norms.checks import (
+from microtensor.norms.running import move_running, standardize_with_running
+from microtensor.norms.standard import broadcast_shape, scale_and_shift, standardize, standardize_with_statistics
+from microtensor.ops import mean, reshape
+from microtensor.primitive import no_grad
+from microtensor.support.axes import axis_count, normalize_axis
+from microtensor.support.checks import (
     check_channels,
     check_eps,
     check_float,
@@ -16,10 +21,6 @@ from microtensor.norms.checks import (
     check_pair,
     trailing_shape,
 )
-from microtensor.norms.running import move_running, standardize_with_running
-from microtensor.norms.standard import broadcast_shape, scale_and_shift, standardize, standardize_with_statistics
-from microtensor.ops import axis_count, mean, normalize_axis, reshape
-from microtensor.primitive import no_grad
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 from microtensor.functional import norm, scoped
 from microtensor.norms.axes import AXES
-from microtensor.norms.checks import check_eps, check_float
 from microtensor.norms.running import commit
 from microtensor.norms.standard import standardize
 from microtensor.ops import (
-    axis_count,
     matmul,
     maximum,
-    normalize_axis,
     permute_dims,
     reshape,
     sqrt,
@@ -22,6 +19,8 @@ from microtensor.ops import (
     sum,
 )
 from microtensor.primitive import label, name_scope, no_grad
+from microtensor.support.axes import axis_count, normalize_axis
+from microtensor.support.checks import check_eps, check_float
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

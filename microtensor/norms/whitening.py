@@ -6,16 +6,6 @@ from typing import TYPE_CHECKING
 
 from microtensor.functional import scoped
 from microtensor.norms.axes import AXES
-from microtensor.norms.checks import (
-    check_channels,
-    check_eps,
-    check_float,
-    check_groups,
-    check_momentum,
-    check_pair,
-    check_several,
-    check_size,
-)
 from microtensor.norms.running import NOT_FINITE, commit, moved
 from microtensor.norms.standard import broadcast_shape, narrowed, scale_and_shift, widened
 from microtensor.ops import (
@@ -31,6 +21,16 @@ from microtensor.ops import (
     where,
 )
 from microtensor.primitive import label, name_scope, no_grad
+from microtensor.support.checks import (
+    check_channels,
+    check_eps,
+    check_float,
+    check_groups,
+    check_momentum,
+    check_pair,
+    check_several,
+    check_size,
+)
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

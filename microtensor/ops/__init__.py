@@ -9,17 +9,14 @@ Beside the primitives stand functions that are nothing but a few of them: ``sque
 from microtensor.ops import arithmetic, elementwise, indexing, linalg, reductions, shape, windows
 from microtensor.ops.arithmetic import add, divide, exp, log, multiply, negative, power, sqrt, square, subtract, where
 from microtensor.ops.common import (
-    Axis,
     all,
     any,
     argmax,
     argmin,
     as_array,
-    axis_count,
     equal,
     greater,
     machine_epsilon,
-    normalize_axis,
     shape_of,
     stop_gradient,
 )
@@ -106,7 +103,6 @@ primitives: dict[str, Primitive] = {
 }
 
 __all__ = [
-    "Axis",
     "absolute",
     "adaptive_avg_pool",
     "add",
@@ -121,7 +117,6 @@ __all__ = [
     "as_array",
     "astype",
     "avg_pool",
-    "axis_count",
     "broadcast_to",
     "ceil",
     "concat",
@@ -162,7 +157,6 @@ __all__ = [
     "moveaxis",
     "multiply",
     "negative",
-    "normalize_axis",
     "outer",
     "overlap_add",
     "pad",

@@ -9,7 +9,8 @@ import numpy as np
 
 from microtensor.ops.arithmetic import exp, sqrt, where
 from microtensor.ops.common import doctests, equal, greater
-from microtensor.primitive import Array, Primitive, primitive
+from microtensor.primitive import Primitive, primitive
+from microtensor.support.arrays import Array
 
 tanh = primitive(
     "tanh",

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from microtensor.ops.arithmetic import where
-from microtensor.ops.common import Axis, as_array, doctests, normalize_axis
+from microtensor.ops.common import as_array, doctests
 from microtensor.ops.shape import expand_dims
-from microtensor.primitive import Array, EachArgument, Primitive, primitive
+from microtensor.primitive import EachArgument, Primitive, primitive
+from microtensor.support.arrays import Array
+from microtensor.support.axes import Axis, normalize_axis
 
 
 def _put(g: Array, *, index: Any, shape: tuple[int, ...]) -> Array:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.common import as_array, axis_count, doctests, normalize_axis
+from microtensor.ops.common import as_array, doctests
 from microtensor.ops.indexing import getitem
 from microtensor.ops.reductions import sum
 from microtensor.ops.shape import permute_dims, reshape
 from microtensor.primitive import EachArgument, Primitive, Traced, primitive
+from microtensor.support.axes import axis_count, normalize_axis
 
 
 def _matmul(a: Any, b: Any) -> Any:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from microtensor.ops.arithmetic import negative, where
-from microtensor.ops.common import Axis, axis_count, doctests, equal, normalize_axis
+from microtensor.ops.common import doctests, equal
 from microtensor.ops.indexing import flip
 from microtensor.ops.shape import permute_dims, reshape
-from microtensor.primitive import Array, Primitive, primitive
+from microtensor.primitive import Primitive, primitive
+from microtensor.support.arrays import Array
+from microtensor.support.axes import Axis, axis_count, normalize_axis
 
 
 def _kept(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:

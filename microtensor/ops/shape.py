@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.common import Axis, doctests, normalize_axis
-from microtensor.primitive import Array, Primitive, plain_dtype, primitive
+from microtensor.ops.common import doctests
+from microtensor.primitive import Primitive, primitive
+from microtensor.support.arrays import Array, plain_dtype
+from microtensor.support.axes import Axis, normalize_axis
 
 reshape: Primitive = primitive(
     "reshape",

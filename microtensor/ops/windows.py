@@ -15,7 +15,8 @@ from microtensor.ops.indexing import concat, getitem, pad
 from microtensor.ops.linalg import matmul
 from microtensor.ops.reductions import max, mean
 from microtensor.ops.shape import matrix_transpose, reshape
-from microtensor.primitive import Array, Primitive, label, primitive
+from microtensor.primitive import Primitive, label, primitive
+from microtensor.support.arrays import Array
 
 Size: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = Size | str

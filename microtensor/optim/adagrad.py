@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from microtensor.optim.optimizer import Optimizer, Options, State
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from microtensor.primitive import Array, own_array
+from microtensor.support.arrays import Array, own_array
 from microtensor.tensor import Parameter, Tensor
 
 Options: TypeAlias = dict[str, Any]

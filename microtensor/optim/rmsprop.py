@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from microtensor.optim.optimizer import Optimizer, Options, State
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 

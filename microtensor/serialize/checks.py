@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.primitive import Array, plain_dtype
+from microtensor.support.arrays import Array, plain_dtype
 from microtensor.tensor import Tensor
 
 

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from microtensor.primitive import Array
 from microtensor.serialize.checks import CheckpointError, stored_array
+from microtensor.support.arrays import Array
 
 MANIFEST = "__microtensor__"
 VERSION = 1

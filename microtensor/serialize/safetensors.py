@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from microtensor.primitive import Array
 from microtensor.serialize.checks import CheckpointError, stored_array
+from microtensor.support.arrays import Array
 
 DTYPES = {"BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64"}
 RESERVED = "__metadata__"

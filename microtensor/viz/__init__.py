@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from microtensor.graph import Graph, Values, auto_depth
+from microtensor.support.text import plain
 from microtensor.viz import engine as _engine
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, EngineError
 from microtensor.viz.json import from_json, to_json
-from microtensor.viz.labels import View, plain
+from microtensor.viz.labels import View
 from microtensor.viz.mermaid import to_mermaid
 from microtensor.viz.pdf import to_pdf
 from microtensor.viz.svg import Theme, finish

@@ -13,6 +13,7 @@ from typing import Any
 import graphviz
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
+from microtensor.support.text import plain
 from microtensor.viz import labels
 from microtensor.viz.labels import View
 from microtensor.viz.legend import legend as legend_of
@@ -169,7 +170,7 @@ class _Picture:
     def _frame(self, frame: Any, scope: GraphScope, depth: int) -> None:
         c = self.colour
         if scope.statistics:
-            title = font(labels.plain(scope.name) + " " * 14, 11, c["statistics-border"], bold=True)
+            title = font(plain(scope.name) + " " * 14, 11, c["statistics-border"], bold=True)
             fill, border, style, margin = (
                 "statistics-scope-fill",
                 "statistics-scope-border",
@@ -177,15 +178,15 @@ class _Picture:
                 11,
             )
         else:
-            title = font(labels.plain(scope.name), 12, c["ink"], bold=True)
+            title = font(plain(scope.name), 12, c["ink"], bold=True)
             if scope.detail:
                 # The edges into a statistic enter beside the name, so a norm's frame has it in two short lines.
                 stacked = any(s.statistics and s.parent == scope.id for s in self.graph.scopes)
-                detail = font(("" if stacked else "  ") + labels.plain(scope.detail), 11, c["muted"])
+                detail = font(("" if stacked else "  ") + plain(scope.detail), 11, c["muted"])
                 title += f'<BR ALIGN="LEFT"/>{detail}<BR ALIGN="LEFT"/>' if stacked else detail
             else:
                 # Room on the right keeps the name of a narrow frame beside the edge that enters at the middle.
-                title += font(" " * (2 * len(labels.plain(scope.name)) + 6), 12, c["ink"])
+                title += font(" " * (2 * len(plain(scope.name)) + 6), 12, c["ink"])
             fill, border, style, margin = (
                 ("scope-odd" if depth % 2 else "scope-even"),
                 "scope-border",
@@ -311,9 +312,9 @@ class _Picture:
     def _module(self, into: Any, node: GraphNode, lines: list[tuple[str, str]]) -> None:
         c = self.colour
         kind = self._family(node)
-        rows = [font(labels.card(node), 13, c["ink"], bold=True) + font("  " + labels.plain(node.role), 11, c["muted"])]
+        rows = [font(labels.card(node), 13, c["ink"], bold=True) + font("  " + plain(node.role), 11, c["muted"])]
         if node.parameters:
-            listed = "  ".join(f"{labels.plain(name, 12)} {size}" for name, size in node.parameters[:4])
+            listed = "  ".join(f"{plain(name, 12)} {size}" for name, size in node.parameters[:4])
             listed += "  …" if len(node.parameters) > 4 else ""
             each = "  each" if node.repeats > 1 else ""
             rows.append(font(listed + each, 10, c["parameter-border"]))
@@ -336,7 +337,7 @@ class _Picture:
         root = self.graph.nodes[self.graph.root]
         c = self.colour
         rows = [
-            font(labels.plain(root.name or "output"), 15, c["ink"], bold=True),
+            font(plain(root.name or "output"), 15, c["ink"], bold=True),
             font(f"output  {labels.shape(root)}", 10, c["muted"]),
         ]
         if self.view != "forward":

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import re
 import textwrap
-import unicodedata
 from typing import Literal, TypeAlias
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.support.text import plain
 
 View: TypeAlias = Literal["forward", "backward", "combined"]
 
-LONGEST = 60
 # A note stands in a box, so it is broken into short lines, and not many.
 NOTE_WIDTH, NOTE_LINES = 36, 5
-
-
-def plain(text: str, limit: int = LONGEST) -> str:
-    """Text that cannot break a picture: control, format and surrogate characters spelt out, and cut.
-
-    Bidirectional controls count among them: made visible, they cannot reorder what is around them.
-    """
-    shown = "".join(
-        f"\\u{ord(c):04X}" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") else c
-        for c in text[: 4 * limit]
-    )
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def number(value: float | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from microtensor.graph import Graph, Values
-from microtensor.viz.labels import View, plain
+from microtensor.support.text import plain
+from microtensor.viz.labels import View
 from microtensor.viz.markup import font
 
 

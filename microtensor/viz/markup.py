@@ -6,6 +6,7 @@ import html
 
 import graphviz
 
+from microtensor.support.text import plain
 from microtensor.viz import labels
 
 
@@ -36,4 +37,4 @@ def numbers(rows: tuple[tuple[float, ...], ...], colour: str) -> str:
 
 def tooltip(text: str) -> str:
     """A tooltip, in which Graphviz's own escapes mean nothing."""
-    return str(graphviz.escape(labels.plain(text, 500)))
+    return str(graphviz.escape(plain(text, 500)))

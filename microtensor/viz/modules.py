@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from microtensor.viz.labels import plain
+from microtensor.support.text import plain
 
 if TYPE_CHECKING:
     from microtensor.nn import Module

@@ -16,8 +16,9 @@ import graphviz
 
 from microtensor.ledger import Block, Ledger, Path
 from microtensor.ledger.table import bounds
+from microtensor.support.text import plain
 from microtensor.viz.engine import Engine, layout
-from microtensor.viz.labels import number, plain
+from microtensor.viz.labels import number
 from microtensor.viz.markup import font, table, tooltip
 from microtensor.viz.svg import Theme, finish
 from microtensor.viz.theme import ThemeName, palette

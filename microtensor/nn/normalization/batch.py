@@ -7,7 +7,7 @@ from typing import ClassVar
 from microtensor import norms
 from microtensor.nn.normalization.description import of_batch_norm
 from microtensor.nn.normalization.running import RunningNorm
-from microtensor.norms.checks import check_several
+from microtensor.support.checks import check_several
 from microtensor.tensor import Tensor
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from microtensor import norms
 from microtensor.nn.normalization.batch import BatchNorm, BatchNorm1d, BatchNorm2d
 from microtensor.nn.normalization.running import RunningNorm
-from microtensor.norms.checks import check_groups, check_number, check_several, check_size
+from microtensor.support.checks import check_groups, check_number, check_several, check_size
 from microtensor.tensor import Tensor
 
 

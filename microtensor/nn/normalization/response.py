@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from microtensor import norms
 from microtensor.nn.module import Module
-from microtensor.norms.checks import check_eps, check_number, check_size
+from microtensor.support.checks import check_eps, check_number, check_size
 from microtensor.tensor import Parameter, Tensor, ones, zeros
 
 

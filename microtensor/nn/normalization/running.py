@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from microtensor.nn.module import Module
-from microtensor.norms.checks import check_eps, check_float, check_momentum, check_size
+from microtensor.support.checks import check_eps, check_float, check_momentum, check_size
 from microtensor.tensor import Parameter, Tensor, get_default_dtype, ones, zeros
 
 R = TypeVar("R", bound="RunningNorm")

@@ -8,7 +8,7 @@ from typing import SupportsIndex
 from microtensor import norms
 from microtensor.nn.module import Module
 from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
-from microtensor.norms.checks import check_eps, check_groups, check_size
+from microtensor.support.checks import check_eps, check_groups, check_size
 from microtensor.tensor import Parameter, Tensor, full, ones, zeros
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 

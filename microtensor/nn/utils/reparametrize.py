@@ -6,11 +6,11 @@ from typing import Any, Protocol, TypeVar
 
 from microtensor import norms
 from microtensor.nn.module import Module
-from microtensor.norms.checks import check_eps
 from microtensor.norms.weights import as_matrix, weight_length
 from microtensor.ops import equal
 from microtensor.primitive import no_grad
 from microtensor.random import generator
+from microtensor.support.checks import check_eps
 from microtensor.tensor import Parameter, Tensor
 
 M = TypeVar("M", bound=Module)

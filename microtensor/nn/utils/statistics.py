@@ -11,7 +11,8 @@ import numpy as np
 from microtensor.nn.module import Module
 from microtensor.nn.normalization.batch import BatchNorm
 from microtensor.norms import AXES
-from microtensor.primitive import Array, no_grad
+from microtensor.primitive import no_grad
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 

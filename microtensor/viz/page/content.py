@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, Reader
-from microtensor.primitive import Array
+from microtensor.support.arrays import Array
+from microtensor.support.text import plain
 from microtensor.tensor import Tensor
 from microtensor.viz import labels
 from microtensor.viz.page.drawing import ROOM
@@ -57,8 +58,8 @@ class Content:
             "edges": self._edges(folded, origin, depth),
             "scopes": [
                 {
-                    "name": labels.plain(scope.name),
-                    "detail": labels.plain(scope.detail),
+                    "name": plain(scope.name),
+                    "detail": plain(scope.detail),
                     "parent": scope.parent,
                     "statistics": scope.statistics,
                 }
@@ -71,15 +72,15 @@ class Content:
     def _node(self, node: GraphNode, origin: int, graph: Graph, inputs: list[GraphEdge]) -> Record:
         record: Record = {
             "title": labels.title(node, inputs, graph),
-            "op": labels.plain(node.op),
-            "name": labels.plain(node.name),
+            "op": plain(node.op),
+            "name": plain(node.name),
             "kind": "statistics" if node.statistics and node.kind == "operation" else node.kind,
-            "role": labels.plain(node.role),
+            "role": plain(node.role),
             "shape": labels.shape(node),
             "dtype": node.dtype,
             "scope": node.scope,
             "of": origin,
-            "constants": [labels.plain(text) for _, text in node.constants],
+            "constants": [plain(text) for _, text in node.constants],
         }
         if node.grad is not None:
             record["grad"] = labels.number(node.grad)
@@ -162,7 +163,7 @@ def _line(value: Any) -> list[str] | None:
     if place is None:
         return None
     where = f"{os.path.basename(place[1])}:{place[2]} in {place[3]}"
-    return [labels.plain(where, 120), labels.plain(linecache.getline(place[1], int(place[2])).strip(), 200)]
+    return [plain(where, 120), plain(linecache.getline(place[1], int(place[2])).strip(), 200)]
 
 
 # --- numbers ----------------------------------------------------------------------------------------------

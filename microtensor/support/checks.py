@@ -1,4 +1,4 @@
-"""What the norms demand of their settings and inputs, with errors that name the norm or layer and the way out."""
+"""What functions and layers demand of their settings and inputs, with errors that name them and the way out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from microtensor.ops import axis_count
+from microtensor.support.axes import axis_count
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor

@@ -1,0 +1,48 @@
+"""Arrays of our own: what is taken in is copied, and what would lose something is refused."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+
+def own_array(data: Any, who: str, dtype: Any = None) -> Array:
+    """Copy `data` into an array of booleans, integers or floats; anything that would lose something raises.
+
+    Raises
+    ------
+    TypeError
+        For masked arrays, matrices, long doubles, and everything that is not a number.
+    ValueError
+        For ragged nested sequences.
+    """
+    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
+        kind = type(data).__name__
+        raise TypeError(f"{who} is a {kind}, whose meaning would be lost; pass np.asarray(...) or .filled(...)")
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{who} is ragged: its rows differ in length ({error})") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{who} has dtype {array.dtype}; booleans, integers and floats are taken")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        raise TypeError(f"{who} has dtype {array.dtype}, which would lose digits; convert it with .astype(np.float64)")
+    return np.array(array, dtype=plain_dtype(array.dtype if dtype is None else dtype, who))
+
+
+def plain_dtype(dtype: DTypeLike, who: str) -> np.dtype[Any]:
+    """A dtype of booleans, integers or floats in the machine's byte order.
+
+    Raises
+    ------
+    TypeError
+        It is of another kind, or of floats longer than 64 bits.
+    """
+    plain = np.dtype(dtype).newbyteorder("=")
+    if plain.kind not in "biuf" or plain.itemsize > 8:
+        raise TypeError(f"{who}: dtype {plain} is not a boolean, integer or float of up to 64 bits")
+    return plain
