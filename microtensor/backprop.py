@@ -17,7 +17,6 @@ from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from itertools import chain, repeat
 from operator import attrgetter
-from sys import getrefcount
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,7 +84,7 @@ def toposort(roots: Sequence[Tensor]) -> list[Tensor]:
             continue
         found.append(tensor)
         for x in node.inputs:
-            if isinstance(x, Tensor) and x.requires_grad and x not in seen:
+            if isinstance(x, Tensor) and x._requires_grad and x not in seen:
                 seen.add(x)
                 stack.append(x)
     found.sort(key=_creation, reverse=True)
@@ -170,7 +169,7 @@ def reverse(
                 continue
             version += x._version
             rule = rules[i]
-            if rule is None or not x.requires_grad or (useful is not None and x not in useful):
+            if rule is None or not x._requires_grad or (useful is not None and x not in useful):
                 continue
             array = x._array
             try:
@@ -192,11 +191,10 @@ def reverse(
                 if x._node is not None:
                     heappush(waiting, (-x._node.index, x))
             elif x in summed and before.shape == array.shape and type(before) is np.ndarray:
+                # An array that this walk has made: what a rule returns may be held, or read later, by others.
                 np.add(before, d, before)
             else:
-                # A fresh result that nobody else holds takes the sum: one array less to allocate.
-                free = type(d) is np.ndarray and d.base is None and getrefcount(d) == 2 and d.shape == array.shape
-                pending[x] = np.add(before, d, d) if free else before + d
+                pending[x] = before + d
                 summed.add(x)
         if version != node.version:
             raise _stale(node, version)
@@ -254,7 +252,8 @@ def _arrive(g: Any, tensor: Tensor, create_graph: bool) -> Any:
                 raise ValueError(f"hook: returned shape {replaced.shape} for a gradient of shape {tensor.shape}")
             if replaced.dtype != tensor.dtype:
                 raise TypeError(f"hook: returned dtype {replaced.dtype} for a gradient of dtype {tensor.dtype}")
-            g = replaced if create_graph else replaced._array
+            # A copy: the array belongs to a tensor of the hook's.
+            g = replaced if create_graph else replaced._array.copy()
     return g
 
 
@@ -345,7 +344,7 @@ def _run(
     if create_graph:
         with enable_grad():
             seeds = {t: g if isinstance(g, Tensor) else Tensor(g) for t, g in seeds.items()}
-            return reverse(seeds, wanted, create_graph=True, contributions=contributions, visited=visited)
+            return quietly(reverse, seeds, wanted, create_graph=True, contributions=contributions, visited=visited)
     raw = {t: ops.as_array(g) for t, g in seeds.items()}
     return quietly(reverse, raw, wanted, contributions=contributions, visited=visited)
 
@@ -361,25 +360,16 @@ def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, 
             taken.add(id(out[tensor]._array))
             continue
         array: Array = np.asarray(g)
-        if id(array) in taken or not array.flags.writeable or not (array.base is None or _owns(array)):
+        if id(array) in taken or array.base is not None or not array.flags.writeable:
             array = array.copy()
         taken.add(id(array))
         wrapped = object.__new__(Tensor)
         wrapped._array = array
-        wrapped._node = wrapped._grad = wrapped._extra = wrapped.name = None
+        wrapped._node = wrapped._grad = wrapped._extra = wrapped._name = None
         wrapped._version = 0
-        wrapped.requires_grad = False
+        wrapped._requires_grad = False
         out[tensor] = wrapped
     return out
-
-
-def _owns(view: Array) -> bool:
-    """Whether an array is all of another one that nothing else refers to, such as a fresh product transposed."""
-    base = view.base
-    # The view, the name and the argument.
-    if type(base) is not np.ndarray or base.base is not None or getrefcount(base) != 3:
-        return False
-    return base.size == view.size and view.flags.c_contiguous
 
 
 def backward(

@@ -35,15 +35,15 @@ R = TypeVar("R")
 class Traced:
     """The part of a tensor that the engine reads: its value, the node that made it, its gradient."""
 
-    __slots__ = ("__weakref__", "_array", "_extra", "_grad", "_node", "_version", "name", "requires_grad")
+    __slots__ = ("__weakref__", "_array", "_extra", "_grad", "_name", "_node", "_requires_grad", "_version")
 
     _array: Array
     _extra: dict[str, Any] | None
     _grad: Tensor | None
     _node: Node | None
     _version: int
-    name: str | None
-    requires_grad: bool
+    _name: str | None
+    _requires_grad: bool
 
     def detach(self) -> Traced:
         """The same value without history."""
@@ -325,7 +325,7 @@ def is_recording() -> bool:
 def label(value: R, name: str) -> R:
     """Name a result for the pictures (μ, σ, x̂) and return it; an array passes through untouched."""
     if isinstance(value, Traced):
-        value.name = name
+        value._name = name
     return value
 
 
@@ -454,7 +454,7 @@ class Primitive:
                 tracked = True
                 arrays.append(x._array)
                 version += x._version
-                if x.requires_grad:
+                if x._requires_grad:
                     needs_grad = True
             else:
                 constants += 1
@@ -476,14 +476,14 @@ class Primitive:
             value = np.asarray(value)
         out = _new(_tensor_type)
         out._array = value
-        out._extra = out._grad = out.name = None
+        out._extra = out._grad = out._name = None
         out._version = 0
         # Only an operation with parameters can turn floats into integers, which have no gradient.
         mode = _mode.get()
         if mode.watched:
             self._watch(value, arrays)
         if needs_grad and mode.recording and (not params or value.dtype.kind == "f"):
-            out.requires_grad = True
+            out._requires_grad = True
             # Field by field: a call of __init__ would take a tenth of the time of a small operation.
             out._node = node = _new(Node)
             node.primitive = self
@@ -495,7 +495,7 @@ class Primitive:
             node.spent = False
             node.line = _calling_line() if mode.lines else ""
         else:
-            out.requires_grad = False
+            out._requires_grad = False
             out._node = None
             if needs_grad:
                 out._extra = {"unrecorded": True}

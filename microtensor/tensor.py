@@ -114,9 +114,9 @@ class Tensor(Traced):
         self._version = 0
         self._extra = None
         self.name = name
-        self.requires_grad = False
-        if requires_grad:
-            self.requires_grad_()
+        self._requires_grad = False
+        if requires_grad is not False:
+            self.requires_grad_(requires_grad)
 
     # --- what it is ---------------------------------------------------------------------------------------
 
@@ -152,6 +152,26 @@ class Tensor(Traced):
         if new.dtype != self.dtype:
             raise TypeError(f"grad: a tensor of dtype {self.dtype} cannot have a gradient of dtype {new.dtype}")
         self._grad = new
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor; can be set on a leaf, as by :meth:`requires_grad_`."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
+    def name(self) -> str | None:
+        """What pictures and messages call this tensor, or None; can be set."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        if not (value is None or isinstance(value, str)):
+            raise TypeError(f"name: got {value!r} of type {type(value).__name__}; must be a string or None")
+        self._name = value
 
     @property
     def node(self) -> Node | None:
@@ -279,13 +299,24 @@ class Tensor(Traced):
         Raises
         ------
         TypeError
-            An integer or boolean tensor cannot require a gradient.
+            The value is not a bool, or an integer or boolean tensor is to require a gradient.
+        RuntimeError
+            A result is to stop requiring a gradient, which would cut its graph.
         """
+        if not isinstance(requires_grad, (bool, np.bool)):
+            raise TypeError(
+                f"requires_grad: got {requires_grad!r} of type {type(requires_grad).__name__}; must be a bool"
+            )
         if requires_grad and self.dtype.kind != "f":
             raise TypeError(
                 f"a tensor of dtype {self.dtype} cannot require a gradient; convert it first with .astype(float)"
             )
-        self.requires_grad = requires_grad
+        if self._node is not None and not requires_grad:
+            raise RuntimeError(
+                f"requires_grad: a tensor made by {self._node} always requires a gradient; "
+                "use .detach() for the same value without history"
+            )
+        self._requires_grad = bool(requires_grad)
         return self
 
     def backward(
@@ -336,8 +367,8 @@ class Tensor(Traced):
         out._node = out._grad = None
         out._extra = {"detached": True}
         out._version = 0
-        out.name = self.name
-        out.requires_grad = False
+        out._name = self._name
+        out._requires_grad = False
         return out
 
     def retain_grad(self) -> Tensor:

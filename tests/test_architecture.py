@@ -232,3 +232,46 @@ def test_what_is_loaded_on_demand_is_what_a_type_checker_sees():
     (block,) = [node for node in tree.body if is_type_checking(node)]
     seen = {node.module: tuple(alias.name for alias in node.names) for node in block.body}
     assert seen == microtensor._ON_DEMAND
+
+
+COUNTERS = {"getrefcount", "get_referrers", "get_referents", "get_objects", "_Py_REFCNT", "ob_refcnt"}
+
+
+def reads_of_reference_counts(source):
+    """The names, attributes, imports and strings in a program that stand for reference counts or referrers."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        words = []
+        if isinstance(node, ast.Attribute):
+            words = [node.attr]
+        elif isinstance(node, ast.Name):
+            words = [node.id]
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            words = [part for alias in node.names for part in alias.name.split(".")]
+            words += (getattr(node, "module", None) or "").split(".")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            words = [node.value]
+        found += [word for word in words if word in COUNTERS | {"ctypes"}]
+    return found
+
+
+def test_nothing_in_the_package_reads_reference_counts_or_referrers():
+    found = {m: set(reads_of_reference_counts(path.read_text(encoding="utf-8"))) for m, path in MODULES.items()}
+    # The C library's mallopt, which has nothing to do with objects.
+    assert found.pop("microtensor.memory") == {"ctypes"}
+    assert not any(found.values()), found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys\nsys.getrefcount(x)",
+        "from sys import getrefcount as count",
+        "getattr(__import__('sys'), 'getrefcount')(x)",
+        "import gc\nlook = gc.get_referrers",
+        "import ctypes",
+        "from ctypes import c_long",
+    ],
+)
+def test_a_reading_of_reference_counts_would_be_found_under_any_name(source):
+    assert reads_of_reference_counts(source)

@@ -155,61 +155,6 @@ def test_grad_and_vjp_change_nothing():
     assert x.grad is None
 
 
-# --- no gradient shares memory ----------------------------------------------------------------------------
-
-ALIASING = {
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - b,
-    "same": lambda a, b: a + a + b,
-    "reshape": lambda a, b: a.reshape(4).reshape(2, 2) + b,
-    "transpose": lambda a, b: a.T.T + b.T,
-    "slice": lambda a, b: a[::-1] + b[:, ::-1],
-    "broadcast": lambda a, b: mt.broadcast_to(a, shape=(3, 2, 2)).sum(axis=0) + b,
-    "mean": lambda a, b: mt.broadcast_to(a.mean() + b.mean(), shape=(2, 2)),
-    "astype": lambda a, b: a.astype(float) + b,
-    "where": lambda a, b: mt.where(True, a, b),
-}
-
-
-@pytest.mark.parametrize("create_graph", [False, True])
-@pytest.mark.parametrize("name", ALIASING)
-def test_no_gradient_shares_memory_with_anything(name, create_graph):
-    a, b = leaf(1.0, 2.0, 3.0, 4.0, shape=(2, 2)), leaf(5.0, 6.0, 7.0, 8.0, shape=(2, 2))
-    middle = (a + 0.0).retain_grad()
-    array, given = np.ones((2, 2)), mt.ones((2, 2))
-    for seed in (array, given):
-        ALIASING[name](middle, b).backward(seed, retain_graph=True, create_graph=create_graph)
-    gradients = [a.grad, b.grad, middle.grad]
-    owned = [a.numpy(), b.numpy(), middle.numpy(), array, given.numpy()]
-    assert len({id(g) for g in [*gradients, given]}) == 4
-    for i, g in enumerate(gradients):
-        for other in [*owned, *(h.numpy() for h in gradients[:i])]:
-            assert not np.shares_memory(g.numpy(), other)
-
-
-@pytest.mark.parametrize("create_graph", [False, True])
-def test_the_first_gradient_is_a_copy_of_the_seed(create_graph):
-    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
-    array, given = np.ones(2), mt.ones(2)
-    (a + b).backward(array, create_graph=create_graph)
-    assert not np.shares_memory(a.grad.numpy(), array)
-    assert not np.shares_memory(a.grad.numpy(), b.grad.numpy())
-    assert a.grad is not b.grad
-    a.grad = b.grad = None
-    (a + b).backward(given, create_graph=create_graph)
-    assert a.grad is not given
-    assert a.grad is not b.grad
-    assert not np.shares_memory(a.grad.numpy(), given.numpy())
-
-
-def test_gradients_handed_back_share_no_memory_either():
-    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
-    seed = np.ones(2)
-    da, db = mt.grad(a + b, [a, b], seed)
-    assert not np.shares_memory(da.numpy(), db.numpy())
-    assert not np.shares_memory(da.numpy(), seed)
-
-
 # --- memory -----------------------------------------------------------------------------------------------
 
 
@@ -923,25 +868,3 @@ def test_why_a_tensor_has_no_gradient():
     for reason, tensor in reasons.items():
         with pytest.raises(RuntimeError, match=reason):
             tensor.backward()
-
-
-def test_the_gradient_of_a_weight_is_in_its_own_order_and_nobody_elses():
-    """A weight used as its transpose: its gradient is the fresh product itself, read the other way round."""
-    w = mt.tensor(np.ones((3, 4)), requires_grad=True)
-    x = mt.tensor(np.arange(8.0).reshape(2, 4), requires_grad=True)
-    (x @ w.mT).backward(np.ones((2, 3)))
-    assert w.grad.numpy().flags.c_contiguous
-    np.testing.assert_array_equal(w.grad.numpy(), np.tile([4.0, 6.0, 8.0, 10.0], (3, 1)))
-    once = mt.grad((x @ w.mT).sum(), [w, x])
-    again = mt.grad((x @ w.mT).sum(), [w, x])
-    arrays = [g.numpy() for g in (w.grad, x.grad, *once, *again)] + [w.numpy(), x.numpy()]
-    assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
-
-
-def test_a_transposed_seed_is_copied():
-    seed = np.arange(6.0).reshape(2, 3)
-    w = mt.tensor(np.ones((3, 2)), requires_grad=True)
-    tensor = mt.tensor(seed)
-    w.mT.backward(tensor)
-    assert not np.shares_memory(w.grad.numpy(), tensor.numpy())
-    np.testing.assert_array_equal(w.grad.numpy(), seed.T)

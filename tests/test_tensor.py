@@ -499,3 +499,74 @@ def test_integers_made_from_floats_carry_no_gradient():
 def test_astype_takes_plain_dtypes_only(dtype):
     with pytest.raises(TypeError, match="astype"):
         leaf(1.5).astype(dtype)
+
+
+# --- state that can be set ---------------------------------------------------------------------------------
+
+
+def settings_of(value):
+    """The ways to say whether a tensor requires a gradient."""
+    return {
+        "attribute": lambda x: setattr(x, "requires_grad", value),
+        "method": lambda x: x.requires_grad_(value),
+        "constructor": lambda x: mt.tensor(x.detach(), requires_grad=value),
+        "class": lambda x: mt.Tensor(x.detach(), requires_grad=value),
+    }
+
+
+@pytest.mark.parametrize("way", settings_of(True))
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "uint8", "uint64"])
+def test_only_floats_can_require_a_gradient(dtype, way):
+    x = mt.tensor([1, 0]).astype(dtype)
+    with pytest.raises(TypeError, match=r"convert it first with \.astype\(float\)"):
+        settings_of(True)[way](x)
+    assert not x.requires_grad
+
+
+@pytest.mark.parametrize("way", settings_of(True))
+@pytest.mark.parametrize("value", ["no", "", 0, 1, None, 1.0, [True], np.array([True])])
+def test_whether_a_gradient_is_required_must_be_a_bool(value, way):
+    x = mt.tensor([1.0])
+    with pytest.raises(TypeError, match="must be a bool"):
+        settings_of(value)[way](x)
+    assert x.requires_grad is False
+
+
+@pytest.mark.parametrize("true", [True, np.True_])
+def test_a_leaf_can_be_set_in_both_ways_and_says_a_bool(true):
+    x = mt.tensor([1.0])
+    x.requires_grad = true
+    assert x.requires_grad is True
+    assert x.requires_grad_(np.False_) is x
+    assert x.requires_grad is False
+
+
+@pytest.mark.parametrize("way", ["attribute", "method"])
+def test_a_result_cannot_stop_requiring_a_gradient(way):
+    x = leaf(2.0)
+    y = x * x
+    with pytest.raises(RuntimeError, match=r"<multiply>.*\.detach\(\)"):
+        settings_of(False)[way](y)
+    settings_of(True)[way](y)
+    y.backward()
+    assert x.grad.item() == 4.0
+
+
+def test_a_name_must_be_a_string_or_none():
+    x = mt.tensor([1.0])
+    x.name = "x"
+    for wrong in (1, b"x", ["x"], x):
+        with pytest.raises(TypeError, match="must be a string or None"):
+            x.name = wrong
+        with pytest.raises(TypeError, match="must be a string or None"):
+            mt.tensor([1.0], name=wrong)
+    assert x.name == "x"
+    x.name = None
+    assert x.name is None
+
+
+def test_what_a_tensor_reports_cannot_be_set():
+    x = leaf(1.0)
+    for attribute in ("shape", "ndim", "size", "dtype", "node", "is_leaf", "T", "mT"):
+        with pytest.raises(AttributeError):
+            setattr(x, attribute, None)

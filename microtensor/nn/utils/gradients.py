@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from microtensor.support.arrays import Array
+from microtensor.support.quiet import quietly
 from microtensor.tensor import Tensor
 
 
@@ -66,15 +67,13 @@ def clip_grad_norm_(
         raise ValueError(f"{who}: norm_type is {norm_type!r}; a number above 0 is needed")
     held = _with_gradient(parameters)
     arrays = [grad._array for _, grad in held if grad.size]
-    norms = [np.linalg.norm(np.ravel(array).astype(np.float64, copy=False), norm_type) for array in arrays]
-    total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
+    total = quietly(_total_norm, arrays, norm_type)
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(f"{who}: the norm of the gradients is {total}; detect_anomaly() finds where it began")
     factor = float(max_norm) / (total + 1e-6)
     # The comparison lets NaN through, which is not to be hidden.
     if not factor >= 1:
-        with np.errstate(invalid="ignore"):
-            _replace(held, [grad._array * factor for _, grad in held])
+        _replace(held, quietly(lambda: [grad._array * factor for _, grad in held]))
     return total
 
 
@@ -107,6 +106,16 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     bound = float(clip_value)
     held = _with_gradient(parameters)
     _replace(held, [np.clip(grad._array, -bound, bound) for _, grad in held])
+
+
+def _total_norm(arrays: list[Array], norm_type: float) -> float:
+    """The norm of all elements together; powers that overflow or vanish are taken of the elements by the largest."""
+    wide = [np.ravel(array).astype(np.float64, copy=False) for array in arrays]
+    total = float(np.linalg.norm([np.linalg.norm(array, norm_type) for array in wide], norm_type)) if wide else 0.0
+    largest = max((float(np.abs(array).max()) for array in wide), default=0.0) if total in (0.0, math.inf) else 0.0
+    if 0 < largest < math.inf:
+        return largest * _total_norm([array / largest for array in wide], norm_type)
+    return total
 
 
 def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
