@@ -106,7 +106,7 @@ def test_any_name_gives_a_pdf_that_can_be_read(name: str) -> None:
     pdf = viz.render(small(name), "pdf")
     content = page(pdf)
     assert content.count("BT ") == content.count("\nET")
-    words = labels.plain(name).strip()
+    words = labels.safe_text(name).strip()
     if words.isascii() and words:
         # Names of frames are drawn twice, once as their halo.
         assert re.sub(r"\s+", " ", words) in [re.sub(r"\s+", " ", line) for line in shown(content)]

@@ -14,7 +14,7 @@ import click
 
 from microtensor import script
 from microtensor.output import ERROR, USAGE, CommandError
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 
 SCRIPT_FAILED, ENGINE_FAILED, INTERRUPTED = 3, 4, 130
 LONGEST = 1e6
@@ -93,4 +93,4 @@ def is_terminal() -> bool:
 
 def plain_line(text: str) -> str:
     """Without what could move the cursor or reorder the line."""
-    return plain(text, 1000)
+    return safe_text(text, 1000)

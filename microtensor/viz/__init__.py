@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from microtensor.graph import Graph, Values, auto_depth
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 from microtensor.viz import engine as _engine
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, EngineError
@@ -194,22 +194,22 @@ def _png(source: str, engine: Engine) -> bytes:
 def describe(graph: Graph, view: View) -> tuple[str, str]:
     """A title and a sentence for readers who do not see the picture."""
     root = graph.nodes[graph.root]
-    name = plain(root.name or root.op or "result")
-    outer = [plain(scope.name) for scope in graph.scopes if scope.parent is None]
+    name = safe_text(root.name or root.op or "result")
+    outer = [safe_text(scope.name) for scope in graph.scopes if scope.parent is None]
     subject = f"{name} through {', '.join(outer[:3])}" if outer else name
     direction = {"forward": "", "backward": ", backward", "combined": ", forward and backward"}[view]
     title = f"Computation graph of {subject}" + direction
     if graph.compared:
-        title = f"What differs between {' and '.join(map(plain, graph.compared))}: {subject}"
+        title = f"What differs between {' and '.join(map(safe_text, graph.compared))}: {subject}"
     statistics = sum(node.statistics for node in graph.nodes)
     words = f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"
     if statistics:
         words += f", {statistics} of the nodes on a path through a statistic"
     for mark, who in zip(("first", "second"), graph.compared, strict=False):
-        words += f", {sum(node.mark == mark for node in graph.nodes)} only in {plain(who)}"
+        words += f", {sum(node.mark == mark for node in graph.nodes)} only in {safe_text(who)}"
     if view != "forward" and graph.cotangent:
         words += f"; {graph.cotangent}"
     failed = next((node for node in graph.nodes if node.mark == "failed"), None)
     if failed is not None:
-        words += f"; {plain(failed.symbol or failed.op)} raised {plain(failed.note, 200)}"
+        words += f"; {safe_text(failed.symbol or failed.op)} raised {safe_text(failed.note, 200)}"
     return title, words + "."

@@ -1,23 +1,23 @@
 """A graph as DOT source, forward or backward, in the visual language of the project.
 
 Ids are n0, n1, … in program order, one statement an edge, fixed order everywhere, so the same program gives
-the same bytes. All text passes through :func:`microtensor.viz.labels.plain` and HTML escaping.
+the same bytes. Foreign text passes through :func:`microtensor.support.text.safe_text`, then through HTML escaping
+where it stands in markup, and everywhere through the quoting of :mod:`microtensor.viz.source`.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any
-
-import graphviz
+from collections.abc import Iterator
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View
 from microtensor.viz.legend import legend as legend_of
-from microtensor.viz.markup import font, numbers, table, tooltip
+from microtensor.viz.markup import font, label, numbers, table
+from microtensor.viz.source import Source
 from microtensor.viz.theme import ThemeName, palette
 
 __all__ = ["View", "to_dot"]
@@ -70,11 +70,12 @@ class _Picture:
         self.inputs = graph.inputs()
         self.consumers = graph.consumers()
         self.spine = {graph.root} | {end for e in graph.edges if e.kind == "direct" for end in (e.source, e.target)}
+        self.normed = {scope.parent for scope in graph.scopes if scope.statistics}
         self.output = self._needs_output()
         self.pills = self._pills()
         norms = [e.grad for e in graph.edges if e.grad is not None and math.isfinite(e.grad) and e.grad >= ZERO]
         self.low, self.high = (min(norms), max(norms)) if norms else (1.0, 1.0)
-        self.dot: Any = graphviz.Digraph("microtensor")
+        self.dot = Source("microtensor")
 
     def _needs_output(self) -> bool:
         """A loss is its operation; anything larger gets a node of its own at the end."""
@@ -95,7 +96,7 @@ class _Picture:
 
     def source(self, legend: bool) -> str:
         c = self.colour
-        self.dot.attr(
+        self.dot.attributes(
             "graph",
             bgcolor=c["bg"],
             rankdir="TB",
@@ -108,15 +109,15 @@ class _Picture:
             fontcolor=c["ink"],
         )
         if legend:
-            self.dot.attr("graph", labelloc="b", label=legend_of(self.graph, self.view, self.values, c))
-        self.dot.attr("node", fontname="Helvetica", fontsize="12", fontcolor=c["ink"])
-        self.dot.attr("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], arrowsize="0.75")
+            self.dot.attributes("graph", labelloc="b", label=legend_of(self.graph, self.view, self.values, c))
+        self.dot.attributes("node", fontname="Helvetica", fontsize="12", fontcolor=c["ink"])
+        self.dot.attributes("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], arrowsize="0.75")
         self._body()
         for edge in self.graph.edges:
             self._edge(edge)
         if self.output:
             self._output_edge()
-        return str(self.dot.source)
+        return self.dot.text()
 
     def _rank_gap(self) -> str:
         if self.view == "combined":
@@ -133,44 +134,47 @@ class _Picture:
         for scope in self.graph.scopes:
             scopes[scope.parent].append(scope)
         first = self._first_appearance()
-        self._fill(self.dot, None, nodes, scopes, first, 0)
+
+        def entries(scope: int | None) -> Iterator[GraphNode | GraphScope]:
+            """Frames and nodes in program order, but a statistics frame ahead, so that it hangs on the left."""
+            found: list[tuple[int, int, GraphNode | GraphScope]] = [(1, n.id, n) for n in nodes[scope]]
+            found += [(0 if s.statistics else 1, first.get(s.id, 0), s) for s in scopes[scope]]
+            return (entry for _, _, entry in sorted(found, key=lambda e: e[:2]))
+
+        opened: list[tuple[int | None, Iterator[GraphNode | GraphScope]]] = [(None, entries(None))]
+        while opened:
+            around, rest = opened[-1]
+            entry = next(rest, None)
+            if isinstance(entry, GraphNode):
+                self._pills_of(entry)
+                self._node(entry)
+            elif entry is not None:
+                self.dot.open(f"cluster_s{entry.id}")
+                self._frame(entry, len(opened) - 1)
+                opened.append((entry.id, entries(entry.id)))
+            else:
+                for node in nodes[around]:
+                    self._beside(node)
+                opened.pop()
+                if opened:
+                    self.dot.close()
         if self.output:
             self._output_node()
 
     def _first_appearance(self) -> dict[int, int]:
+        """Of each scope the first node inside it, at any depth."""
         first: dict[int, int] = {}
         for node in self.graph.nodes:
-            for scope in self.graph.scope_chain(node.scope):
-                first.setdefault(scope, node.id)
+            scope = node.scope
+            while scope is not None and scope not in first:
+                first[scope] = node.id
+                scope = self.graph.scopes[scope].parent
         return first
 
-    def _fill(
-        self,
-        into: Any,
-        scope: int | None,
-        nodes: dict[int | None, list[GraphNode]],
-        scopes: dict[int | None, list[GraphScope]],
-        first: dict[int, int],
-        depth: int,
-    ) -> None:
-        """Write frames and nodes in program order, but a statistics frame ahead, so that it hangs on the left."""
-        entries: list[tuple[int, int, GraphNode | GraphScope]] = [(1, n.id, n) for n in nodes[scope]]
-        entries += [(0 if s.statistics else 1, first.get(s.id, 0), s) for s in scopes[scope]]
-        for _, _, entry in sorted(entries, key=lambda e: e[:2]):
-            if isinstance(entry, GraphNode):
-                self._pills_into(into, entry)
-                self._node(into, entry)
-                continue
-            with into.subgraph(name=f"cluster_s{entry.id}") as frame:
-                self._frame(frame, entry, depth)
-                self._fill(frame, entry.id, nodes, scopes, first, depth + 1)
-        for node in nodes[scope]:
-            self._beside(into, node)
-
-    def _frame(self, frame: Any, scope: GraphScope, depth: int) -> None:
+    def _frame(self, scope: GraphScope, depth: int) -> None:
         c = self.colour
         if scope.statistics:
-            title = font(plain(scope.name) + " " * 14, 11, c["statistics-border"], bold=True)
+            title = font(safe_text(scope.name) + " " * 14, 11, c["statistics-border"], bold=True)
             fill, border, style, margin = (
                 "statistics-scope-fill",
                 "statistics-scope-border",
@@ -178,23 +182,23 @@ class _Picture:
                 11,
             )
         else:
-            title = font(plain(scope.name), 12, c["ink"], bold=True)
+            title = font(safe_text(scope.name), 12, c["ink"], bold=True)
             if scope.detail:
                 # The edges into a statistic enter beside the name, so a norm's frame has it in two short lines.
-                stacked = any(s.statistics and s.parent == scope.id for s in self.graph.scopes)
-                detail = font(("" if stacked else "  ") + plain(scope.detail), 11, c["muted"])
+                stacked = scope.id in self.normed
+                detail = font(("" if stacked else "  ") + safe_text(scope.detail), 11, c["muted"])
                 title += f'<BR ALIGN="LEFT"/>{detail}<BR ALIGN="LEFT"/>' if stacked else detail
             else:
                 # Room on the right keeps the name of a narrow frame beside the edge that enters at the middle.
-                title += font(" " * (2 * len(plain(scope.name)) + 6), 12, c["ink"])
+                title += font(" " * (2 * len(safe_text(scope.name)) + 6), 12, c["ink"])
             fill, border, style, margin = (
                 ("scope-odd" if depth % 2 else "scope-even"),
                 "scope-border",
                 "rounded,filled",
                 13,
             )
-        frame.attr(
-            label=f"<{title}>",
+        self.dot.attributes(
+            label=label(title),
             labelloc="t",
             labeljust="l",
             style=style,
@@ -202,43 +206,39 @@ class _Picture:
             color=c[border],
             penwidth="1.2",
             margin=str(margin),
-            tooltip=tooltip(f"{scope.name} {scope.detail}"),
+            tooltip=safe_text(f"{scope.name} {scope.detail}", labels.TOOLTIP),
             **{"class": "mt-scope mt-statistics" if scope.statistics else "mt-scope"},
         )
 
-    def _beside(self, into: Any, node: GraphNode) -> None:
+    def _beside(self, node: GraphNode) -> None:
         """Put a parameter, and what is made of it alone, on the rank of the operation that reads it."""
-        chain = []
-        at = node
-        while True:
-            leaders = [e for e in self.inputs.get(at.id, []) if e.kind == "parameter"]
-            if not leaders:
-                break
+        if any(e.kind == "parameter" for e in self.consumers.get(node.id, [])):
+            return
+        chain = [node]
+        while leaders := [e for e in self.inputs.get(chain[-1].id, []) if e.kind == "parameter"]:
             source = self.graph.nodes[leaders[-1].source]
-            if source.scope != node.scope or len(self.consumers[source.id]) > 1:
+            if source.scope != node.scope or len(self.consumers[source.id]) > 1 or source.id >= chain[-1].id:
                 break
             chain.append(source)
-            at = source
-        feeds_same = any(e.kind == "parameter" for e in self.consumers.get(node.id, []))
-        if chain and not feeds_same:
-            with into.subgraph() as rank:
-                rank.attr(rank="same")
-                for source in reversed(chain):
-                    rank.node(f"n{source.id}")
-                rank.node(f"n{node.id}")
+        if len(chain) > 1:
+            self.dot.open()
+            self.dot.attributes(rank="same")
+            for source in reversed(chain):
+                self.dot.node(f"n{source.id}")
+            self.dot.close()
 
     # --- nodes --------------------------------------------------------------------------------------------
 
-    def _node(self, into: Any, node: GraphNode) -> None:
+    def _node(self, node: GraphNode) -> None:
         lines = labels.lines(
             node, self.graph, self.inputs.get(node.id, []), self.consumers.get(node.id, []), self.view, self.values
         )
         if node.kind == "parameter":
-            self._parameter(into, node, lines)
+            self._parameter(node, lines)
         elif node.kind == "module":
-            self._module(into, node, lines)
+            self._module(node, lines)
         else:
-            self._box(into, node, lines)
+            self._box(node, lines)
 
     def _rows(self, node: GraphNode, lines: list[tuple[str, str]]) -> list[str]:
         """The lines as markup; the numbers of a small array stand under the first one."""
@@ -247,7 +247,7 @@ class _Picture:
             rows[1] = numbers(node.table, self.colour["muted"])
         return rows
 
-    def _box(self, into: Any, node: GraphNode, lines: list[tuple[str, str]]) -> None:
+    def _box(self, node: GraphNode, lines: list[tuple[str, str]]) -> None:
         c = self.colour
         kind = self._family(node)
         heading = labels.title(node, self.inputs.get(node.id, []), self.graph)
@@ -261,13 +261,13 @@ class _Picture:
         }
         if node.repeats > 1:
             attributes["peripheries"] = "2"
-        into.node(
+        self.dot.node(
             f"n{node.id}",
             label=table(rows),
             shape="box",
             margin="0.2,0.05" if data else "0.13,0.04",
             width="1.15" if data else "0.95",
-            tooltip=tooltip(labels.tooltip(node)),
+            tooltip=labels.tooltip(node),
             **attributes | self._marked(node),
             **self._place(node, kind),
         )
@@ -294,7 +294,7 @@ class _Picture:
             attributes["group"] = "spine"
         return attributes
 
-    def _parameter(self, into: Any, node: GraphNode, lines: list[tuple[str, str]]) -> None:
+    def _parameter(self, node: GraphNode, lines: list[tuple[str, str]]) -> None:
         c = self.colour
         border = self._marked(node).get("color", c["parameter-border"])
         heading = labels.title(node, [], self.graph)
@@ -302,33 +302,33 @@ class _Picture:
         bar = f'<TD ROWSPAN="{len(texts)}" WIDTH="7" CELLPADDING="0" BGCOLOR="{border}"></TD>'
         rows = f'<TR>{bar}<TD WIDTH="48">{texts[0]}</TD></TR>'
         rows += "".join(f"<TR><TD>{text}</TD></TR>" for text in texts[1:])
-        label = (
-            f'<<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2" COLOR="{border}" '
-            f'BGCOLOR="{c["parameter-fill"]}">{rows}</TABLE>>'
+        markup = label(
+            f'<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2" COLOR="{border}" '
+            f'BGCOLOR="{c["parameter-fill"]}">{rows}</TABLE>'
         )
         place = {k: v for k, v in self._place(node, "parameter").items() if k != "group"}
-        into.node(f"n{node.id}", label=label, shape="plain", tooltip=tooltip(labels.tooltip(node)), **place)
+        self.dot.node(f"n{node.id}", label=markup, shape="plain", tooltip=labels.tooltip(node), **place)
 
-    def _module(self, into: Any, node: GraphNode, lines: list[tuple[str, str]]) -> None:
+    def _module(self, node: GraphNode, lines: list[tuple[str, str]]) -> None:
         c = self.colour
         kind = self._family(node)
-        rows = [font(labels.card(node), 13, c["ink"], bold=True) + font("  " + plain(node.role), 11, c["muted"])]
+        rows = [font(labels.card(node), 13, c["ink"], bold=True) + font("  " + safe_text(node.role), 11, c["muted"])]
         if node.parameters:
-            listed = "  ".join(f"{plain(name, 12)} {size}" for name, size in node.parameters[:4])
+            listed = "  ".join(f"{safe_text(name, 12)} {size}" for name, size in node.parameters[:4])
             listed += "  …" if len(node.parameters) > 4 else ""
             each = "  each" if node.repeats > 1 else ""
             rows.append(font(listed + each, 10, c["parameter-border"]))
         rows.append(font(f"out {labels.shape(node)}", 10, c["muted"]))
         rows += [font(text, 10, c[colour]) for text, colour in lines[1:]]
         attributes = {"fillcolor": c[f"{kind}-fill"], "color": c[f"{kind}-border"], "penwidth": "1.2"}
-        into.node(
+        self.dot.node(
             f"n{node.id}",
             label=table(rows, left=True, padding=2),
             shape="box",
             peripheries="2",
             margin="0.12,0.04",
             width="2.15",
-            tooltip=tooltip(labels.tooltip(node)),
+            tooltip=labels.tooltip(node),
             **{"style": "rounded,filled", **attributes, **self._marked(node)},
             **self._place(node, "module"),
         )
@@ -337,7 +337,7 @@ class _Picture:
         root = self.graph.nodes[self.graph.root]
         c = self.colour
         rows = [
-            font(plain(root.name or "output"), 15, c["ink"], bold=True),
+            font(safe_text(root.name or "output"), 15, c["ink"], bold=True),
             font(f"output  {labels.shape(root)}", 10, c["muted"]),
         ]
         if self.view != "forward":
@@ -360,14 +360,14 @@ class _Picture:
 
     # --- edges --------------------------------------------------------------------------------------------
 
-    def _pills_into(self, into: Any, node: GraphNode) -> None:
+    def _pills_of(self, node: GraphNode) -> None:
         c = self.colour
         for edge in self.inputs.get(node.id, []):
             if (edge.source, edge.target) not in self.pills:
                 continue
             zero = edge.grad is not None and edge.grad < ZERO
             attributes = {"group": "spine"} if edge.kind == "direct" else {}
-            into.node(
+            self.dot.node(
                 self._pill(edge),
                 label=f"‖g‖ = {labels.number(edge.grad)}",
                 shape="box",

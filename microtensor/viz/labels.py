@@ -7,12 +7,13 @@ import textwrap
 from typing import Literal, TypeAlias
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, Values
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 
 View: TypeAlias = Literal["forward", "backward", "combined"]
 
 # A note stands in a box, so it is broken into short lines, and not many.
 NOTE_WIDTH, NOTE_LINES = 36, 5
+TOOLTIP = 500
 
 
 def number(value: float | None) -> str:
@@ -56,7 +57,7 @@ def shape(node: GraphNode) -> str:
 def title(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
     """The first line: the name of a leaf, the symbol of an operation."""
     if node.kind in ("data", "parameter", "constant"):
-        return plain(node.name or node.role or node.kind)
+        return safe_text(node.name or node.role or node.kind)
     if node.kind in ("module", "function"):
         return card(node)
     if node.constants and node.op in ("add", "subtract", "multiply", "divide", "power"):
@@ -65,13 +66,13 @@ def title(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
         right = graph.nodes[inputs[1].source]
         if right.kind == "operation" and right.statistics and right.name:
             left = graph.nodes[inputs[0].source]
-            return plain(f"{left.name if 0 < len(left.name) <= 3 else 'x'} − {right.name}")
-    return plain(node.symbol)
+            return safe_text(f"{left.name if 0 < len(left.name) <= 3 else 'x'} − {right.name}")
+    return safe_text(node.symbol)
 
 
 def card(node: GraphNode) -> str:
     """The title of a folded scope: its name, and how many of its like stand on the card."""
-    return plain(node.op) + (f"  × {node.repeats}" if node.repeats > 1 else "")
+    return safe_text(node.op) + (f"  × {node.repeats}" if node.repeats > 1 else "")
 
 
 def is_epsilon(node: GraphNode) -> bool:
@@ -84,21 +85,21 @@ def _with_constant(node: GraphNode) -> str:
     if is_epsilon(node):
         return "+ ε"
     if node.op == "power":
-        return plain(f"( )^{value}" if argument == 1 else f"{value}^( )")
-    return plain(f"{node.symbol} {value}" if argument == 1 else f"{value} {node.symbol}")
+        return safe_text(f"( )^{value}" if argument == 1 else f"{value}^( )")
+    return safe_text(f"{node.symbol} {value}" if argument == 1 else f"{value} {node.symbol}")
 
 
 def second(node: GraphNode) -> str:
     """The second line in a forward picture: what the result is called, and its shape."""
     if node.mark == "failed" and node.kind == "operation":
-        return plain(node.line) or "raised here"
+        return safe_text(node.line) or "raised here"
     if node.kind in ("data", "constant"):
-        return f"{node.role}  {shape(node)}"
+        return f"{safe_text(node.role)}  {shape(node)}"
     if node.kind == "parameter":
         return shape(node)
     if is_epsilon(node):
         return f"ε = {float(node.constants[0][1]):.0e}".replace("e-0", "e-") + f"  {shape(node)}"
-    name = "" if not node.name or " " in node.name else plain(node.name, 24)
+    name = "" if not node.name or " " in node.name else safe_text(node.name, 24)
     return f"{name}  {shape(node)}" if name else shape(node)
 
 
@@ -116,7 +117,7 @@ def rules(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
     needed = {edge.argument for edge in inputs if graph.nodes[edge.source].kind != "constant"}
     texts = [text for argument, text in enumerate(node.rules) if text and argument in needed]
     named = [re.sub(r"(?<![A-Za-z])[abxy](?![A-Za-z])", lambda m: names.get(m[0], m[0]), text) for text in texts]
-    return plain(",  ".join(named).replace("ᵀᵀ", ""))
+    return safe_text(",  ".join(named).replace("ᵀᵀ", ""))
 
 
 def gradient(node: GraphNode, contributions: int) -> str:
@@ -160,11 +161,11 @@ def notes(node: GraphNode) -> list[tuple[str, str]]:
     """What a mark says, in lines that fit into a box."""
     colour = {"first": "first", "second": "second", "failed": "failed"}.get(node.mark, "ink")
     prefix = "≠ " if node.mark == "changed" else ""
-    wrapped = textwrap.wrap(prefix + plain(node.note, 200), NOTE_WIDTH, max_lines=NOTE_LINES, placeholder=" …")
+    wrapped = textwrap.wrap(prefix + safe_text(node.note, 200), NOTE_WIDTH, max_lines=NOTE_LINES, placeholder=" …")
     return [(line, colour) for line in wrapped]
 
 
 def tooltip(node: GraphNode) -> str:
     """Everything about a node in one line: what made it, its name, shape and type, and the line of the program."""
     words = [node.op or node.role or node.kind, node.name, shape(node), node.dtype, node.line, node.note]
-    return "  ".join(word for word in words if word)
+    return safe_text("  ".join(word for word in words if word), TOOLTIP)

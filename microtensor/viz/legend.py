@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from microtensor.graph import Graph, Values
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 from microtensor.viz.labels import View
-from microtensor.viz.markup import font
+from microtensor.viz.markup import font, label
 
 
 def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) -> str:
@@ -26,7 +26,7 @@ def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) ->
         f"{''.join(cells[i : i + half])}</TR></TABLE></TD></TR>"
         for i in range(0, len(cells), half)
     )
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{rows}</TABLE>>'
+    return label(f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{rows}</TABLE>')
 
 
 def _nodes(graph: Graph, view: View, c: dict[str, str]) -> list[tuple[str, str]]:
@@ -64,7 +64,7 @@ def _marks(graph: Graph, c: dict[str, str]) -> list[tuple[str, str]]:
     items = []
     for mark, name in zip(("first", "second"), graph.compared, strict=False):
         if mark in marks:
-            items.append((_line(c[mark]), f"only in {plain(name, 30)}"))
+            items.append((_line(c[mark]), f"only in {safe_text(name, 30)}"))
     if "changed" in marks:
         items.append(("", "≠ differs"))
     if "failed" in marks:

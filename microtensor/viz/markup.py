@@ -1,13 +1,11 @@
-"""Graphviz's HTML-like labels: text that is escaped once, fonts, tables, tooltips."""
+"""Graphviz's HTML-like labels: text that is escaped once, fonts and tables."""
 
 from __future__ import annotations
 
 import html
 
-import graphviz
-
-from microtensor.support.text import plain
 from microtensor.viz import labels
+from microtensor.viz.source import Markup
 
 
 def font(text: str, size: int, colour: str, bold: bool = False) -> str:
@@ -19,11 +17,16 @@ def font(text: str, size: int, colour: str, bold: bool = False) -> str:
     return f'<FONT POINT-SIZE="{size}" COLOR="{colour}">{inner}</FONT>'
 
 
-def table(rows: list[str], left: bool = False, padding: int = 1) -> str:
+def label(content: str) -> Markup:
+    """What can stand as a label, from fonts and tables."""
+    return Markup(f"<{content}>")
+
+
+def table(rows: list[str], left: bool = False, padding: int = 1) -> Markup:
     """A label of rows, one below the other."""
     align = ' ALIGN="LEFT"' if left else ""
     cells = "".join(f"<TR><TD{align}>{row}</TD></TR>" for row in rows)
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="{padding}">{cells}</TABLE>>'
+    return label(f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="{padding}">{cells}</TABLE>')
 
 
 def numbers(rows: tuple[tuple[float, ...], ...], colour: str) -> str:
@@ -33,8 +36,3 @@ def numbers(rows: tuple[tuple[float, ...], ...], colour: str) -> str:
         for row in rows
     )
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="0">{lines}</TABLE>'
-
-
-def tooltip(text: str) -> str:
-    """A tooltip, in which Graphviz's own escapes mean nothing."""
-    return str(graphviz.escape(plain(text, 500)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, Values
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View
 from microtensor.viz.theme import palette
@@ -83,19 +83,19 @@ class _Chart:
 
     def _open(self, number: int, indent: str) -> None:
         scope = self.graph.scopes[number]
-        words = f"<b>{_escaped(plain(scope.name))}</b>"
+        words = f"<b>{_escaped(safe_text(scope.name))}</b>"
         if scope.detail:
-            words += f" {_escaped(plain(scope.detail))}"
+            words += f" {_escaped(safe_text(scope.detail))}"
         self.lines.append(f'{indent}subgraph s{number}["{words}"]')
 
     def _node(self, node: GraphNode) -> str:
         inputs, uses = self.inputs.get(node.id, []), self.consumers.get(node.id, [])
         title = _escaped(labels.title(node, inputs, self.graph))
         if node.kind == "module":
-            title += f"</b> {_escaped(plain(node.role))}<b>"
+            title += f"</b> {_escaped(safe_text(node.role))}<b>"
         lines = [f"<b>{title}</b>".removesuffix("<b></b>")]
         if node.parameters:
-            listed = "  ".join(f"{plain(name, 12)} {shape}" for name, shape in node.parameters[:4])
+            listed = "  ".join(f"{safe_text(name, 12)} {shape}" for name, shape in node.parameters[:4])
             lines.append(_escaped(listed + ("  …" if len(node.parameters) > 4 else "")))
         found = labels.lines(node, self.graph, inputs, uses, self.view, self.values)
         lines += [_escaped(text) for text, _ in found]

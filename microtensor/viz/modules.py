@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 
 if TYPE_CHECKING:
     from microtensor.nn import Module
@@ -35,10 +35,10 @@ def _rows(module: Module) -> Iterator[_Row]:
     while stack:
         lasts, name, at = stack.pop()
         held = [(key, parameter) for key, parameter in at._parameters.items() if parameter is not None]
-        shapes = ", ".join(f"{plain(key)} {parameter.shape}" for key, parameter in held)
+        shapes = ", ".join(f"{safe_text(key)} {parameter.shape}" for key, parameter in held)
         count = sum(parameter.size for parameter in at.parameters())
         children = list(at._modules.items())
-        yield _Row(lasts, plain(name), plain(at.title(), 200), shapes, count, len(children))
+        yield _Row(lasts, safe_text(name), safe_text(at.title(), 200), shapes, count, len(children))
         last = len(children) - 1
         stack += [((*lasts, i == last), key, child) for i, (key, child) in reversed(list(enumerate(children)))]
 

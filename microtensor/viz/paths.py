@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
-import graphviz
-
 from microtensor.ledger import Block, Ledger, Path
 from microtensor.ledger.table import bounds
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 from microtensor.viz.engine import Engine, layout
-from microtensor.viz.labels import number
-from microtensor.viz.markup import font, table, tooltip
+from microtensor.viz.labels import TOOLTIP, number
+from microtensor.viz.markup import font, label, table
+from microtensor.viz.source import Source
 from microtensor.viz.svg import Theme, finish
 from microtensor.viz.theme import ThemeName, palette
 
@@ -61,8 +60,8 @@ def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = T
     'digraph paths {'
     """
     c = palette(theme)
-    dot: Any = graphviz.Digraph("paths")
-    dot.attr(
+    dot = Source("paths")
+    dot.attributes(
         "graph",
         bgcolor=c["bg"],
         rankdir="TB",
@@ -73,28 +72,29 @@ def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = T
         fontsize="12",
         fontcolor=c["ink"],
     )
-    dot.attr("node", fontname="Helvetica", fontsize="12", fontcolor=c["ink"])
-    dot.attr("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], arrowsize="0.7", dir="back")
+    dot.attributes("node", fontname="Helvetica", fontsize="12", fontcolor=c["ink"])
+    dot.attributes("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], arrowsize="0.7", dir="back")
     shown = ledger.blocks[:MOST_BLOCKS]
     for i, block in enumerate(shown):
         if len(shown) == 1:
             _Drawing(dot, ledger, block, c, "n").draw()
             continue
-        with dot.subgraph(name=f"cluster_{i}") as frame:
-            label = font(plain(block.title), 12, c["ink"], bold=True) + font("  " + plain(block.detail), 11, c["muted"])
-            frame.attr(
-                label=f"<{label}>",
-                labeljust="l",
-                style="rounded,filled",
-                fillcolor=c["scope-even"],
-                color=c["scope-border"],
-                penwidth="1.2",
-                margin="13",
-            )
-            _Drawing(frame, ledger, block, c, f"b{i}n").draw()
+        title = font(safe_text(block.title), 12, c["ink"], bold=True)
+        dot.open(f"cluster_{i}")
+        dot.attributes(
+            label=label(title + font("  " + safe_text(block.detail), 11, c["muted"])),
+            labeljust="l",
+            style="rounded,filled",
+            fillcolor=c["scope-even"],
+            color=c["scope-border"],
+            penwidth="1.2",
+            margin="13",
+        )
+        _Drawing(dot, ledger, block, c, f"b{i}n").draw()
+        dot.close()
     if legend:
-        dot.attr("graph", labelloc="b", label=_caption(ledger, c))
-    return str(dot.source)
+        dot.attributes("graph", labelloc="b", label=_caption(ledger, c))
+    return dot.text()
 
 
 def render_paths(
@@ -112,8 +112,8 @@ def render_paths(
         return source.encode("utf-8")
     if format == "png":
         return layout(source, "png", engine, dpi=PNG_DPI)
-    title = f"The gradient of {plain(ledger.output)} with respect to {plain(ledger.input)}, path by path"
-    described = [f"{plain(path.name)} {number(path.norm)}" for block in ledger.blocks for path in block.paths]
+    title = f"The gradient of {safe_text(ledger.output)} with respect to {safe_text(ledger.input)}, path by path"
+    described = [f"{safe_text(path.name)} {number(path.norm)}" for block in ledger.blocks for path in block.paths]
     words = f"Norms of the contributions: {', '.join(described[: MOST_BLOCKS * MOST_PATHS])}."
     return finish(layout(source, "svg", engine), title=title, description=words, theme=theme)
 
@@ -131,7 +131,7 @@ class _Style:
 class _Drawing:
     """The paths of one block, drawn into a graph."""
 
-    def __init__(self, dot: Any, ledger: Ledger, block: Block, colours: dict[str, str], prefix: str) -> None:
+    def __init__(self, dot: Source, ledger: Ledger, block: Block, colours: dict[str, str], prefix: str) -> None:
         self.dot, self.ledger, self.block, self.colour, self.prefix = dot, ledger, block, colours, prefix
         self.paths = block.paths[:MOST_PATHS]
         self.routes = _shortened(self.paths)
@@ -159,10 +159,11 @@ class _Drawing:
     def _row_of_pills(self) -> None:
         """The pills side by side under x: the scale at the left, where its chain hangs, then direct, then the rest."""
         order = sorted(range(len(self.paths)), key=lambda i: (self.paths[i].name not in BESIDE, i))
-        with self.dot.subgraph() as rank:
-            rank.attr(rank="same")
-            for a, b in pairwise(order):
-                rank.edge(f"{self.prefix}p{a}", f"{self.prefix}p{b}", style="invis")
+        self.dot.open()
+        self.dot.attributes(rank="same")
+        for a, b in pairwise(order):
+            self.dot.edge(f"{self.prefix}p{a}", f"{self.prefix}p{b}", style="invis")
+        self.dot.close()
 
     def _id(self, at: int) -> str:
         return f"{self.prefix}{at}"
@@ -196,8 +197,8 @@ class _Drawing:
 
     def _box(self, name: str, title: str, lines: list[tuple[str, str]], kind: str, border: str) -> None:
         c = self.colour
-        rows = [font(plain(title), 15 if kind == "data" else 14, c["ink"], bold=True)]
-        rows += [font(plain(text), 10, c[colour]) for text, colour in lines]
+        rows = [font(safe_text(title), 15 if kind == "data" else 14, c["ink"], bold=True)]
+        rows += [font(safe_text(text), 10, c[colour]) for text, colour in lines]
         self.dot.node(
             name,
             label=table(rows),
@@ -208,7 +209,7 @@ class _Drawing:
             penwidth=border,
             margin="0.14,0.04",
             width="0.95",
-            tooltip=tooltip(title),
+            tooltip=safe_text(title),
             **{"class": f"mt-node mt-{kind}"},
         )
 
@@ -247,7 +248,7 @@ class _Drawing:
         ink = self.colour["muted"] if path.zero else style.line
         self.dot.node(
             name,
-            label=table([font(plain(path.name), 10, ink, bold=True), font(value, 10, ink)]),
+            label=table([font(safe_text(path.name), 10, ink, bold=True), font(value, 10, ink)]),
             shape="box",
             style="rounded,filled,dashed" if path.zero else "rounded,filled",
             fillcolor=style.fill,
@@ -255,7 +256,7 @@ class _Drawing:
             penwidth="0.9",
             margin="0.08,0.02",
             height="0.3",
-            tooltip=tooltip(f"what {path.name} contributes to the gradient of {self.ledger.input}"),
+            tooltip=safe_text(f"what {path.name} contributes to the gradient of {self.ledger.input}", TOOLTIP),
             **{"class": "mt-node mt-path"},
         )
 
@@ -311,4 +312,4 @@ def _caption(ledger: Ledger, c: dict[str, str]) -> str:
     if hidden > 0:
         lines.append(font(f"the first {MOST_BLOCKS} of {len(ledger.blocks)} norms", 10, c["muted"]))
     about = f"width ~ norm{', ' + ledger.cotangent if ledger.cotangent else ''}"
-    return table([*lines, font(plain(about, 200), 10, c["muted"])])
+    return table([*lines, font(safe_text(about, 200), 10, c["muted"])])

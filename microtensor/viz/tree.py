@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, Values
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View
 
@@ -79,9 +79,9 @@ def _columns(node: GraphNode, view: View, values: Values, lines: bool) -> list[s
     if values != "none":
         cells.append(labels.values(node))
     if lines:
-        cells.append(plain(node.line))
+        cells.append(safe_text(node.line))
     if node.note:
-        cells.append(("raised: " if node.mark == "failed" else "") + plain(node.note, 200))
+        cells.append(("raised: " if node.mark == "failed" else "") + safe_text(node.note, 200))
     return cells
 
 
@@ -149,10 +149,10 @@ def _depths(graph: Graph, inputs: dict[int, list[GraphEdge]]) -> list[int]:
 def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
     heading = labels.title(node, inputs, graph)
     if node.kind == "module":
-        return f"{heading}  {plain(node.role)}"
+        return f"{heading}  {safe_text(node.role)}"
     if node.kind in ("data", "constant"):
         return f"{heading}  {node.role}" if node.role != heading else heading
     if node.kind == "parameter":
         return f"{heading}  parameter"
     name = node.name if node.name and " " not in node.name else ""
-    return f"{heading}  {plain(name)}" if name and name != heading else heading
+    return f"{heading}  {safe_text(name)}" if name and name != heading else heading

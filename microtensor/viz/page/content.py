@@ -15,7 +15,7 @@ import numpy as np
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, Reader
 from microtensor.support.arrays import Array
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 from microtensor.tensor import Tensor
 from microtensor.viz import labels
 from microtensor.viz.page.drawing import ROOM
@@ -58,8 +58,8 @@ class Content:
             "edges": self._edges(folded, origin, depth),
             "scopes": [
                 {
-                    "name": plain(scope.name),
-                    "detail": plain(scope.detail),
+                    "name": safe_text(scope.name),
+                    "detail": safe_text(scope.detail),
                     "parent": scope.parent,
                     "statistics": scope.statistics,
                 }
@@ -72,15 +72,15 @@ class Content:
     def _node(self, node: GraphNode, origin: int, graph: Graph, inputs: list[GraphEdge]) -> Record:
         record: Record = {
             "title": labels.title(node, inputs, graph),
-            "op": plain(node.op),
-            "name": plain(node.name),
+            "op": safe_text(node.op),
+            "name": safe_text(node.name),
             "kind": "statistics" if node.statistics and node.kind == "operation" else node.kind,
-            "role": plain(node.role),
+            "role": safe_text(node.role),
             "shape": labels.shape(node),
             "dtype": node.dtype,
             "scope": node.scope,
             "of": origin,
-            "constants": [plain(text) for _, text in node.constants],
+            "constants": [safe_text(text) for _, text in node.constants],
         }
         if node.grad is not None:
             record["grad"] = labels.number(node.grad)
@@ -163,7 +163,7 @@ def _line(value: Any) -> list[str] | None:
     if place is None:
         return None
     where = f"{os.path.basename(place[1])}:{place[2]} in {place[3]}"
-    return [plain(where, 120), plain(linecache.getline(place[1], int(place[2])).strip(), 200)]
+    return [safe_text(where, 120), safe_text(linecache.getline(place[1], int(place[2])).strip(), 200)]
 
 
 # --- numbers ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from microtensor.graph import Graph, GraphNode, GraphScope
-from microtensor.support.text import plain
+from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, layout
@@ -212,11 +212,11 @@ def _button(kind: str | None, words: str, element: ElementTree.Element | None = 
 
 
 def _words_of_scope(scope: GraphScope) -> str:
-    return ", ".join(plain(word) for word in (scope.name, scope.detail) if word)
+    return ", ".join(safe_text(word) for word in (scope.name, scope.detail) if word)
 
 
 def _words_of_node(node: GraphNode, graph: Graph) -> str:
     kind = "statistics path" if node.statistics else node.role or node.kind
     heading = node.op or node.name or node.role
     words = [heading, node.name if node.name != heading else "", kind if kind != heading else "", labels.shape(node)]
-    return ", ".join(plain(word) for word in words if word)
+    return ", ".join(safe_text(word) for word in words if word)

@@ -1,0 +1,82 @@
+"""DOT source, statement by statement: what is marked as :class:`Markup` is markup, and everything else is text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import graphviz
+
+# Deeper frames are not indented further: the source would grow with the square of the depth.
+DEEPEST = 8
+
+
+class Markup(str):
+    """An HTML-like label that our own code wrote, with its outer brackets; foreign text in it has been escaped."""
+
+    __slots__ = ()
+
+
+def quoted(value: str) -> str:
+    r"""A value of an attribute, in which Graphviz finds no markup, no entity and no escape unless it is markup.
+
+    A string from ``<`` to ``>`` would be markup, ``&lt;`` a bracket, and ``\N`` the name of the node.
+
+    Examples
+    --------
+    >>> from microtensor.viz.source import Source
+    >>> source = Source("g")
+    >>> source.node("n0", tooltip=r"<b> & \N>")
+    >>> print(source.text().splitlines()[1].strip())
+    n0 [tooltip="<b> &amp; \\N>"]
+    """
+    if isinstance(value, Markup):
+        return str(value)
+    # The class that this returns is what tells the package that brackets are text, so it must not be made a str.
+    escaped: str = graphviz.escape(value.replace("&", "&amp;"))
+    return escaped
+
+
+class Source:
+    """A directed graph being written; frames are opened and closed, as deep as a program likes."""
+
+    def __init__(self, name: str) -> None:
+        self._dot: Any = graphviz.Digraph(name)
+        self._depth = 0
+
+    def text(self) -> str:
+        """All that was written."""
+        return str(self._dot.source)
+
+    def attributes(self, of: str | None = None, /, **values: str) -> None:
+        """Attributes of the frame that is open, or of all graphs, nodes or edges that follow in it."""
+        self._dot.attr(of, **_quoted(values))
+        self._indent()
+
+    def node(self, name: str, /, **values: str) -> None:
+        """A node."""
+        self._dot.node(name, **_quoted(values))
+        self._indent()
+
+    def edge(self, tail: str, head: str, /, **values: str) -> None:
+        """An edge."""
+        self._dot.edge(tail, head, **_quoted(values))
+        self._indent()
+
+    def open(self, name: str = "") -> None:
+        """Begin a frame, or without a name a group of nodes."""
+        self._dot.body.append(f"\tsubgraph {name} {{\n" if name else "\t{\n")
+        self._indent()
+        self._depth += 1
+
+    def close(self) -> None:
+        """End what was opened last."""
+        self._depth -= 1
+        self._dot.body.append("\t}\n")
+        self._indent()
+
+    def _indent(self) -> None:
+        self._dot.body[-1] = "\t" * min(self._depth, DEEPEST) + self._dot.body[-1]
+
+
+def _quoted(values: dict[str, str]) -> dict[str, str]:
+    return {name: quoted(value) for name, value in values.items()}
