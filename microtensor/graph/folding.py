@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from microtensor.graph.model import Graph, GraphEdge, GraphNode
 from microtensor.graph.reading import norm
 from microtensor.support.arrays import Array
+from microtensor.support.text import safe_text
 
 FEWEST_REPEATS = 3
 Flows = dict[tuple[int, int, int], Array]
@@ -23,17 +25,16 @@ def auto_depth(graph: Graph, limit: int = 300) -> int | None:
     """The largest depth at which at most `limit` nodes are left; None when the whole graph is that small."""
     if len(graph.nodes) <= limit:
         return None
-    levels = _levels(graph)
+    levels = graph.scope_levels()
     scopes_at: dict[int, int] = defaultdict(int)
     nodes_at: dict[int, int] = defaultdict(int)
     for scope in graph.scopes:
         scopes_at[levels[scope.id]] += 1
     for node in graph.nodes:
         nodes_at[0 if node.scope is None else levels[node.scope] + 1] += 1
-    for depth in range(max(levels, default=0), -1, -1):
-        if scopes_at[depth] + sum(nodes_at[level] for level in range(depth + 1)) <= limit:
-            return depth
-    return 0
+    deepest = max(levels, default=0)
+    above = list(accumulate(nodes_at[level] for level in range(deepest + 1)))
+    return next((depth for depth in range(deepest, -1, -1) if scopes_at[depth] + above[depth] <= limit), 0)
 
 
 def fold(graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tuple[str, ...], repeats: bool) -> Graph:
@@ -46,14 +47,6 @@ def fold(graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tup
     return _Fold(graph, into, repeats).graph()
 
 
-def _levels(graph: Graph) -> list[int]:
-    """How deep each scope is nested. A scope stands after the one around it."""
-    levels: list[int] = []
-    for scope in graph.scopes:
-        levels.append(0 if scope.parent is None else levels[scope.parent] + 1)
-    return levels
-
-
 def _folded_scopes(
     graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tuple[str, ...]
 ) -> list[int | None]:
@@ -61,17 +54,22 @@ def _folded_scopes(
     paths = [graph.scope_path(scope.id) for scope in graph.scopes] if collapse or expand else []
     shut = _matching(paths, collapse)
     inside = _matching(paths, expand)
-    around = {i for scope in inside for i in graph.scope_chain(scope)}
-    levels = _levels(graph)
+    around: set[int] = set()
+    for scope in inside:
+        at: int | None = scope
+        while at is not None and at not in around:
+            around.add(at)
+            at = graph.scopes[at].parent
+    levels = graph.scope_levels()
     into: list[int | None] = []
-    for scope in graph.scopes:
-        parent = scope.parent
+    for frame in graph.scopes:
+        parent = frame.parent
         if parent is not None and parent in inside:
-            inside.add(scope.id)
-        opened = scope.id in inside or scope.id in around
+            inside.add(frame.id)
+        opened = frame.id in inside or frame.id in around
         outer = None if parent is None else into[parent]
-        folds = scope.id in shut or (depth is not None and levels[scope.id] >= depth and not opened)
-        into.append(outer if outer is not None else scope.id if folds else None)
+        folds = frame.id in shut or (depth is not None and levels[frame.id] >= depth and not opened)
+        into.append(outer if outer is not None else frame.id if folds else None)
     return into
 
 
@@ -81,9 +79,10 @@ def _matching(paths: list[str], patterns: tuple[str, ...]) -> set[int]:
         matches = {i for i, path in enumerate(paths) if fnmatchcase(path, pattern) or fnmatchcase(path, f"*.{pattern}")}
         if not matches:
             near = difflib.get_close_matches(pattern, [*dict.fromkeys(paths), *(p.split(".")[-1] for p in paths)], 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            listed = f"; there are {', '.join(dict.fromkeys(paths[:12]))}" if paths else "; the graph has no scopes"
-            raise ValueError(f"no scope is called {pattern}{hint or listed}")
+            hint = f"; did you mean {safe_text(near[0])}?" if near else ""
+            known = ", ".join(map(safe_text, dict.fromkeys(paths[:12])))
+            listed = f"; there are {known}" if paths else "; the graph has no scopes"
+            raise ValueError(f"no scope is called {safe_text(pattern)}{hint or listed}")
         found |= matches
     return found
 

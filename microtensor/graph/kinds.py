@@ -27,8 +27,11 @@ def statistics_path(values: list[Any], kinds: list[Kind], edges: list[tuple[int,
     operations = [i for i, kind in enumerate(kinds) if kind == "operation"]
     path: set[int] = set()
     for start in operations:
-        if values[start].node.primitive.name in REDUCTIONS and any(
-            values[s].size > values[start].size for s in into[start]
+        # What a path has taken in already leads nowhere that it does not.
+        if (
+            start not in path
+            and values[start].node.primitive.name in REDUCTIONS
+            and any(values[s].size > values[start].size for s in into[start])
         ):
             reached = _fed_only_by(start, into, out)
             if _meets_larger(reached, values, into, out):

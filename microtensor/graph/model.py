@@ -189,6 +189,13 @@ class Graph:
             scope = self.scopes[scope].parent
         return chain[::-1]
 
+    def scope_levels(self) -> list[int]:
+        """How deep each scope is nested; 0 is outermost. A scope stands after the one around it."""
+        levels: list[int] = []
+        for scope in self.scopes:
+            levels.append(0 if scope.parent is None else levels[scope.parent] + 1)
+        return levels
+
     def scope_path(self, scope: int | None) -> str:
         """The names from the outermost scope to this one, joined by dots."""
         return ".".join(self.scopes[i].name for i in self.scope_chain(scope))

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -286,20 +287,22 @@ class _Scopes:
     def _id(self, scope: Scope | None) -> int | None:
         if scope is None:
             return None
-        for around in reversed(list(scope.chain())):
-            if id(around) not in self.number:
-                self.number[id(around)] = len(self.found)
-                self.found.append(around)
+        for around in reversed(list(takewhile(lambda at: id(at) not in self.number, scope.chain()))):
+            self.number[id(around)] = len(self.found)
+            self.found.append(around)
         return self.number[id(scope)]
 
     def frozen(self, statistics: list[bool], kinds: list[Kind]) -> tuple[GraphScope, ...]:
         parents = [None if s.parent is None else self.number[id(s.parent)] for s in self.found]
         pure = [True] * len(self.found)
         for i, scope in enumerate(self.of):
-            inside = scope
-            while inside is not None:
-                pure[inside] = pure[inside] and (kinds[i] == "constant" or statistics[i])
-                inside = parents[inside]
+            if scope is not None:
+                pure[scope] = pure[scope] and (kinds[i] == "constant" or statistics[i])
+        for i in range(len(parents) - 1, -1, -1):
+            # A scope stands after the one around it, so it is complete when its turn comes.
+            parent = parents[i]
+            if parent is not None:
+                pure[parent] = pure[parent] and pure[i]
         return tuple(GraphScope(i, scope.name, scope.detail, parents[i], pure[i]) for i, scope in enumerate(self.found))
 
 
@@ -307,34 +310,25 @@ def _simplify_scopes(
     nodes: tuple[GraphNode, ...], scopes: tuple[GraphScope, ...]
 ) -> tuple[tuple[GraphNode, ...], tuple[GraphScope, ...]]:
     """Drop frames that say nothing: round a single operation, or a function that is all its parent holds."""
-    members: list[set[int]] = [set() for _ in scopes]
+    # A scope stands after the one around it: from the last to the first, each is counted when its turn comes.
+    count = [0] * len(scopes)
     for node in nodes:
-        scope = node.scope
-        while scope is not None:
-            members[scope].add(node.id)
-            scope = scopes[scope].parent
-    dropped = set()
-    for scope_ in scopes:
-        inside = members[scope_.id]
-        lonely = len(inside) <= 1
-        repeated = scope_.parent is not None and not scope_.detail and inside == members[scope_.parent]
+        if node.scope is not None:
+            count[node.scope] += 1
+    for scope in reversed(scopes):
+        if scope.parent is not None:
+            count[scope.parent] += count[scope.id]
+    kept: list[GraphScope] = []
+    number: list[int | None] = []
+    for scope in scopes:
+        parent = scope.parent
+        around = None if parent is None else number[parent]
+        lonely = count[scope.id] <= 1
+        repeated = parent is not None and not scope.detail and count[scope.id] == count[parent]
         if lonely or repeated:
-            dropped.add(scope_.id)
-
-    def survivor(scope: int | None) -> int | None:
-        while scope is not None and scope in dropped:
-            scope = scopes[scope].parent
-        return scope
-
-    number = {scope.id: i for i, scope in enumerate(s for s in scopes if s.id not in dropped)}
-
-    def renumbered(scope: int | None) -> int | None:
-        kept = survivor(scope)
-        return None if kept is None else number[kept]
-
-    new_scopes = tuple(
-        replace(scope, id=number[scope.id], parent=renumbered(scope.parent))
-        for scope in scopes
-        if scope.id not in dropped
-    )
-    return tuple(replace(node, scope=renumbered(node.scope)) for node in nodes), new_scopes
+            number.append(around)
+        else:
+            number.append(len(kept))
+            kept.append(replace(scope, id=len(kept), parent=around))
+    placed = (replace(node, scope=None if node.scope is None else number[node.scope]) for node in nodes)
+    return tuple(placed), tuple(kept)

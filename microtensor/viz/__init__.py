@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from microtensor.graph import Graph, Values, auto_depth
-from microtensor.support.text import safe_text
+from microtensor.support.text import LINE, safe_text
 from microtensor.viz import engine as _engine
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, EngineError
@@ -208,7 +208,7 @@ def describe(graph: Graph, view: View) -> tuple[str, str]:
     for mark, who in zip(("first", "second"), graph.compared, strict=False):
         words += f", {sum(node.mark == mark for node in graph.nodes)} only in {safe_text(who)}"
     if view != "forward" and graph.cotangent:
-        words += f"; {graph.cotangent}"
+        words += f"; {safe_text(graph.cotangent, LINE)}"
     failed = next((node for node in graph.nodes if node.mark == "failed"), None)
     if failed is not None:
         words += f"; {safe_text(failed.symbol or failed.op)} raised {safe_text(failed.note, 200)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 from microtensor.graph import Graph, GraphEdge, GraphNode, Values
@@ -18,10 +19,15 @@ OPEN_CLOSE = {
     "function": ("[[", "]]"),
     "module": ("[[", "]]"),
 }
-# Mermaid reads entities written with # in place of &; ` would start its Markdown.
-ESCAPES = {ord(c): f"#{ord(c)};" for c in '#"&<>`'}
+# Mermaid reads entities written with # in place of &. Before it parses, it takes %%{…}%% for a directive, and cuts the
+# last ; from a line with style and a colon; after that, ` starts Markdown, $$ a formula, and fa:fa- an icon.
+ENTITIES = {ord(c): f"#{ord(c)};" for c in '#"&<>`$%*:;@_{|}~'}
 # A backslash before an n would break the line, also when it is written as an entity: a space of no width parts them.
-ESCAPES[ord("\\")] = "#92;#8203;"
+ENTITIES[ord("\\")] = "#92;#8203;"
+# Where a line has these words, also inside quotes, Mermaid takes the whole line for the direction of the chart.
+DIRECTION = re.compile(r"d(?=irection\s)")
+# Deeper frames are not indented further: the text would grow with the square of the depth.
+DEEPEST = 8
 
 
 def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none") -> str:
@@ -54,7 +60,7 @@ def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none")
 class _Chart:
     def __init__(self, graph: Graph, view: View, values: Values) -> None:
         self.graph, self.view, self.values = graph, view, values
-        self.inputs, self.consumers = graph.inputs(), graph.consumers()
+        self.inputs, self.consumers, self.levels = graph.inputs(), graph.consumers(), graph.scope_levels()
         self.lines = ["flowchart TD"]
 
     def text(self) -> str:
@@ -71,10 +77,11 @@ class _Chart:
             if isinstance(task, str):
                 self.lines.append(task)
                 continue
-            indent = "  " * (1 + len(self.graph.scope_chain(task)))
+            level = 0 if task is None else self.levels[task] + 1
+            indent = "  " * (1 + min(level, DEEPEST))
             if task is not None:
-                self._open(task, indent[2:])
-                tasks.append(f"{indent[2:]}end")
+                self._open(task, "  " * min(level, DEEPEST))
+                tasks.append(f"{'  ' * min(level, DEEPEST)}end")
             self.lines += [indent + self._node(node) for node in nodes[task]]
             tasks += reversed(scopes[task])
         self.lines += [f"  {self._edge(edge)}" for edge in self.graph.edges]
@@ -83,22 +90,22 @@ class _Chart:
 
     def _open(self, number: int, indent: str) -> None:
         scope = self.graph.scopes[number]
-        words = f"<b>{_escaped(safe_text(scope.name))}</b>"
+        words = f"<b>{entities(safe_text(scope.name))}</b>"
         if scope.detail:
-            words += f" {_escaped(safe_text(scope.detail))}"
+            words += f" {entities(safe_text(scope.detail))}"
         self.lines.append(f'{indent}subgraph s{number}["{words}"]')
 
     def _node(self, node: GraphNode) -> str:
         inputs, uses = self.inputs.get(node.id, []), self.consumers.get(node.id, [])
-        title = _escaped(labels.title(node, inputs, self.graph))
+        title = entities(labels.title(node, inputs, self.graph))
         if node.kind == "module":
-            title += f"</b> {_escaped(safe_text(node.role))}<b>"
+            title += f"</b> {entities(safe_text(node.role))}<b>"
         lines = [f"<b>{title}</b>".removesuffix("<b></b>")]
         if node.parameters:
             listed = "  ".join(f"{safe_text(name, 12)} {shape}" for name, shape in node.parameters[:4])
-            lines.append(_escaped(listed + ("  …" if len(node.parameters) > 4 else "")))
+            lines.append(entities(listed + ("  …" if len(node.parameters) > 4 else "")))
         found = labels.lines(node, self.graph, inputs, uses, self.view, self.values)
-        lines += [_escaped(text) for text, _ in found]
+        lines += [entities(text) for text, _ in found]
         left, right = OPEN_CLOSE[node.kind]
         return f'n{node.id}{left}"{"<br/>".join(lines)}"{right}:::{_class(node)}'
 
@@ -122,7 +129,7 @@ class _Chart:
             self.lines.append(f"  classDef {name} fill:{c[f'{family}-fill']},stroke:{stroke},color:{c['ink']}{more}")
         for scope in self.graph.scopes:
             kind = "statistics-scope" if scope.statistics else "scope"
-            odd = "scope-odd" if len(self.graph.scope_chain(scope.id)) % 2 == 0 else "scope-even"
+            odd = "scope-odd" if self.levels[scope.id] % 2 else "scope-even"
             fill = c["statistics-scope-fill"] if scope.statistics else c[odd]
             dash = ",stroke-dasharray:5 3" if scope.statistics else ""
             self.lines.append(f"  style s{scope.id} fill:{fill},stroke:{c[f'{kind}-border']},color:{c['ink']}{dash}")
@@ -135,8 +142,9 @@ class _Chart:
             self.lines.append(f"  linkStyle {','.join(map(str, numbers))} stroke:{colour}")
 
 
-def _escaped(text: str) -> str:
-    return text.translate(ESCAPES)
+def entities(text: str) -> str:
+    """Safe text as Mermaid shows it in a quoted label: every sign that means something to it as an entity."""
+    return DIRECTION.sub("#100;", text.translate(ENTITIES))
 
 
 def _class(node: GraphNode) -> str:

@@ -13,6 +13,8 @@ import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Iterator
 
+from microtensor.support.text import LINE, safe_text
+
 SVG = "{http://www.w3.org/2000/svg}"
 # Widths in thousandths of the size, of the characters 32 to 126 of Helvetica and Helvetica-Bold (Adobe's font metrics).
 REGULAR = (
@@ -265,7 +267,8 @@ def _file(content: bytes, width: float, height: float, title: str) -> bytes:
             f"{'' if name == 'Symbol' else ' /Encoding /WinAnsiEncoding'} >>".encode()
             for name in FONTS
         ),
-        b"<< /Title <%b> /Producer (microtensor) >>" % f"\ufeff{title}".encode("utf-16-be").hex().encode(),
+        b"<< /Title <%b> /Producer (microtensor) >>"
+        % f"\ufeff{safe_text(title, LINE)}".encode("utf-16-be").hex().encode(),
     ]
     out = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"
     starts = []

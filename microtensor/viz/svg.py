@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from typing import Literal, TypeAlias
 
+from microtensor.support.text import LINE, safe_text
 from microtensor.viz.theme import TOKENS
 
 Theme: TypeAlias = Literal["auto", "light", "dark"]
@@ -151,9 +152,9 @@ def _head(root: ElementTree.Element, title: str, description: str, theme: Theme,
     root.set("aria-labelledby", f"{prefix}-title {prefix}-desc")
     root.set("style", "max-width:100%;height:auto")
     heading = ElementTree.Element(_tag("title"), {"id": f"{prefix}-title"})
-    heading.text = title
+    heading.text = safe_text(title, LINE)
     words = ElementTree.Element(_tag("desc"), {"id": f"{prefix}-desc"})
-    words.text = description
+    words.text = safe_text(description, 4 * LINE)
     style = ElementTree.Element(_tag("style"))
     style.text = _style(theme, prefix, {element.get(key) for element in root.iter() for key in ("fill", "stroke")})
     for at, element in enumerate((heading, words, style)):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from microtensor.graph import Graph, GraphEdge, GraphNode, Values
-from microtensor.support.text import safe_text
+from microtensor.support.text import columns, padded, safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View
 
@@ -64,10 +62,10 @@ def to_tree(
     widths: dict[int, int] = {}
     for cells in table:
         for column, cell in enumerate(cells):
-            widths[column] = max(widths.get(column, 0), _width(cell))
+            widths[column] = max(widths.get(column, 0), columns(cell))
     out = []
     for (_, node, _), cells in zip(rows, table, strict=True):
-        line = "  ".join(cell + " " * (widths[i] - _width(cell)) for i, cell in enumerate(cells)).rstrip()
+        line = "  ".join(padded(cell, widths[i]) for i, cell in enumerate(cells)).rstrip()
         out.append(_painted(line, node) if color else line)
     return "\n".join(out)
 
@@ -89,13 +87,6 @@ def _painted(line: str, node: GraphNode) -> str:
     kind = node.mark or ("statistics" if node.statistics else node.kind)
     code = COLOURS.get(kind, "0")
     return line if code == "0" else f"\x1b[{code}m{line}\x1b[0m"
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal: combining marks take none, wide characters two."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in text
-    )
 
 
 def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
@@ -122,20 +113,22 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
             number = max(ahead, key=lambda s: (not graph.nodes[s].statistics, depth[s], -s))
         return [*found, (number, True)]
 
-    # A task is what is left of a chain, with the prefix of its first row and that of the rows that follow.
-    tasks = [(chain(graph.root), "", "")]
+    # A task is a chain and how far it has come, with the prefix of its next row and that of the rows that follow.
+    tasks = [(chain(graph.root), 0, "", "")]
     while tasks:
-        ((number, refers), *rest), first, following = tasks.pop()
+        way, at, first, following = tasks.pop()
+        number, refers = way[at]
+        ahead = way[at + 1][0] if at + 1 < len(way) else None
         name = _name(graph.nodes[number], inputs.get(number, []), graph)
         if refers:
             rows.append((f"{first}{up if number in shown else down}{name}", graph.nodes[number], True))
             continue
         shown.add(number)
         rows.append((f"{first}{name}", graph.nodes[number], False))
-        if rest:
-            tasks.append((rest, following, following))
-        side = [chain(s) for s in sources(number) if not rest or s != rest[0][0]]
-        tasks += [(side_chain, following + branch, following + bar) for side_chain in reversed(side)]
+        if ahead is not None:
+            tasks.append((way, at + 1, following, following))
+        side = [chain(s) for s in sources(number) if s != ahead]
+        tasks += [(side_chain, 0, following + branch, following + bar) for side_chain in reversed(side)]
     return rows
 
 
@@ -151,7 +144,8 @@ def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
     if node.kind == "module":
         return f"{heading}  {safe_text(node.role)}"
     if node.kind in ("data", "constant"):
-        return f"{heading}  {node.role}" if node.role != heading else heading
+        role = safe_text(node.role)
+        return f"{heading}  {role}" if role != heading else heading
     if node.kind == "parameter":
         return f"{heading}  parameter"
     name = node.name if node.name and " " not in node.name else ""

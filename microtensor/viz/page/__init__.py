@@ -16,6 +16,7 @@ from importlib.resources import files
 from string import Template
 
 from microtensor.graph import Graph, auto_depth
+from microtensor.support.text import LINE, safe_text
 from microtensor.tensor import Tensor
 from microtensor.viz.engine import Engine
 from microtensor.viz.page.content import Content
@@ -87,7 +88,7 @@ def to_html(
         records.append(record)
     opening = _size(graph, depth)
     data = {
-        "cotangent": graph.cotangent,
+        "cotangent": safe_text(graph.cotangent, LINE),
         "legend": legend,
         "open": max((i for i, r in enumerate(records) if len(r["nodes"]) <= opening), default=0),
         "pictures": records,
@@ -97,7 +98,7 @@ def to_html(
     page = Template(_part("page.html")).substitute(
         policy=_policy(style, script),
         scheme=SCHEMES[theme],
-        title=html.escape(title),
+        title=html.escape(safe_text(title, LINE)),
         style=style,
         pictures="\n".join(pictures),
         data=_json(data),
@@ -110,7 +111,7 @@ def _depths(graph: Graph) -> list[int | None]:
     """The depths of folding worth a picture each: from one node a module to as much as can be drawn."""
     deepest = auto_depth(graph)
     if deepest is None:
-        deepest = max((len(graph.scope_chain(scope.id)) for scope in graph.scopes), default=0)
+        deepest = max(graph.scope_levels(), default=-1) + 1
     chosen = [deepest]
     for depth in range(deepest - 1, -1, -1):
         if _size(graph, chosen[0]) > STEP * _size(graph, depth):

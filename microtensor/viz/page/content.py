@@ -77,7 +77,7 @@ class Content:
             "kind": "statistics" if node.statistics and node.kind == "operation" else node.kind,
             "role": safe_text(node.role),
             "shape": labels.shape(node),
-            "dtype": node.dtype,
+            "dtype": safe_text(node.dtype),
             "scope": node.scope,
             "of": origin,
             "constants": [safe_text(text) for _, text in node.constants],

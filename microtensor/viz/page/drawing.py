@@ -169,26 +169,31 @@ def _arrange(root: ElementTree.Element, graph: Graph) -> None:
         scope = int(text.attrib.pop("data-scope"))
         names.setdefault(scope, _button("mt-name", _words_of_scope(graph.scopes[scope]))).append(text)
         names[scope].set("data-scope", str(scope))
-    first: dict[int, int] = {}
+    # A frame's name comes before its first node; of frames that begin with the same node, the outer one's.
+    first: dict[int, tuple[int, int]] = {}
+    levels = graph.scope_levels()
     for node in graph.nodes:
-        for depth, scope in enumerate(graph.scope_chain(node.scope)):
-            first.setdefault(scope, depth + 1000 * node.id)
-    ordered: list[tuple[int, int, ElementTree.Element]] = [(2, first[s], name) for s, name in names.items()]
+        at = node.scope
+        while at is not None and at not in first:
+            first[at] = node.id, levels[at]
+            at = graph.scopes[at].parent
+    last = (len(graph.nodes), len(levels))
+    ordered = [((2, *first.get(s, last)), name) for s, name in names.items()]
     for part in parts:
         kinds = (part.get("class") or "").split()
         if "mt-scope-names" in kinds:
             continue
         if "mt-node" in kinds:
             number = int(part.get("data-node", 0))
-            at = 1000 * (len(graph.nodes) if "mt-output" in kinds else number) + 999
-            ordered.append((2, at, _button(None, _words_of_node(graph.nodes[number], graph), part)))
+            place = (2, len(graph.nodes) if "mt-output" in kinds else number, len(levels))
+            ordered.append((place, _button(None, _words_of_node(graph.nodes[number], graph), part)))
         else:
             # Of an edge in two parts the one with the arrow, at the source, comes first.
             layer = 0 if "cluster" in kinds else 1
-            ordered.append((layer, layer * (part.find(_tag("polygon")) is None), part))
+            ordered.append(((layer, layer * (part.find(_tag("polygon")) is None), 0), part))
             _hoist(part)
         part.set("class", " ".join(kind for kind in kinds if kind not in ENGINE_KINDS))
-    drawing[:] = [part for _, _, part in sorted(ordered, key=lambda entry: entry[:2])]
+    drawing[:] = [part for _, part in sorted(ordered, key=lambda entry: entry[0])]
 
 
 def _hoist(part: ElementTree.Element) -> None:
