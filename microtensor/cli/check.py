@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microtensor import script
-from microtensor.cli.common import EPILOG, exit_codes, plain_line, seconds
+from microtensor.cli.common import EPILOG, exit_codes, note, seconds
 from microtensor.output import ERROR, print_bytes
+from microtensor.support.text import LINE, columns, padded, safe_text
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -64,22 +65,23 @@ def check_command(
         with script.running(goal, script_args, timeout, functions=True) as found:
             shown = target if goal.attr else found.tensor.name or target
             function, inputs, notes = _checkable(found, shown)
-            for note in (*found.notes, *notes):
-                click.echo(f"Note: {note}", err=True)
+            for remark in (*found.notes, *notes):
+                note(remark)
             report = examine(function, inputs, order=int(order))
     checked = [(name, inputs[i], report.inputs[i]) for i, name in _input_names(found, inputs) if i in report.inputs]
     rows = [
         (name, str(x.shape) if x.shape else "scalar", f"{one.error:.1e}", "ok" if one.right else "WRONG")
         for name, x, one in checked
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if report.mismatches:
-        lines += [f"wrong: {plain_line(shown)}", *(f"  {plain_line(str(mismatch))}" for mismatch in report.mismatches)]
+        lines.append(f"wrong: {safe_text(shown, LINE)}")
+        lines += [f"  {safe_text(str(mismatch), LINE)}" for mismatch in report.mismatches]
     else:
         orders = "first and second order" if order == "2" else "first order"
         many = f"{len(rows)} input{'s' if len(rows) > 1 else ''}"
-        lines.append(f"right: {plain_line(shown)}, {orders}, for {many}")
+        lines.append(f"right: {safe_text(shown, LINE)}, {orders}, for {many}")
     print_bytes("".join(f"{line}\n" for line in lines).encode())
     if report.mismatches:
         ctx.exit(ERROR)
@@ -104,16 +106,16 @@ def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], lis
         def function(*moved: Tensor) -> Tensor:
             return replay(found.tensor, dict(zip(inputs, moved, strict=True)))
 
-        changed = [plain_line(x.name or f"a tensor of shape {x.shape}") for x in changed_since(found.tensor)]
+        changed = [safe_text(x.name or f"a tensor of shape {x.shape}") for x in changed_since(found.tensor)]
         if changed:
             notes.append(
-                f"{', '.join(changed)} changed after {plain_line(shown)} was computed, as by an optimiser's step; "
+                f"{', '.join(changed)} changed after {safe_text(shown, LINE)} was computed, as by an optimiser's step; "
                 "checking at the new value"
             )
     try:
         check_inputs(inputs)
     except (TypeError, ValueError) as error:
-        raise script.TargetError(plain_line(str(error).removeprefix("gradcheck: "))) from error
+        raise script.TargetError(str(error).removeprefix("gradcheck: ")) from error
     return function, inputs, notes
 
 
@@ -126,4 +128,4 @@ def _input_names(found: script.Found, inputs: list[Tensor]) -> list[tuple[int, s
         f"{reader_of(found.tensor, x)}.{name}" if names.count(name) > 1 and found.function is None else name
         for name, x in zip(names, inputs, strict=True)
     ]
-    return [(i, plain_line(f"{name} ({i})" if told.count(name) > 1 else name)) for i, name in enumerate(told)]
+    return [(i, safe_text(f"{name} ({i})" if told.count(name) > 1 else name, LINE)) for i, name in enumerate(told)]

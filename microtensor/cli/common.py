@@ -14,7 +14,7 @@ import click
 
 from microtensor import script
 from microtensor.output import ERROR, USAGE, CommandError
-from microtensor.support.text import safe_text
+from microtensor.support.text import safe_lines
 
 SCRIPT_FAILED, ENGINE_FAILED, INTERRUPTED = 3, 4, 130
 LONGEST = 1e6
@@ -33,16 +33,37 @@ Exit codes:
 class Commands(click.Group):
     """A group in which a failure, and an interruption too, ends with its own exit code."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except click.ClickException as failure:
+            _quote_safely(failure)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except CommandError as failure:
-            click.echo(failure.details, nl=bool(failure.details) and not failure.details.endswith("\n"), err=True)
-            click.echo(f"Error: {failure}", err=True)
+            details = safe_lines(failure.details)
+            click.echo(details, nl=bool(details) and not details.endswith("\n"), err=True)
+            click.echo(f"Error: {safe_lines(str(failure))}", err=True)
             ctx.exit(failure.exit_code)
+        except click.ClickException as failure:
+            _quote_safely(failure)
+            raise
         except KeyboardInterrupt:
             click.echo("Interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _quote_safely(failure: click.ClickException) -> None:
+    """Make what was typed safe to show; Click quotes it as it was typed."""
+    vars(failure)["message"] = safe_lines(failure.message)
+
+
+def note(text: str) -> None:
+    """Print a remark beside the result."""
+    click.echo(f"Note: {safe_lines(text)}", err=True)
 
 
 def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -89,8 +110,3 @@ def has_color(no_color: bool) -> bool:
 def is_terminal() -> bool:
     """Whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def plain_line(text: str) -> str:
-    """Without what could move the cursor or reorder the line."""
-    return safe_text(text, 1000)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 import click
 
 from microtensor import script
-from microtensor.cli.common import EPILOG, exit_codes, has_color, is_terminal, seconds
+from microtensor.cli.common import EPILOG, exit_codes, has_color, is_terminal, note, seconds
 from microtensor.output import USAGE, CommandError, Destination, print_bytes
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def paths_command(
             destination.check(goal.path)
         with script.running(goal, script_args, timeout) as found:
             ledger = _ledger(found, of, norm, cut, limit)
-        for note in found.notes:
-            click.echo(f"Note: {note}", err=True)
+        for remark in found.notes:
+            note(remark)
         data = _rendered(ledger, chosen, theme, legend, engine, ascii, colored)
     if destination is None:
         print_bytes(data)

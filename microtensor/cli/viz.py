@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import click
 
 from microtensor import script
-from microtensor.cli.common import EPILOG, exit_codes, has_color, is_terminal, plain_line, seconds
+from microtensor.cli.common import EPILOG, exit_codes, has_color, is_terminal, note, seconds
 from microtensor.output import ERROR, USAGE, CommandError, Destination, print_bytes
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class _Drawing:
             except OSError as error:
                 raise script.PathError(f"cannot read {goal.text}: {error.strerror}") from error
             except ValueError as error:
-                raise script.PathError(plain_line(f"{goal.text}: {error}")) from error
+                raise script.PathError(f"{goal.text}: {error}") from error
         with script.running(goal, args, timeout) as found:
             many = size(found.tensor)
             asked = self.options["depth"] is not None or self.options["collapse"]
@@ -237,8 +237,8 @@ class _Drawing:
             # A page collects its values itself.
             values: Values = "stats" if self.values == "none" and self.view == "combined" else self.values
             graph = Graph.from_tensor(found.tensor, gradients=gradients, values=values)
-        for note in found.notes:
-            click.echo(f"Note: {note}", err=True)
+        for remark in found.notes:
+            note(remark)
         return graph, found.tensor
 
     def picture(self, graph: Graph, output: Tensor | None = None, *, failed: bool = False) -> bytes:
@@ -261,9 +261,9 @@ class _Drawing:
         except ValueError as error:
             if not known:
                 raise
-            raise CommandError(plain_line(str(error)), ERROR) from error
+            raise CommandError(str(error), ERROR) from error
         for remark in remarks:
-            click.echo(f"Note: {remark.message}", err=True)
+            note(str(remark.message))
         return data
 
     def _refuse_large(self, shown: int) -> None:
@@ -284,7 +284,7 @@ class _Drawing:
                 ledger = paths(found.tensor, input_of(found.tensor))
             except (RuntimeError, TypeError, ValueError) as error:
                 said = str(error).removeprefix("paths: ")
-                raise script.TargetError(f"{plain_line(said)}\nmicrotensor paths has the options for it") from error
+                raise script.TargetError(f"{said}\nmicrotensor paths has the options for it") from error
         if self.format == "tree":
             return (to_table(ledger, color=self.options["color"], ascii=self.options["ascii"]) + "\n").encode("utf-8")
         if self.format == "json":

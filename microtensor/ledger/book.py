@@ -17,6 +17,7 @@ from microtensor.ledger.region import Carried, Region, State
 from microtensor.ledger.removal import Removal, removal
 from microtensor.ledger.statistics import Norm, norms_of
 from microtensor.support.arrays import Array, own_array
+from microtensor.support.text import LINE, safe_text
 from microtensor.tensor import Tensor
 
 INSIDE_VARIANCE = ("variance", "mean")
@@ -231,7 +232,14 @@ def paths(
         _check_sum(block, total)
     severance = None if cut is None else severed(region, [norms[i] for i in chosen], cut, seed)
     return Ledger(
-        printable(y.name or "y"), printable(x.name or "x"), total, words, count, tuple(blocks), note, severance
+        safe_text(y.name or "y", LINE),
+        safe_text(x.name or "x", LINE),
+        total,
+        words,
+        count,
+        tuple(blocks),
+        note,
+        severance,
     )
 
 
@@ -304,11 +312,6 @@ def _route_names(region: Region, routes: list[list[int]]) -> list[str]:
     return numbered(names)
 
 
-def printable(text: str) -> str:
-    """Text that cannot move a terminal's cursor or reorder its line."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04X}" for c in text)
-
-
 def numbered(names: list[str]) -> list[str]:
     """The same names, those that occur more than once with a number behind."""
     seen: Counter[str] = Counter()
@@ -354,7 +357,7 @@ def _step(region: Region, i: int) -> Step:
         constants = [value for value in node.inputs if not isinstance(value, Tensor) and np.size(value) == 1]
         if node.primitive.name == "add" and constants and 0 < float(np.reshape(constants[0], ())) < 0.01:
             symbol = "+ ε"
-    return Step(i, symbol, printable(tensor.name or ""), tensor.shape)
+    return Step(i, safe_text(symbol), safe_text(tensor.name or "", LINE), tensor.shape)
 
 
 def _titles(region: Region, norms: Sequence[Norm]) -> list[tuple[str, str]]:
@@ -365,8 +368,8 @@ def _titles(region: Region, norms: Sequence[Norm]) -> list[tuple[str, str]]:
         chain = list(node.scope.chain()) if node and node.scope else []
         place = next((scope for scope in chain if scope.detail), chain[0] if chain else None)
         found.append((place.path, place.detail) if place else (f"norm of {_step(region, norm.of).title}", ""))
-    titles = numbered([printable(title) for title, _ in found])
-    return [(title, printable(detail)) for title, (_, detail) in zip(titles, found, strict=True)]
+    titles = numbered([safe_text(title, LINE) for title, _ in found])
+    return [(title, safe_text(detail, LINE)) for title, (_, detail) in zip(titles, found, strict=True)]
 
 
 def _check_sum(block: Block, total: Array) -> None:

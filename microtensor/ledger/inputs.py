@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 
 from microtensor.backprop import toposort
+from microtensor.primitive import Scope
+from microtensor.support.text import safe_text
 from microtensor.tensor import Parameter, Tensor
 
 
@@ -29,7 +31,7 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
     """
     leaves, results, scopes = _history(y)
     if name is not None:
-        return _named(name, leaves, results, scopes)
+        return _named(name, leaves, results, _by_path(scopes))
     data = [x for x in leaves if not isinstance(x, Parameter) and "detached" not in (x._extra or {})]
     for candidates in ([x for x in data if x.requires_grad], data, [x for x in leaves if x.requires_grad]):
         if len(candidates) == 1:
@@ -38,15 +40,17 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
             break
     if not leaves:
         raise ValueError(f"paths: y of shape {y.shape} has no history, so there is nothing before it")
-    listed = _listed([*(x.name for x in leaves if x.name), *scopes])
+    listed = _listed([*(x.name for x in leaves if x.name), *_by_path(scopes)])
     raise ValueError(f"paths: several tensors could be x; choose one{f': {listed}' if listed else ' and pass it'}")
 
 
-def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
+def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], list[tuple[Scope, Tensor]]]:
     """The leaves of floats, the results, and what enters each scope, all in the order of the program."""
     leaves: dict[Tensor, None] = {}
     results = list(reversed(toposort([y])))
-    scopes: dict[str, Tensor] = {}
+    scopes: list[tuple[Scope, Tensor]] = []
+    # A scope that was met was met with all around it.
+    seen: set[int] = set()
     for tensor in results:
         node = tensor.node
         assert node is not None
@@ -54,8 +58,18 @@ def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
         leaves.update((x, None) for x in inputs if x.is_leaf)
         entering = [x for x in inputs if not isinstance(x, Parameter)]
         for scope in node.scope.chain() if node.scope and entering else ():
-            scopes.setdefault(scope.path, entering[0])
+            if id(scope) in seen:
+                break
+            seen.add(id(scope))
+            scopes.append((scope, entering[0]))
     return list(leaves), results, scopes
+
+
+def _by_path(scopes: list[tuple[Scope, Tensor]]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for scope, entering in scopes:
+        found.setdefault(scope.path, entering)
+    return found
 
 
 def _named(name: str, leaves: list[Tensor], results: list[Tensor], scopes: dict[str, Tensor]) -> Tensor:
@@ -77,4 +91,6 @@ def _named(name: str, leaves: list[Tensor], results: list[Tensor], scopes: dict[
 
 def _listed(names: Iterable[str], most: int = 12) -> str:
     distinct = list(dict.fromkeys(names))
-    return ", ".join(distinct[:most]) + (f" and {len(distinct) - most} more" if len(distinct) > most else "")
+    return ", ".join(map(safe_text, distinct[:most])) + (
+        f" and {len(distinct) - most} more" if len(distinct) > most else ""
+    )

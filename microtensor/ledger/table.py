@@ -10,6 +10,7 @@ import numpy as np
 
 from microtensor.ledger.region import MANY
 from microtensor.support.arrays import Array
+from microtensor.support.text import columns, padded, safe_text
 
 if TYPE_CHECKING:
     from microtensor.ledger.book import Block, Ledger, Path
@@ -50,7 +51,7 @@ def _block(block: Block, ledger: Ledger, color: bool, ascii: bool) -> list[str]:
     whole = float(np.linalg.norm(np.asarray(ledger.gradient, dtype=np.float64)))
     finite = [path.norm for path in block.paths if math.isfinite(path.norm)]
     largest = max([*finite, whole if math.isfinite(whole) else 0.0])
-    title = f"{block.title}  {_cut_short(block.detail, 50)}".strip() or "path"
+    title = f"{block.title}  {safe_text(block.detail, 50)}".strip() or "path"
     rows = [(title, "norm", "", "share")]
     for path in block.paths:
         rows.append((path.name, _norm(path), _tail(path, largest, ascii), _share(path)))
@@ -60,7 +61,7 @@ def _block(block: Block, ledger: Ledger, color: bool, ascii: bool) -> list[str]:
         _bar(whole, largest, ascii),
         "100 %" if any(row[3] for row in rows[1:]) else "",
     )
-    names = max(len(row[0]) for row in [*rows, total])
+    names = max(columns(row[0]) for row in [*rows, total])
     numbers = max(len(row[1]) for row in [*rows, total])
     bars = max(BAR, *(len(row[2]) for row in rows))
     shares = max(len(row[3]) for row in [*rows, total])
@@ -68,7 +69,7 @@ def _block(block: Block, ledger: Ledger, color: bool, ascii: bool) -> list[str]:
     def line(row: tuple[str, str, str, str], code: str = "") -> str:
         bar = row[2].ljust(bars)
         painted = f"\x1b[{code}m{bar}\x1b[0m" if color and code else bar
-        return f"{row[0].ljust(names)}  {row[1].ljust(numbers)}  {painted}  {row[3].rjust(shares)}".rstrip()
+        return f"{padded(row[0], names)}  {row[1].ljust(numbers)}  {painted}  {row[3].rjust(shares)}".rstrip()
 
     codes = ["2" if path.zero else COLOURS.get(path.name, "36") for path in block.paths]
     drawn = [line(rows[0]), *(line(row, code) for row, code in zip(rows[1:], codes, strict=True))]
@@ -156,10 +157,6 @@ def _number(value: float) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return str(shape) if shape else "scalar"
-
-
-def _cut_short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 # --- JSON -------------------------------------------------------------------------------------------------

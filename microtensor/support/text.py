@@ -56,7 +56,7 @@ def safe_text(text: str, limit: int = LONGEST) -> str:
 
 def safe_lines(text: str) -> str:
     """Text of several lines, such as a message or a traceback: each made safe, their ends kept, tabs as spaces."""
-    return "\n".join(safe_text(line, LINE) for line in text.expandtabs(4).split("\n"))
+    return "\n".join(safe_text(line, 8 * LINE) for line in text.expandtabs(4).split("\n"))
 
 
 def columns(text: str) -> int:

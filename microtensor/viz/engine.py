@@ -10,6 +10,8 @@ import subprocess
 import sys
 from typing import Literal, TypeAlias
 
+from microtensor.support.text import LINE, safe_text
+
 Engine: TypeAlias = Literal["auto", "embedded", "system"]
 
 TIME_LIMIT = 60.0
@@ -111,7 +113,7 @@ def layout(
     if process.returncode != 0 or not out:
         # What is wrong is in the last line that calls itself an error; a line after it may only say where.
         blamed = [line for line in said if line.startswith("Error")] or said
-        last = blamed[-1] if blamed else "without a word"
+        last = safe_text(blamed[-1], LINE) if blamed else "without a word"
         raise EngineError(
             f"the layout engine {os.path.basename(command[0])} failed (status {process.returncode}): {last}"
         )

@@ -9,9 +9,12 @@ import math
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from microtensor.graph import Graph
+from microtensor.graph import Graph, GraphNode
+from microtensor.support.text import LINE, safe_text
 
 SCHEMA = "microtensor.graph/1"
+# What an integer and a shape of NumPy can be.
+LARGEST, MOST_AXES = 2**63, 64
 
 
 def to_json(graph: Graph) -> str:
@@ -49,8 +52,8 @@ def _plain(value: Any) -> Any:
 def from_json(text: str | bytes) -> Graph:
     """The graph that :func:`to_json` wrote.
 
-    Every field is checked for its type, and every number for what it points to, since a drawing takes both for
-    granted.
+    Every field is checked for its type, every number for its range and for what it points to, since a drawing takes
+    all of it for granted.
 
     Raises
     ------
@@ -63,8 +66,8 @@ def from_json(text: str | bytes) -> Graph:
             raise ValueError("it names another schema, or none")
         graph: Graph = _restored(Graph, content)
         _check_links(graph)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"this is not a graph of schema {SCHEMA}: {error}") from error
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"this is not a graph of schema {SCHEMA}: {safe_text(str(error), LINE)}") from error
     return graph
 
 
@@ -73,10 +76,12 @@ def _restored(kind: Any, value: Any) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         types = _types(kind)  # type: ignore[arg-type]
-        unknown = value.keys() - types
-        if unknown:
-            raise ValueError(f"a {getattr(kind, '__name__', 'record')} has no field {min(unknown)}")
-        return kind(**{name: _restored(types[name], item) for name, item in value.items()})  # type: ignore[operator]
+        name = getattr(kind, "__name__", "record")
+        if unknown := value.keys() - types:
+            raise ValueError(f"a {name} has no field {min(unknown)}")
+        if missing := [field for field in _needed(kind) if field not in value]:  # type: ignore[arg-type]
+            raise ValueError(f"a {name} needs the field {missing[0]}")
+        return kind(**{field: _restored(types[field], item) for field, item in value.items()})  # type: ignore[operator]
     if origin is tuple and isinstance(value, list):
         if args[-1] is Ellipsis:
             return tuple(_restored(args[0], item) for item in value)
@@ -86,11 +91,18 @@ def _restored(kind: Any, value: Any) -> Any:
         return None if value is None else _restored(args[0], value)
     if origin is Literal and isinstance(value, str) and value in args:
         return value
-    if kind is float and isinstance(value, (int, float, str)):
+    if kind is float and (type(value) in (int, float) or value in ("NaN", "Infinity", "-Infinity")):
         return float(value)
-    if type(value) is kind:
+    if type(value) is kind and (kind is not int or abs(value) < LARGEST):
         return value
     raise ValueError(f"{value!r:.60} stands where {getattr(kind, '__name__', kind)} is needed")
+
+
+@functools.cache
+def _needed(record: type) -> list[str]:
+    missing = dataclasses.MISSING
+    fields = dataclasses.fields(record)
+    return [field.name for field in fields if field.default is missing and field.default_factory is missing]
 
 
 def _check_links(graph: Graph) -> None:
@@ -101,6 +113,26 @@ def _check_links(graph: Graph) -> None:
     nested = all(scope.parent is None or 0 <= scope.parent < scope.id for scope in graph.scopes)
     if not (counted and inside and nested and all(0 <= end < nodes for end in ends)):
         raise ValueError("its ids do not fit together")
+    if len({(edge.source, edge.target, edge.argument) for edge in graph.edges}) < len(graph.edges):
+        raise ValueError("an edge is there twice")
+    for edge in graph.edges:
+        # Only a folded scope reads what comes after it: its first result may be used before its last is made.
+        folded = {graph.nodes[edge.source].kind, graph.nodes[edge.target].kind} & {"function", "module"}
+        if edge.argument < 0 or edge.source == edge.target or (edge.source > edge.target and not folded):
+            raise ValueError(f"the edge from {edge.source} to {edge.target} runs against the program")
     for node in graph.nodes:
-        for _, number in node.constants:
-            float(number)
+        _check_node(node)
+
+
+def _check_node(node: GraphNode) -> None:
+    """That the numbers of a node are such as a drawing can take apart."""
+    shapes = [node.shape, *(shape for _, shape in node.parameters)]
+    if any(len(shape) > MOST_AXES or min(shape, default=0) < 0 for shape in shapes):
+        raise ValueError(f"node {node.id} has a shape that no array has")
+    widths = {len(row) for row in node.table}
+    if len(node.stats) not in (0, 4) or len(widths) > 1 or 0 in widths:
+        raise ValueError(f"node {node.id} has numbers that are not those of an array")
+    if node.repeats < 1 or any(argument < 0 for argument, _ in node.constants):
+        raise ValueError(f"node {node.id} counts below its least number")
+    for _, number in node.constants:
+        float(number)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from microtensor.support.text import safe_text
+from microtensor.support.text import columns, padded, safe_text
 
 if TYPE_CHECKING:
     from microtensor.nn import Module
@@ -71,9 +71,9 @@ def to_text(module: Module) -> str:
         stem = "".join("   " if last else "│  " for last in row.lasts[:-1])
         branch = "" if not row.lasts else "└─ " if row.lasts[-1] else "├─ "
         heads.append(stem + branch + (f"{row.name}: {row.title}" if row.name else row.title))
-    left = max(map(len, heads))
+    left = max(map(columns, heads))
     right = max(len(f"{row.count:,}") for row in rows) + 3
-    lines = [f"{head.ljust(left)}{row.count:>{right},}" for head, row in zip(heads, rows, strict=True)]
+    lines = [f"{padded(head, left)}{row.count:>{right},}" for head, row in zip(heads, rows, strict=True)]
     return "\n".join([*lines, f"{_counted(rows[0].count)}, {_mode(module)}"])
 
 

@@ -252,6 +252,10 @@ def _rgb(colour: str) -> str:
     return " ".join(f"{int(value[i : i + 2], 16) / 255:.3f}" for i in (1, 3, 5))
 
 
+def _hex(text: str) -> bytes:
+    return text.encode("utf-16-be").hex().encode()
+
+
 def _file(content: bytes, width: float, height: float, title: str) -> bytes:
     """Header, objects, the table of where they begin, trailer. No date and no id: the same picture, the same bytes."""
     packed = zlib.compress(content, 9)

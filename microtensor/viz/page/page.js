@@ -148,8 +148,8 @@ function formula(node, depth = 2) {
   if (!depth) return node.title;
   const inputs = node.into.map((edge) => formula(picture.nodes[edge.source], depth - 1));
   const join = (text) => (depth === 2 ? text : `(${text})`);
-  if (inputs.length === 2 && /^[+−×÷@]$|^\S+ − \S+$/.test(node.title)) return join(inputs.join(` ${{ subtract: "−" }[node.op] ?? node.title} `));
-  if (node.title.includes("( )")) return node.title.replace("( )", /^\(|^\S*$/.test(inputs[0]) ? inputs[0] : `(${inputs[0]})`);
+  if (inputs.length === 2 && /^[+−×÷@]$|^\S+ − \S+$/.test(node.title)) return join(inputs.join(` ${node.op === "subtract" ? "−" : node.title} `));
+  if (node.title.includes("( )")) return node.title.replace("( )", () => (/^\(|^\S*$/.test(inputs[0]) ? inputs[0] : `(${inputs[0]})`));
   if (inputs.length === 1 && /^[+−×÷] /.test(node.title)) return join(`${inputs[0]} ${node.title}`);
   if (inputs.length === 1 && / [+−×÷]$/.test(node.title)) return join(`${node.title} ${inputs[0]}`);
   return `${node.op}(${inputs.map((text) => text.replace(/^\((.*)\)$/, "$1")).join(", ")})`;
