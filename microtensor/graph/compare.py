@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import TypeAlias
@@ -72,9 +73,8 @@ class _Union:
             [self._key(graph, node, numbers) for node in graph.nodes]
             for graph, numbers in zip(self.graphs, self.scope_at, strict=True)
         ]
-        steps = SequenceMatcher(None, keys[0], keys[1], autojunk=False).get_opcodes()
-        for step, i, i_end, j, j_end in steps:
-            if step == "equal":
+        for i, i_end, j, j_end, equal in _steps(*keys):
+            if equal:
                 for one, other in zip(first.nodes[i:i_end], second.nodes[j:j_end], strict=True):
                     self._add(self._both(one, other), one, other)
             else:
@@ -118,3 +118,18 @@ class _Union:
         root = self.place[0][self.graphs[0].root]
         ordered = tuple(edges[key] for key in sorted(edges, key=lambda key: (key[1], key[2], key[0])))
         return Graph(tuple(self.nodes), ordered, tuple(self.scopes), root, "", self.names)
+
+
+def _steps(a: list[Key], b: list[Key]) -> Iterator[tuple[int, int, int, int, bool]]:
+    """The stretches of two sequences that stand beside each other, and whether they are equal.
+
+    Where they begin and end alike nothing is searched: the search takes the square of what is alike among the rest.
+    """
+    pairs = min(len(a), len(b))
+    head = next((i for i in range(pairs) if a[i] != b[i]), pairs)
+    tail = next((i for i in range(pairs - head) if a[-1 - i] != b[-1 - i]), pairs - head)
+    yield 0, head, 0, head, True
+    inner = SequenceMatcher(None, a[head : len(a) - tail], b[head : len(b) - tail], autojunk=False)
+    for step, i, i_end, j, j_end in inner.get_opcodes():
+        yield head + i, head + i_end, head + j, head + j_end, step == "equal"
+    yield len(a) - tail, len(a), len(b) - tail, len(b), True

@@ -15,9 +15,10 @@ import numpy as np
 from microtensor.graph.model import Graph, GraphEdge, GraphNode
 from microtensor.graph.reading import norm
 from microtensor.support.arrays import Array
-from microtensor.support.text import safe_text
+from microtensor.support.text import LONGEST, safe_text
 
 FEWEST_REPEATS = 3
+WILD = frozenset("*?[")
 Flows = dict[tuple[int, int, int], Array]
 
 
@@ -51,9 +52,8 @@ def _folded_scopes(
     graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tuple[str, ...]
 ) -> list[int | None]:
     """For each scope the one whose card it disappears into."""
-    paths = [graph.scope_path(scope.id) for scope in graph.scopes] if collapse or expand else []
-    shut = _matching(paths, collapse)
-    inside = _matching(paths, expand)
+    shut = _matching(graph, collapse)
+    inside = _matching(graph, expand)
     around: set[int] = set()
     for scope in inside:
         at: int | None = scope
@@ -73,18 +73,40 @@ def _folded_scopes(
     return into
 
 
-def _matching(paths: list[str], patterns: tuple[str, ...]) -> set[int]:
+def _matching(graph: Graph, patterns: tuple[str, ...]) -> set[int]:
+    """The scopes whose dotted path is as one of the patterns says, or ends so."""
     found: set[int] = set()
     for pattern in patterns:
-        matches = {i for i, path in enumerate(paths) if fnmatchcase(path, pattern) or fnmatchcase(path, f"*.{pattern}")}
+        literal = WILD.isdisjoint(pattern)
+        enough = len(pattern) + 1 if literal else None
+        matches = set()
+        for scope in graph.scopes:
+            path = _end_of_path(graph, scope.id, enough)
+            # A letter more than the pattern tells whether it begins with a whole name.
+            whole = path.endswith(f".{pattern}") or path == pattern if literal else fnmatchcase(path, pattern)
+            if whole or (not literal and fnmatchcase(path, f"*.{pattern}")):
+                matches.add(scope.id)
         if not matches:
-            near = difflib.get_close_matches(pattern, [*dict.fromkeys(paths), *(p.split(".")[-1] for p in paths)], 1)
+            paths = list(dict.fromkeys(_end_of_path(graph, scope.id, LONGEST) for scope in graph.scopes))
+            near = difflib.get_close_matches(pattern, [*paths, *(scope.name for scope in graph.scopes)], 1)
             hint = f"; did you mean {safe_text(near[0])}?" if near else ""
-            known = ", ".join(map(safe_text, dict.fromkeys(paths[:12])))
+            known = ", ".join(map(safe_text, paths[:12]))
             listed = f"; there are {known}" if paths else "; the graph has no scopes"
             raise ValueError(f"no scope is called {safe_text(pattern)}{hint or listed}")
         found |= matches
     return found
+
+
+def _end_of_path(graph: Graph, scope: int, enough: int | None) -> str:
+    """The dotted path of a scope, or so many names at its end that it has enough letters."""
+    names: list[str] = []
+    length = 0
+    at: int | None = scope
+    while at is not None and (enough is None or length <= enough):
+        names.append(graph.scopes[at].name)
+        length += len(names[-1]) + 1
+        at = graph.scopes[at].parent
+    return ".".join(reversed(names))
 
 
 class _Fold:
