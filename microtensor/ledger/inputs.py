@@ -31,7 +31,7 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
     """
     leaves, results, scopes = _history(y)
     if name is not None:
-        return _named(name, leaves, results, _by_path(scopes))
+        return _named(name, leaves, results, scopes)
     data = [x for x in leaves if not isinstance(x, Parameter) and "detached" not in (x._extra or {})]
     for candidates in ([x for x in data if x.requires_grad], data, [x for x in leaves if x.requires_grad]):
         if len(candidates) == 1:
@@ -72,18 +72,19 @@ def _by_path(scopes: list[tuple[Scope, Tensor]]) -> dict[str, Tensor]:
     return found
 
 
-def _named(name: str, leaves: list[Tensor], results: list[Tensor], scopes: dict[str, Tensor]) -> Tensor:
+def _named(name: str, leaves: list[Tensor], results: list[Tensor], scopes: list[tuple[Scope, Tensor]]) -> Tensor:
     for group in (leaves, results):
         found = [x for x in group if x.name == name]
         if len(found) == 1:
             return found[0]
         if found:
             raise ValueError(
-                f"paths: {len(found)} tensors are called {name!r}; name the scope instead: {_listed(scopes)}"
+                f"paths: {len(found)} tensors are called {name!r}; name the scope instead: {_listed(_by_path(scopes))}"
             )
-    if name in scopes:
-        return scopes[name]
-    names = [*(x.name for x in [*leaves, *results] if x.name), *scopes]
+    entering = _by_path(scopes)
+    if name in entering:
+        return entering[name]
+    names = [*(x.name for x in [*leaves, *results] if x.name), *entering]
     close = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {_listed(names)}"
     raise ValueError(f"paths: nothing before y is called {name!r}; {hint}")

@@ -87,6 +87,7 @@ class Region:
                 "carries a gradient (it may be detached, or made under mt.no_grad())"
             )
         self.fresh = self.run(Tensor(x._array, requires_grad=True))
+        self._read: tuple[int, list[Array]] = (-1, [])
 
     def __len__(self) -> int:
         return len(self.recorded)
@@ -149,7 +150,10 @@ class Region:
         i, argument = edge
         output = self.fresh[i]
         node = _node(output)
-        inputs = [as_array(value) for value in node.inputs]
+        if self._read[0] != i:
+            # An operation may have as many edges as inputs, and they come one after the other.
+            self._read = i, [as_array(value) for value in node.inputs]
+        inputs = self._read[1]
         rule = node.primitive.rules[argument]
         assert rule is not None
         d = rule(g, output._array, *inputs, **node.params)
