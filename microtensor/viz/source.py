@@ -25,9 +25,9 @@ def quoted(value: str) -> str:
     --------
     >>> from microtensor.viz.source import Source
     >>> source = Source("g")
-    >>> source.node("n0", tooltip=r"<b> & \N>")
+    >>> source.node("n0", label=r"<b> & \N>")
     >>> print(source.text().splitlines()[1].strip())
-    n0 [tooltip="<b> &amp; \\N>"]
+    n0 [label="<b> &amp; \\N>"]
     """
     if isinstance(value, Markup):
         return str(value)
@@ -79,4 +79,7 @@ class Source:
 
 
 def _quoted(values: dict[str, str]) -> dict[str, str]:
+    if "tooltip" in values:
+        # Graphviz reads the escapes of a tooltip twice.
+        values = {**values, "tooltip": values["tooltip"].replace("\\", "\\\\")}
     return {name: quoted(value) for name, value in values.items()}
