@@ -20,10 +20,12 @@ OPEN_CLOSE = {
     "module": ("[[", "]]"),
 }
 # Mermaid reads entities written with # in place of &. Before it parses, it takes %%{…}%% for a directive, and cuts the
-# last ; from a line with style and a colon; after that, ` starts Markdown, $$ a formula, and fa:fa- an icon.
-ENTITIES = {ord(c): f"#{ord(c)};" for c in '#"&<>`$%*:;@_{|}~'}
-# A backslash before an n would break the line, also when it is written as an entity: a space of no width parts them.
-ENTITIES[ord("\\")] = "#92;#8203;"
+# last ; from a line with style and a colon; a ` would start Markdown.
+APART = "\u200b"
+ENTITIES = {ord(c): f"#{ord(c)};" for c in f'#"&<>`$%*:;@_{{|}}~\\{APART}'}
+# It finds a formula between $$, an icon in fa:fa-, and the end of a line in \n, after it has read the entities:
+# a space of no width parts them.
+JOINED = re.compile(r"\$(?=\$)|:(?=fa-)|\\")
 # Where a line has these words, also inside quotes, Mermaid takes the whole line for the direction of the chart.
 DIRECTION = re.compile(r"d(?=irection\s)")
 # Deeper frames are not indented further: the text would grow with the square of the depth.
@@ -144,7 +146,8 @@ class _Chart:
 
 def entities(text: str) -> str:
     """Safe text as Mermaid shows it in a quoted label: every sign that means something to it as an entity."""
-    return DIRECTION.sub("#100;", text.translate(ENTITIES))
+    parted = JOINED.sub(lambda m: m[0] + APART, text)
+    return DIRECTION.sub("#100;", parted.translate(ENTITIES))
 
 
 def _class(node: GraphNode) -> str:
