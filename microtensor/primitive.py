@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 
 from microtensor.support.arrays import Array, own_array
 from microtensor.support.quiet import QUIET, float_errors
+from microtensor.support.text import safe_text
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -368,7 +369,7 @@ class Node:
     line: str
 
     def __repr__(self) -> str:
-        return f"<{self.primitive.name}>"
+        return f"<{safe_text(self.primitive.name)}>"
 
 
 class EachArgument:
@@ -428,7 +429,7 @@ class Primitive:
         self.__module__ = frame.f_globals.get("__name__", "__main__")
 
     def __repr__(self) -> str:
-        return f"<primitive {self.name}>"
+        return f"<primitive {safe_text(self.name)}>"
 
     def __reduce__(self) -> tuple[Callable[[str, str], Primitive], tuple[str, str]]:
         return _primitive_of, (self.__module__, self.name)

@@ -327,6 +327,8 @@ def test_a_notebook_shows_names_as_text(text: str) -> None:
         odd._modules[name] = net
         return odd
 
+    assert is_quiet(repr(result_of(text)))
+    assert is_quiet(repr(module(text)))
     assert bundle_tags(module(text)._repr_mimebundle_()) == bundle_tags(module("name")._repr_mimebundle_())
     assert all(is_quiet(value) for value in module(text)._repr_mimebundle_().values())
     shown = Graph.from_tensor(result_of(text))._repr_mimebundle_()

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from microtensor.primitive import label, name_scope
 from microtensor.support.arrays import Array, own_array, plain_dtype
+from microtensor.support.text import safe_text
 from microtensor.tensor import Parameter, Tensor
 
 M = TypeVar("M", bound="Module")
@@ -87,7 +88,7 @@ class Module:
             return self.title() if self.extra_repr() else f"{type(self).__name__}()"
         lines = [f"{type(self).__name__}({self.extra_repr()}"]
         for name, child in self._modules.items():
-            lines.append(f"  ({name}): " + repr(child).replace("\n", "\n  "))
+            lines.append(f"  ({safe_text(name)}): " + repr(child).replace("\n", "\n  "))
         return "\n".join([*lines, ")"])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

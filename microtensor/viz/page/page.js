@@ -300,7 +300,7 @@ function overview() {
 
 function scopeButtons() {
   if (!picture.scopes.length) return null;
-  const buttons = picture.scopes.map((scope, id) => make("button", { type: "button", "aria-pressed": String(picture.folded.has(id)), onclick: () => { fold(id); focusAgain(`[data-fold="${id}"]`); }, "data-fold": id }, scope.name, scope.detail ? make("small", {}, ` ${scope.detail}`) : null));
+  const buttons = picture.scopes.map((scope, id) => !picture.svg.querySelector(`.mt-name[data-scope="${id}"]`) ? null : make("button", { type: "button", "aria-pressed": String(picture.folded.has(id)), onclick: () => { fold(id); focusAgain(`[data-fold="${id}"]`); }, "data-fold": id }, scope.name, scope.detail ? make("small", {}, ` ${scope.detail}`) : null));
   return make("section", {}, make("h3", {}, "Fold"), make("div", { className: "chips" }, ...buttons));
 }
 
