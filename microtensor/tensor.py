@@ -6,6 +6,7 @@ methods. The arrays inside are never changed in place: an update puts a new arra
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex, TypeAlias, cast
@@ -67,6 +68,10 @@ class Tensor(Traced):
 
     The data are copied in, and what comes out (``.data``, ``.numpy()``) is read-only, so a recorded value
     cannot change under the graph. Dtypes follow NumPy (NEP 50); Python scalars are weak.
+
+    ``copy.copy``, ``copy.deepcopy`` and ``pickle`` of a leaf give a leaf of its own with the value, the dtype,
+    ``requires_grad`` and the name. As in PyTorch, ``deepcopy`` of a tensor keeps ``.grad``, the others do not, nor
+    does ``deepcopy`` of a :class:`Parameter` or a module; hooks stay with the original, and versions count from 0.
 
     Parameters
     ----------
@@ -289,7 +294,23 @@ class Tensor(Traced):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._node is not None:
             raise TypeError(f"a tensor made by {self._node} cannot be copied or pickled with its graph; detach() first")
-        return _rebuild, (self._array, self.requires_grad, self.name)
+        detached = "detached" in (self._extra or ())
+        rebuilt = _rebuild, (self._array, self.requires_grad, self.name, type(self), detached)
+        # A subclass may have attributes of its own.
+        own = getattr(self, "__dict__", None)
+        return (*rebuilt, own) if own else rebuilt
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        rebuild, arguments, *own = self.__reduce__()
+        out: Tensor = rebuild(*arguments)
+        # Before what hangs on it is copied, which may refer back to it.
+        memo[id(self)] = out
+        for attributes in own:
+            out.__dict__.update(copy.deepcopy(attributes, memo))
+        # Parameters come without, so that a copied module starts without gradients.
+        if not isinstance(self, Parameter):
+            out._grad = copy.deepcopy(self._grad, memo)
+        return out
 
     # --- gradients ----------------------------------------------------------------------------------------
 
@@ -879,6 +900,8 @@ use_tensor_type(Tensor)
 class Parameter(Tensor):
     """A tensor that a module learns: it requires a gradient and appears in ``module.parameters()``.
 
+    A copy or a pickle of it is frozen if it is, and has no ``.grad``; see :class:`Tensor`.
+
     Parameters
     ----------
     data : array_like
@@ -900,12 +923,16 @@ class Parameter(Tensor):
         dtype = value.dtype if value.dtype.kind == "f" else get_default_dtype()
         super().__init__(value, dtype=dtype, requires_grad=True, name=name)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Parameter, (self._array, self.name)
 
-
-def _rebuild(array: Array, requires_grad: bool, name: str | None) -> Tensor:
-    return Tensor(array, requires_grad=requires_grad, name=name)
+def _rebuild(
+    array: Array, requires_grad: bool, name: str | None, kind: type[Tensor] | None = None, detached: bool = False
+) -> Tensor:
+    """What copies and pickles are made with; the constructor of a subclass may ask for other arguments."""
+    out = object.__new__(kind or Tensor)
+    Tensor.__init__(out, array, requires_grad=requires_grad, name=name)
+    if detached:
+        out._extra = {"detached": True}
+    return out
 
 
 def _plain_index(index: Any) -> Any:

@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 
 from microtensor import functional, ops
 from microtensor.nn.module import Module
+from microtensor.support.checks import check_float
 from microtensor.tensor import Tensor
 
 
 class Activation(Module):
     """The base of activations: ``function(x, **settings)``, the settings being attributes.
+
+    Like all layers that compute, they take floats: of integers a TypeError names the layer.
 
     Examples
     --------
@@ -36,6 +39,7 @@ class Activation(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The function of x with the settings."""
+        check_float(x, self)
         return type(self).function(x, **{name: getattr(self, name) for name in self._settings})
 
 

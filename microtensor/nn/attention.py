@@ -12,11 +12,12 @@ from microtensor.nn import init
 from microtensor.nn.activation import GELU, ReLU
 from microtensor.nn.dropout import Dropout, dropout
 from microtensor.nn.linear import Linear
-from microtensor.nn.module import Module, check_float, check_positive
+from microtensor.nn.module import Module
 from microtensor.nn.normalization import LayerNorm
 from microtensor.ops import mean, permute_dims, reshape, split, where
 from microtensor.primitive import label, name_scope
 from microtensor.random import generator as as_generator
+from microtensor.support.checks import check_float, check_sizes
 from microtensor.tensor import Parameter, Tensor, arange, zeros
 
 ACTIVATIONS: dict[str, type[Module]] = {"relu": ReLU, "gelu": GELU}
@@ -136,6 +137,8 @@ def _masked_softmax(scores: Tensor, allowed: Any) -> Tensor:
 
 
 def _check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
+    for name, x in {"query": query, "key": key, "value": value}.items():
+        check_float(x, "scaled_dot_product_attention", name)
     shapes = query.shape, key.shape, value.shape
     if min(map(len, shapes)) < 2 or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ValueError(
@@ -201,7 +204,7 @@ class MultiheadAttention(Module):
         rng: Any = None,
     ) -> None:
         super().__init__()
-        check_positive("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
+        embed_dim, num_heads = check_sizes("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise ValueError(
                 f"MultiheadAttention: embed_dim {embed_dim} does not divide into {num_heads} heads; "
@@ -309,11 +312,11 @@ class MultiheadAttention(Module):
 
     def _check_inputs(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         layout = f"{'(N, L, E)' if self.batch_first else '(L, N, E)'} or (L, E) with E = {self.embed_dim}"
-        batches = [x.shape[0 if self.batch_first else 1] if x.ndim == 3 else None for x in (query, key)]
         for name, x in {"query": query, "key": key, "value": value}.items():
-            check_float(x, f"{self.title()}: {name}")
+            check_float(x, self, f"{name}: input")
             if x.ndim not in (2, 3) or x.shape[-1] != self.embed_dim:
                 raise ValueError(f"{self.title()}: {name} has shape {x.shape}; {layout} is needed")
+        batches = [x.shape[0 if self.batch_first else 1] if x.ndim == 3 else None for x in (query, key)]
         if key.shape != value.shape or batches[0] != batches[1]:
             raise ValueError(
                 f"{self.title()}: query, key and value have shapes {query.shape}, {key.shape} and {value.shape}; one "
@@ -415,6 +418,7 @@ class TransformerEncoderLayer(Module):
             out: Tensor = self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
             return out
 
+        check_float(src, self)
         x = src
         if self.norm_first:
             x = x + attend(self.norm1(x))

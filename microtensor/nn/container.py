@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import operator
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from typing import Any, TypeVar, overload
+from typing import Any, SupportsIndex, TypeVar, overload
 
 from microtensor.nn.module import Module
 
@@ -25,7 +27,7 @@ class _Ordered(Module):
 
     def extend(self: S, modules: Iterable[Module]) -> S:
         """Add modules at the end, in order; returns the container."""
-        for module in modules:
+        for module in list(modules):
             self.append(module)
         return self
 
@@ -49,15 +51,62 @@ class _Ordered(Module):
     def __setitem__(self, index: int, module: Module) -> None:
         self.add_module(self._key(index), module)
 
+    def __delitem__(self, index: int | slice) -> None:
+        names = list(self._modules)
+        for name in names[index] if isinstance(index, slice) else [self._key(index)]:
+            del self._modules[name]
+        self._renumber(list(self._modules.items()))
+
+    def insert(self: S, index: int, module: Module) -> S:
+        """Put a module before the one at the index, or at the end when there is none; returns the container.
+
+        Numbers are given anew, so that keys of the state change, as in PyTorch; names of another kind stay (PyTorch
+        refuses to insert among them, and makes numbers of them when one is deleted).
+        """
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: a {type(module).__name__} is to be inserted, not a module")
+        items = list(self._modules.items())
+        items.insert(operator.index(index), (str(len(items)), module))
+        self._renumber(items)
+        return self
+
+    def pop(self, index: int = -1) -> Module:
+        """Take the module at the index out, the last one unless given; see :meth:`insert` for the names."""
+        module = self[operator.index(index)]
+        del self[index]
+        return module
+
+    def __add__(self: S, other: Iterable[Module]) -> S:
+        return copy.copy(self).extend(_modules(other, type(self).__name__))
+
+    def __iadd__(self: S, other: Iterable[Module]) -> S:
+        return self.extend(_modules(other, type(self).__name__))
+
+    def _renumber(self, items: list[tuple[str, Module]]) -> None:
+        """Hold these modules, those that had a number under the number of their place."""
+        self._modules.clear()
+        for place, (name, module) in enumerate(items):
+            self.add_module(str(place) if name.isdecimal() else name, module)
+
     def _part(self, modules: dict[str, Module]) -> _Ordered:
         """A container of the same kind with some of the modules."""
         raise NotImplementedError
 
     def _key(self, index: int) -> str:
         names = list(self._modules)
+        if not isinstance(index, SupportsIndex):
+            raise TypeError(f"{type(self).__name__}: index {index!r} is of type {type(index).__name__}, not an integer")
+        index = operator.index(index)
         if not -len(names) <= index < len(names):
             raise IndexError(f"{type(self).__name__}: index {index} is out of range for {len(names)} modules")
         return names[index]
+
+
+def _modules(given: Any, who: str) -> list[Module]:
+    """The modules of another container or list; a list first, for a container may be added to itself."""
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{who}: a {type(given).__name__} cannot be added; modules in a container or a list can")
+    return list(given)
 
 
 class Sequential(_Ordered):
@@ -190,6 +239,14 @@ class ModuleDict(Module):
 
     def __delitem__(self, name: str) -> None:
         del self._modules[name]
+
+    def pop(self, name: str) -> Module:
+        """Take the module of that name out."""
+        return self._modules.pop(name)
+
+    def clear(self) -> None:
+        """Take all modules out."""
+        self._modules.clear()
 
     def __contains__(self, name: object) -> bool:
         return name in self._modules

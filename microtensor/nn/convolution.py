@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 from microtensor import ops
 from microtensor.nn.linear import register_affine
-from microtensor.nn.module import Module, check_float, check_positive
+from microtensor.nn.module import Module
 from microtensor.ops.windows import Padding, Size, check_fit, check_positions, edges_of, per_axis
+from microtensor.support.checks import check_float, check_sizes
 from microtensor.tensor import Tensor
 
 
@@ -35,7 +36,8 @@ class _Convolution(Module):
     ) -> None:
         super().__init__()
         who, count = type(self).__name__, self.positions
-        check_positive(who, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        sizes = check_sizes(who, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        in_channels, out_channels, groups = sizes
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{who}: {in_channels} and {out_channels} channels cannot both be divided into {groups} groups"
@@ -89,7 +91,7 @@ class _Convolution(Module):
     def _check(self, x: Any) -> str:
         """Raise unless x has the axes and the channels; returns what the layer is called in messages."""
         who = self.title()
-        check_float(x, who)
+        check_float(x, self)
         check_positions(x, self.positions, who)
         if x.shape[1] != self.in_channels:
             raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")

@@ -7,16 +7,11 @@ from typing import Any
 import numpy as np
 
 from microtensor.functional import scoped
-from microtensor.nn.module import Module, check_float
+from microtensor.nn.module import Module
 from microtensor.primitive import label
 from microtensor.random import generator
+from microtensor.support.checks import check_float, check_probability
 from microtensor.tensor import Tensor
-
-
-def _check_probability(p: float, who: str) -> float:
-    if not 0 <= p <= 1:
-        raise ValueError(f"{who}: p is {p}; a probability from 0 to 1 is needed")
-    return p
 
 
 @scoped
@@ -50,7 +45,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = 
     >>> mt.nn.functional.dropout(mt.ones(4), 0.5, rng=0)
     tensor([2., 2., 2., 0.])
     """
-    _check_probability(p, "dropout")
+    check_probability(p, "dropout")
     check_float(input, "dropout")
     if not training or p == 0:
         return input
@@ -98,7 +93,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, rng: Any = None) -> None:
         super().__init__()
-        self.p = _check_probability(p, "Dropout")
+        self.p = check_probability(p, "Dropout")
         # One generator for all calls: a seed taken anew would draw the same mask each time.
         self.rng = None if rng is None else generator(rng)
 
@@ -108,5 +103,5 @@ class Dropout(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The input with elements left out, or as it is."""
-        check_float(x, self.title())
+        check_float(x, self)
         return dropout(x, self.p, self.training, rng=self.rng)

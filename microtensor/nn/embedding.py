@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from microtensor import ops
-from microtensor.nn.module import Module, check_positive
+from microtensor.nn.module import Module
 from microtensor.primitive import label
 from microtensor.random import generator
 from microtensor.support.arrays import Array
+from microtensor.support.checks import check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
 
@@ -50,7 +51,8 @@ class Embedding(Module):
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, rng: Any = None
     ) -> None:
         super().__init__()
-        check_positive("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        sizes = check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        num_embeddings, embedding_dim = sizes
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(f"Embedding: padding_idx {padding_idx} is beyond a table of {num_embeddings} rows")

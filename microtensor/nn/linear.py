@@ -6,9 +6,10 @@ from typing import Any
 
 from microtensor import ops
 from microtensor.nn import init
-from microtensor.nn.module import Module, check_float, check_positive
+from microtensor.nn.module import Module
 from microtensor.primitive import label
 from microtensor.random import generator as as_generator
+from microtensor.support.checks import check_float, check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
 
@@ -66,9 +67,8 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, *, rng: Any = None) -> None:
         super().__init__()
-        check_positive("Linear", in_features=in_features, out_features=out_features)
-        self.in_features = in_features
-        self.out_features = out_features
+        sizes = check_sizes("Linear", in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = sizes
         register_affine(self, (out_features, in_features), out_features, in_features, bias, rng)
 
     def extra_repr(self) -> str:
@@ -111,10 +111,8 @@ class Bilinear(Module):
         self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, *, rng: Any = None
     ) -> None:
         super().__init__()
-        check_positive("Bilinear", in1_features=in1_features, in2_features=in2_features, out_features=out_features)
-        self.in1_features = in1_features
-        self.in2_features = in2_features
-        self.out_features = out_features
+        sizes = check_sizes("Bilinear", in1_features=in1_features, in2_features=in2_features, out_features=out_features)
+        self.in1_features, self.in2_features, self.out_features = sizes
         register_affine(self, (out_features, in1_features, in2_features), out_features, in1_features, bias, rng)
 
     def extra_repr(self) -> str:
@@ -131,7 +129,6 @@ class Bilinear(Module):
 
 
 def _check_features(x: Any, features: int, layer: Module) -> None:
-    who = layer.title()
-    check_float(x, who)
+    check_float(x, layer)
     if x.ndim < 1 or x.shape[-1] != features:
-        raise ValueError(f"{who}: input of shape {x.shape} must have {features} features along its last axis")
+        raise ValueError(f"{layer.title()}: input of shape {x.shape} must have {features} features along its last axis")

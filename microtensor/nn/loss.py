@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from microtensor import losses
 from microtensor.nn.module import Module
+from microtensor.support.checks import check_float
 from microtensor.tensor import Tensor
 
 
@@ -24,6 +25,10 @@ class _Loss(Module):
     def _hold_weight(self, name: str, weight: Tensor | ArrayLike | None) -> None:
         """A weight is part of the state, and is not learnt."""
         self.register_buffer(name, weight if weight is None or isinstance(weight, Tensor) else Tensor(weight))
+
+    def __call__(self, input: Tensor, target: Any) -> Any:
+        check_float(input, self)
+        return super().__call__(input, target)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*self._shown, "reduction"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -11,28 +12,10 @@ from numpy.typing import ArrayLike, DTypeLike
 from microtensor.primitive import label, name_scope
 from microtensor.support.arrays import Array, own_array, plain_dtype
 from microtensor.support.text import safe_text
-from microtensor.tensor import Parameter, Tensor
+from microtensor.tensor import Parameter, Tensor, zeros_like
 
 M = TypeVar("M", bound="Module")
-
-
-def check_positive(who: str, **sizes: int) -> None:
-    """Raise unless every size is a positive integer: ValueError for its value, TypeError for its type."""
-    for name, size in sizes.items():
-        if not isinstance(size, (int, np.integer)) or isinstance(size, bool):
-            raise TypeError(f"{who}: {name} is {size!r}; a positive integer is needed")
-        if size <= 0:
-            raise ValueError(f"{who}: {name} is {size}; a positive integer is needed")
-
-
-def check_float(x: Any, who: str) -> None:
-    """Raise TypeError unless x is a tensor of floats."""
-    if not isinstance(x, (Tensor, np.ndarray)):
-        raise TypeError(f"{who}: input is of type {type(x).__name__}; make a tensor of it with mt.tensor(...)")
-    if x.dtype.kind != "f":
-        raise TypeError(
-            f"{who}: input of shape {x.shape} has dtype {x.dtype}; convert it with .astype(mt.get_default_dtype())"
-        )
+_TABLES = ("_parameters", "_buffers", "_modules", "_transient")
 
 
 class Module:
@@ -40,6 +23,13 @@ class Module:
 
     Calling the module runs ``forward`` in a scope of the module's name, which is the attribute of its parent
     that holds it; pictures frame and fold it by that name.
+
+    A name that holds a parameter, a buffer or a module takes nothing else: what would drop it from training and from
+    the state in silence is a TypeError. None empties it, and ``del`` removes it.
+
+    ``copy.deepcopy`` and ``pickle`` keep values, dtypes, ``requires_grad``, names, modes and settings, and what was
+    shared inside is shared in the copy; the parameters of the copy have no ``.grad``, as in PyTorch. ``copy.copy``
+    shares the parameters, buffers and modules (and so ``.grad``); what is assigned to the copy is the copy's alone.
 
     Examples
     --------
@@ -58,11 +48,13 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module]
+    # Buffers that are not part of the state.
+    _transient: set[str]
     _name: str
 
     def __init__(self) -> None:
         # Straight into the dictionary: __setattr__ sorts values into these very tables.
-        self.__dict__.update(_parameters={}, _buffers={}, _modules={}, _name="", training=True)
+        self.__dict__.update(_parameters={}, _buffers={}, _modules={}, _transient=set(), _name="", training=True)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output; to be defined by the subclass."""
@@ -99,35 +91,48 @@ class Module:
     # --- attributes ---------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        parameters = self.__dict__.get("_parameters")
-        buffers = self.__dict__.get("_buffers")
-        if isinstance(value, (Parameter, Module)) and parameters is None:
-            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() before it sets {name}")
-        if isinstance(value, Parameter):
-            self._forget(name, self._parameters)
-            self._parameters[name] = value
-            if value.name is None:
-                value.name = name
-        elif isinstance(value, Module):
-            self._forget(name, self._modules)
-            self._modules[name] = value
-            value._name = name
-        elif parameters is not None and name in parameters and value is None:
-            parameters[name] = None
-        elif buffers is not None and name in buffers:
+        who, kind = type(self).__name__, type(value).__name__
+        if isinstance(value, (Parameter, Module)):
+            if "_parameters" not in self.__dict__:
+                raise AttributeError(f"{who}.__init__ must call super().__init__() before it sets {name}")
+            if hasattr(type(self), name):
+                raise ValueError(f"{who}: {name!r} is an attribute of the class and would hide it")
+            self._hold(name, value)
+        elif name in self.__dict__.get("_parameters", ()):
+            if value is not None:
+                raise TypeError(
+                    f"{who}: parameter {name} takes a Parameter, a module or None, not {kind}; "
+                    f"{name}.assign_(...) gives it another value"
+                )
+            self._parameters[name] = None
+        elif name in self.__dict__.get("_modules", ()) and value is not None:
+            raise TypeError(f"{who}: module {name} takes a module, a Parameter or None, not {kind}; del removes it")
+        elif name in self.__dict__.get("_buffers", ()):
             if value is not None and not isinstance(value, Tensor):
-                raise TypeError(f"buffer {name} takes a tensor or None, not {type(value).__name__}")
-            buffers[name] = value
+                raise TypeError(f"{who}: buffer {name} takes a tensor or None, not {kind}")
+            self._buffers[name] = value
         else:
-            if parameters is not None:
-                self._forget(name)
+            if "_modules" in self.__dict__:
+                self._modules.pop(name, None)
             object.__setattr__(self, name, value)
+
+    def _hold(self, name: str, value: Parameter | Module) -> None:
+        """Put a parameter or a module into its table, in the place of whatever had the name."""
+        table: dict[str, Any] = self._parameters if isinstance(value, Parameter) else self._modules
+        self._forget(name, table)
+        table[name] = value
+        if isinstance(value, Module):
+            value._name = name
+        elif value.name is None:
+            value.name = name
 
     def _forget(self, name: str, kept: Mapping[str, Any] | None = None) -> None:
         """Drop what has the name, but for the table in which it is to be replaced, where it keeps its place."""
         for table in (self._parameters, self._buffers, self._modules, self.__dict__):
             if table is not kept:
                 table.pop(name, None)
+        if kept is not self._buffers:
+            self._transient.discard(name)
 
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):
@@ -155,26 +160,72 @@ class Module:
         ValueError
             The name is empty, has a dot, or is an attribute of another kind.
         """
-        who = type(self).__name__
         if not isinstance(module, Module):
-            raise TypeError(f"{who}: {name!r} is to be a {type(module).__name__}, not a module")
-        if not isinstance(name, str):
-            raise TypeError(f"{who}: a module's name is a str, not {name!r}")
-        if not name or "." in name:
-            raise ValueError(f"{who}: {name!r} is no name of a module: keys of the state join names by dots")
-        if name not in self._modules and hasattr(self, name):
-            raise ValueError(f"{who}: {name!r} is an attribute already; take another name")
-        setattr(self, name, module)
+            raise TypeError(f"{type(self).__name__}: {name!r} is to be a {type(module).__name__}, not a module")
+        self._check_name(name, "module", self._modules)
+        self._hold(name, module)
 
-    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
-        """Hold a tensor that belongs to the state but is not learnt, such as running statistics."""
-        self._forget(name, self._buffers)
+    register_module = add_module
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Hold a tensor that is not learnt, such as running statistics; None stands for one that may come later.
+
+        It belongs to the state unless it is not `persistent`: what can be computed anew need not be saved.
+
+        Raises
+        ------
+        TypeError
+            It is not a tensor, or the name is not a string.
+        ValueError
+            The name is empty, has a dot, or is an attribute of another kind.
+        """
+        if tensor is not None and not isinstance(tensor, Tensor):
+            who, kind = type(self).__name__, type(tensor).__name__
+            raise TypeError(f"{who}: buffer {name} takes a tensor or None, not {kind}; use mt.tensor(...)")
+        self._check_name(name, "buffer", self._buffers)
         self._buffers[name] = tensor if tensor is None else label(tensor, name)
+        (self._transient.discard if persistent else self._transient.add)(name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Hold a parameter under a name, or None to say that there is deliberately none."""
-        self._forget(name, self._parameters)
-        self._parameters[name] = parameter
+        """Hold a parameter under a name, or None to say that there is deliberately none.
+
+        Raises
+        ------
+        TypeError
+            It is not a Parameter, or the name is not a string.
+        ValueError
+            The name is empty, has a dot, or is an attribute of another kind.
+        """
+        if parameter is not None and not isinstance(parameter, Parameter):
+            who, kind = type(self).__name__, type(parameter).__name__
+            raise TypeError(f"{who}: parameter {name} takes a Parameter or None, not {kind}; use nn.Parameter(...)")
+        self._check_name(name, "parameter", self._parameters)
+        if parameter is None:
+            self._parameters[name] = None
+        else:
+            self._hold(name, parameter)
+
+    def _check_name(self, name: Any, kind: str, table: Mapping[str, Any]) -> None:
+        who = type(self).__name__
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(f"{who}.__init__ must call super().__init__() before it registers {name!r}")
+        if not isinstance(name, str):
+            raise TypeError(f"{who}: a {kind}'s name is a str, not {name!r}")
+        if not name or "." in name:
+            raise ValueError(f"{who}: {name!r} is no name of a {kind}: keys of the state join names by dots")
+        if name not in table and hasattr(self, name):
+            raise ValueError(f"{who}: {name!r} is an attribute already; take another name")
+
+    def __copy__(self: M) -> M:
+        out = object.__new__(type(self))
+        # Tables of its own: what is assigned to the copy must not change the original.
+        tables = {name: copy.copy(self.__dict__[name]) for name in _TABLES if name in self.__dict__}
+        out.__dict__.update(self.__dict__, **tables)
+        # A forward that computes weights does so from the tables of its module.
+        rebound = getattr(self.__dict__.get("forward"), "rebound", None)
+        if rebound is not None:
+            out.__dict__["forward"] = rebound(out)
+        return out
 
     # --- walks --------------------------------------------------------------------------------------------
 
@@ -249,11 +300,29 @@ class Module:
             yield parameter
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """All buffers with dotted names."""
+        """All buffers with dotted names, a shared one once."""
+        seen: set[int] = set()
         for path, module in self.named_modules():
             for name, buffer in module._buffers.items():
-                if buffer is not None:
+                if buffer is not None and id(buffer) not in seen:
+                    seen.add(id(buffer))
                     yield f"{path}.{name}" if path else name, buffer
+
+    def buffers(self) -> Iterator[Tensor]:
+        """All buffers, a shared one once."""
+        for _, buffer in self.named_buffers():
+            yield buffer
+
+    def _entries(self, prefix: str = "", around: tuple[Module, ...] = ()) -> Iterator[tuple[str, Tensor]]:
+        """What the state consists of; what is shared comes under each of its names, as in PyTorch."""
+        for name, tensor in (*self._parameters.items(), *self._buffers.items()):
+            if tensor is not None and name not in self._transient:
+                yield prefix + name, tensor
+        around = (*around, self)
+        for name, module in self._modules.items():
+            # A module inside itself has no end of names.
+            if not any(module is outer for outer in around):
+                yield from module._entries(f"{prefix}{name}.", around)
 
     # --- modes and state ----------------------------------------------------------------------------------
 
@@ -307,37 +376,52 @@ class Module:
             tensor.grad = None if gradient is None else gradient.detach().astype(new)
         return self
 
-    def zero_grad(self) -> None:
-        """Set ``.grad`` of every parameter to None."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set ``.grad`` of every parameter to None, or without `set_to_none` to zeros where there is one."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.grad = None if set_to_none or parameter.grad is None else zeros_like(parameter)
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers under PyTorch's keys."""
-        state: dict[str, Array] = {}
-        for path, module in self.named_modules():
-            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-                if tensor is not None:
-                    state[f"{path}.{name}" if path else name] = tensor.numpy().copy()
-        return state
+        """Copies of all parameters and persistent buffers under PyTorch's keys; a shared one under all its names."""
+        return {key: tensor.numpy().copy() for key, tensor in self._entries()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
         """Take parameters and buffers from a state: all of them, or none when anything does not fit.
 
+        What is shared may come under any of its names. PyTorch takes the last of two values that differ; here they
+        are refused.
+
         Raises
         ------
         ValueError
-            Keys are missing or unexpected, values are no numbers, or shapes or dtypes differ; all of it is listed.
+            Keys are missing or unexpected, values are no numbers, shapes or dtypes differ, or one parameter is given
+            two values; all of it is listed.
+        TypeError
+            The state is not a mapping.
+
+        Examples
+        --------
+        >>> import microtensor as mt
+        >>> tied = mt.nn.Module()
+        >>> tied.first = tied.second = mt.nn.Parameter([0.0])
+        >>> tied.load_state_dict({"first": [1.0], "second": [1.0]})
+        >>> tied.load_state_dict({"first": [1.0], "second": [2.0]})
+        Traceback (most recent call last):
+        ...
+        ValueError: load_state_dict: nothing was loaded: first and second are one parameter and have two values
         """
-        own: dict[str, Tensor] = {}
-        for path, module in self.named_modules():
-            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-                if tensor is not None:
-                    own[f"{path}.{name}" if path else name] = tensor
-        problems = [f"missing {key}" for key in own.keys() - state.keys()]
-        problems += [f"unexpected {key}" for key in state.keys() - own.keys()]
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: the state is of type {type(state).__name__}; a mapping is needed")
+        own = dict(self._entries())
+        names: dict[int, list[str]] = {}
+        for key, tensor in own.items():
+            names.setdefault(id(tensor), []).append(key)
+        problems = [f"missing {' or '.join(same)}" for same in names.values() if not any(key in state for key in same)]
+        problems += [f"unexpected {key}" for key in state if key not in own]
         values: dict[str, Array] = {}
-        for key in own.keys() & state.keys():
+        for key in own:
+            if key not in state:
+                continue
             given = state[key]
             try:
                 value = own_array(given.numpy() if isinstance(given, Tensor) else given, key)
@@ -349,7 +433,12 @@ class Module:
             elif not np.can_cast(value.dtype, own[key].dtype, "same_kind"):
                 problems.append(f"{key} has dtype {value.dtype}, expected {own[key].dtype}")
             else:
-                values[key] = value
+                values[key] = value.astype(own[key].dtype, copy=False)
+        for same in names.values():
+            given_names = [key for key in same if key in values]
+            for other in given_names[1:]:
+                if not np.array_equal(values[given_names[0]], values[other], equal_nan=own[other].dtype.kind == "f"):
+                    problems.append(f"{given_names[0]} and {other} are one parameter and have two values")
         if problems:
             raise ValueError(f"load_state_dict: nothing was loaded: {'; '.join(sorted(problems))}")
         for key, value in values.items():

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from microtensor import ops
 from microtensor.nn.convolution import short
-from microtensor.nn.module import Module, check_float
+from microtensor.nn.module import Module
 from microtensor.ops.windows import Size, check_fit, check_positions, edges_of, per_axis
+from microtensor.support.checks import check_array, check_float
 from microtensor.tensor import Tensor
 
 
@@ -41,7 +42,7 @@ class _Pooling(Module):
 
     def _check(self, x: Any) -> None:
         who = self.title()
-        check_float(x, who)
+        check_float(x, self)
         check_positions(x, self.positions, who)
         edges = edges_of(self.padding, self.kernel_size, self.stride, self.dilation, who)
         check_fit(x, self.kernel_size, edges, self.dilation, who)
@@ -215,7 +216,7 @@ class _AdaptiveAvgPool(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The means over the windows."""
-        check_float(x, self.title())
+        check_float(x, self)
         check_positions(x, self.positions, self.title())
         sizes = [n if size is None else size for size, n in zip(self.output_size, x.shape[2:], strict=True)]
         if 0 in x.shape[2:]:
@@ -307,6 +308,7 @@ class Flatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X with the axes made one."""
+        check_array(x, self)
         first, last = (n + x.ndim if n < 0 else n for n in (self.start_dim, self.end_dim))
         if not 0 <= first <= last < x.ndim:
             raise ValueError(
@@ -351,6 +353,7 @@ class Unflatten(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X with the axis made several."""
+        check_array(x, self)
         axis = self.dim + x.ndim if self.dim < 0 else self.dim
         if not 0 <= axis < x.ndim:
             raise ValueError(f"{self.title()}: input of shape {x.shape} has no axis {self.dim}")
@@ -360,4 +363,5 @@ class Unflatten(Module):
             raise ValueError(
                 f"{self.title()}: axis {self.dim} of shape {x.shape} cannot be cut into {self.unflattened_size}"
             )
-        return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+        out: Tensor = ops.reshape(x, shape=(*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
+        return out

@@ -11,11 +11,12 @@ from typing import Any, ClassVar, TypeAlias
 
 from microtensor.nn import init
 from microtensor.nn.dropout import Dropout
-from microtensor.nn.module import Module, check_float, check_positive
+from microtensor.nn.module import Module
 from microtensor.nn.normalization import LayerNorm
 from microtensor.ops import concat, expand_dims, relu, reshape, sigmoid, split, squeeze, stack, swapaxes, tanh
 from microtensor.primitive import label, name_scope
 from microtensor.random import generator as as_generator
+from microtensor.support.checks import check_array, check_float, check_size, check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
 State: TypeAlias = tuple[Tensor, ...]
@@ -33,9 +34,8 @@ class _Recurrent(Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        check_positive(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
+        sizes = check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
+        self.input_size, self.hidden_size = sizes
 
     def extra_repr(self) -> str:
         """The sizes and what differs from the defaults."""
@@ -56,7 +56,7 @@ class _Recurrent(Module):
             self.register_parameter(name + suffix, parameter)
 
     def _check_input(self, x: Tensor, axes: tuple[int, int], layout: str) -> None:
-        check_float(x, self.title())
+        check_float(x, self)
         if x.ndim not in axes or x.shape[-1] != self.input_size:
             raise ValueError(f"{self.title()}: input has shape {x.shape}; {layout} is needed")
 
@@ -70,6 +70,7 @@ class _Recurrent(Module):
             raise TypeError(f"{self.title()}: the initial state is a {type(hx).__name__}; {wanted} is needed")
         given = tuple(hx) if several else (hx,)
         for name, state in zip(self.states, given, strict=True):
+            check_array(state, self, name)
             if state.shape != shape:
                 raise ValueError(f"{self.title()}: {name} has shape {state.shape}; {shape} is needed for this input")
         return given
@@ -343,7 +344,7 @@ class _Layer(_Recurrent):
         rng: Any,
     ) -> None:
         super().__init__(input_size, hidden_size)
-        check_positive(type(self).__name__, num_layers=num_layers)
+        num_layers = check_size(num_layers, "num_layers", type(self).__name__)
         if dropout and num_layers == 1:
             warnings.warn(
                 f"{type(self).__name__}: dropout acts between layers; with num_layers=1 it does nothing", stacklevel=3

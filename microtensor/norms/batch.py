@@ -17,12 +17,14 @@ from microtensor.norms.standard import (
 from microtensor.ops import reshape, sqrt, stop_gradient, sum
 from microtensor.primitive import label, name_scope, no_grad
 from microtensor.support.checks import (
+    check_array,
     check_channels,
     check_eps,
     check_float,
     check_momentum,
     check_number,
     check_pair,
+    check_running,
     check_several,
     check_size,
 )
@@ -87,12 +89,13 @@ def batch_norm(
     row = AXES[who]
     check_float(x, who)
     check_eps(eps, who)
-    check_channels(x, who, running_mean, running_var, weight, bias)
+    check_channels(x, who, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     check_momentum(momentum, who)
     check_pair(running_mean, running_var, "running_mean and running_var", who)
+    check_running(who, running_mean=running_mean, running_var=running_var)
     axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
     if running_mean is None or running_var is None:
-        check_several(x.shape, axes, who)
+        check_several(x.shape, axes, who, training=training)
         return scale_and_shift(standardize(x, axes, eps), weight, bias, shape)
     if not training:
         normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
@@ -156,8 +159,9 @@ def ghost_batch_norm(
     check_float(x, who)
     check_eps(eps, who)
     check_momentum(momentum, who)
-    check_channels(x, who, running_mean, running_var, weight, bias)
+    check_channels(x, who, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     check_pair(running_mean, running_var, "running_mean and running_var", who)
+    check_running(who, running_mean=running_mean, running_var=running_var)
     shape = broadcast_shape(row, x.shape)
     if not training and running_mean is not None and running_var is not None:
         normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
@@ -169,7 +173,7 @@ def ghost_batch_norm(
         )
     parts, axes = x.shape[0] // ghost_size, row.statistics(x.ndim)
     view = row.view(x.shape, parts)
-    count = check_several(view, axes, who)
+    count = check_several(view, axes, who, training=training)
     normalized, mu, variance = standardize_with_statistics(reshape(x, shape=view), axes, eps)
     out = scale_and_shift(reshape(normalized, shape=x.shape), weight, bias, shape)
     if running_mean is not None and running_var is not None:
@@ -244,7 +248,10 @@ def batch_renorm(
     check_float(x, who)
     check_eps(eps, who)
     check_momentum(momentum, who)
-    check_channels(x, who, running_mean, running_var, weight, bias)
+    check_channels(x, who, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    for name, value in (("running_mean", running_mean), ("running_var", running_var)):
+        check_array(value, who, name)
+    check_running(who, running_mean=running_mean, running_var=running_var)
     r_max, d_max = check_number(r_max, "r_max", who, 1.0), check_number(d_max, "d_max", who, 0.0)
     axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
     if not training:

@@ -11,7 +11,7 @@ from microtensor.norms.sample import last_axes
 from microtensor.norms.standard import as_shape, broadcast_shape, narrowed, over_rms, scale_and_shift, widened
 from microtensor.ops import avg_pool, machine_epsilon, maximum, pad, power, reshape, sqrt, square, sum
 from microtensor.primitive import label, name_scope
-from microtensor.support.checks import check_channels, check_eps, check_float, check_number, check_size
+from microtensor.support.checks import check_array, check_channels, check_eps, check_float, check_number, check_size
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -97,6 +97,8 @@ def scale_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Te
     check_eps(eps, who)
     if x.ndim == 0:
         raise ValueError(f"{who}: input has shape (); at least (d,) is needed")
+    if weight is not None:
+        check_array(weight, who, "weight")
     if weight is not None and weight.shape != ():
         raise ValueError(f"{who}: γ has shape {weight.shape}; one number of shape () serves all vectors")
     wide = widened(x)
@@ -151,7 +153,7 @@ def filter_response_norm(
     row = AXES[who]
     check_float(x, who)
     check_eps(eps, who)
-    check_channels(x, who, weight, bias, threshold)
+    check_channels(x, who, weight=weight, bias=bias, threshold=threshold)
     axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
     if not axes:
         raise ValueError(f"{who}: input of shape {x.shape} has no axis of positions; use rms_norm")

@@ -18,11 +18,9 @@ NOT_FINITE = "the batch has NaN or infinite statistics; the running statistics s
 def standardize_with_running(
     x: Tensor, running_mean: Tensor, running_var: Tensor, shape: tuple[int, ...], eps: float
 ) -> Tensor:
-    """x̂ by the running statistics, which are constants."""
+    """x̂ by the running statistics, which are constants, in the dtype of x as in training."""
     mu = label(stop_gradient(reshape(running_mean, shape=shape)), "running μ")
-    sigma = label(stop_gradient(sqrt(reshape(running_var, shape=shape) + eps)), "running σ")
-    if x.dtype != "float16":
-        return label((x - mu) / sigma, "x̂")
+    sigma = label(stop_gradient(sqrt(reshape(widened(running_var), shape=shape) + eps)), "running σ")
     return label(narrowed((widened(x) - mu) / sigma, x), "x̂")
 
 

@@ -13,12 +13,14 @@ from microtensor.ops import mean, reshape
 from microtensor.primitive import no_grad
 from microtensor.support.axes import axis_count, normalize_axis
 from microtensor.support.checks import (
+    check_array,
     check_channels,
     check_eps,
     check_float,
     check_groups,
     check_momentum,
     check_pair,
+    check_running,
     trailing_shape,
 )
 
@@ -84,6 +86,8 @@ def last_axes(
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"{who}: input of shape {x.shape} does not end in normalized_shape {shape}")
     for parameter in parameters:
+        if parameter is not None:
+            check_array(parameter, who, "a parameter")
         if parameter is not None and parameter.shape != shape:
             raise ValueError(f"{who}: a parameter of shape {parameter.shape} does not fit normalized_shape {shape}")
     return shape, normalize_axis(tuple(range(-len(shape), 0)), x.ndim, who)
@@ -141,8 +145,9 @@ def instance_norm(
     check_float(x, who)
     check_eps(eps, who)
     check_momentum(momentum, who)
-    check_channels(x, who, running_mean, running_var, weight, bias)
+    check_channels(x, who, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     check_pair(running_mean, running_var, "running_mean and running_var", who)
+    check_running(who, running_mean=running_mean, running_var=running_var)
     axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
     if not use_input_stats:
         if running_mean is None or running_var is None:
@@ -157,7 +162,8 @@ def instance_norm(
         )
     normalized, mu, variance = standardize_with_statistics(x, axes, eps)
     out = scale_and_shift(normalized, weight, bias, shape)
-    if running_mean is not None and running_var is not None:
+    # A batch of no samples has no mean to move towards.
+    if running_mean is not None and running_var is not None and x.shape[0]:
         with no_grad():
             mu, variance = mean(mu, axis=0), mean(variance, axis=0)
         move_running(running_mean, running_var, mu, variance, count, momentum, who)
@@ -210,7 +216,7 @@ def group_norm(
     row = AXES[who]
     check_float(x, who)
     check_eps(eps, who)
-    channels = check_channels(x, who, weight, bias)
+    channels = check_channels(x, who, weight=weight, bias=bias)
     check_groups(channels, num_groups, who)
     view, axes = row.view(x.shape, num_groups), row.statistics(x.ndim)
     if axis_count(view, axes) == 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from microtensor.norms.axes import Axes
 from microtensor.ops import astype, mean, reshape, sqrt, square
 from microtensor.primitive import label, name_scope
+from microtensor.support.checks import check_float
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -44,6 +45,8 @@ def standardize(x: Tensor, axis: int | tuple[int, ...], eps: float = 1e-5) -> Te
     ------
     ValueError
         There are no elements along the axes.
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -56,6 +59,7 @@ def standardize(x: Tensor, axis: int | tuple[int, ...], eps: float = 1e-5) -> Te
     tensor([[-1.],
             [ 1.]])
     """
+    check_float(x, "standardize")
     return standardize_with_statistics(x, axis, eps)[0]
 
 

@@ -20,7 +20,7 @@ from microtensor.ops import (
 )
 from microtensor.primitive import label, name_scope, no_grad
 from microtensor.support.axes import axis_count, normalize_axis
-from microtensor.support.checks import check_eps, check_float
+from microtensor.support.checks import check_eps, check_float, check_running
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -59,7 +59,8 @@ def weight_norm(v: Tensor, g: Tensor, dim: int | None = 0) -> Tensor:
     >>> mt.norms.weight_norm(mt.tensor([[3.0, 4.0]]), mt.tensor([[10.0]]))
     tensor([[6., 8.]])
     """
-    check_float(v, "weight_norm")
+    check_float(v, "weight_norm", "v")
+    check_float(g, "weight_norm", "g")
     length = weight_length(v, dim)
     if g.shape != length.shape:
         raise ValueError(
@@ -123,7 +124,8 @@ def spectral_norm(
             [0. , 0.5]])
     """
     who = "spectral_norm"
-    check_float(weight, who)
+    check_float(weight, who, "weight")
+    check_running(who, u=u, v=v)
     check_eps(eps, who)
     if n_power_iterations < 0:
         raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; it cannot be negative")
@@ -187,7 +189,7 @@ def weight_standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
     tensor([[-1.,  1.]])
     """
     who = "weight_standardize"
-    check_float(weight, who)
+    check_float(weight, who, "weight")
     check_eps(eps, who)
     axes = AXES[who].statistics(weight.ndim)
     if weight.ndim < 2 or axis_count(weight.shape, axes) < 2:

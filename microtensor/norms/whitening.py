@@ -28,6 +28,7 @@ from microtensor.support.checks import (
     check_groups,
     check_momentum,
     check_pair,
+    check_running,
     check_several,
     check_size,
 )
@@ -101,9 +102,10 @@ def whiten(
     check_eps(eps, who)
     check_momentum(momentum, who)
     check_size(iterations, "iterations", who)
-    channels = check_channels(x, who, running_mean, weight, bias)
+    channels = check_channels(x, who, running_mean=running_mean, weight=weight, bias=bias)
     check_groups(channels, num_groups, who)
     check_pair(running_mean, running_whitening, "running_mean and running_whitening", who)
+    check_running(who, running_mean=running_mean, running_whitening=running_whitening)
     size = channels // num_groups
     if running_whitening is not None and running_whitening.shape != (num_groups, size, size):
         raise ValueError(
@@ -112,7 +114,7 @@ def whiten(
     axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
     wide = widened(x)
     if running_mean is None or running_whitening is None or training:
-        check_several(x.shape, axes, who)
+        check_several(x.shape, axes, who, training=training)
         with name_scope("statistics") as statistics:
             mu = label(mean(wide, axis=axes, keepdims=True), "μ")
         rows = _as_rows(label(wide - mu, "x − μ"), num_groups)

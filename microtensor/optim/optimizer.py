@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from microtensor.support.arrays import Array, own_array
-from microtensor.tensor import Parameter, Tensor
+from microtensor.tensor import Parameter, Tensor, zeros_like
 
 Options: TypeAlias = dict[str, Any]
 State: TypeAlias = dict[str, Any]
@@ -125,10 +125,13 @@ class Optimizer:
         self._settings(new)
         self.param_groups.append(new)
 
-    def zero_grad(self) -> None:
-        """Set ``.grad`` of every parameter to None, so that the next backward starts from nothing."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set ``.grad`` of every parameter to None, so that the next backward starts from nothing.
+
+        Without `set_to_none` gradients that are there become zeros, and :meth:`step` takes them for gradients.
+        """
         for parameter in self._parameters():
-            parameter.grad = None
+            parameter.grad = None if set_to_none or parameter.grad is None else zeros_like(parameter)
 
     def step(self) -> None:
         """Update every parameter that has a gradient.

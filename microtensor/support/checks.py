@@ -6,12 +6,28 @@ import math
 import operator
 from collections.abc import Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeAlias
 
 from microtensor.support.axes import axis_count
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
+
+
+class Titled(Protocol):
+    """A layer, as far as messages are concerned."""
+
+    def title(self) -> str:
+        """The layer in one line."""
+
+
+# A layer's title is long to make, so it is asked for when there is something to say.
+Who: TypeAlias = str | Titled
+
+
+def named(who: Who) -> str:
+    """What a function or a layer is called in messages."""
+    return who if isinstance(who, str) else who.title()
 
 
 def check_eps(eps: float, who: str) -> float:
@@ -54,6 +70,20 @@ def check_number(value: float, what: str, who: str, least: float = -math.inf) ->
     return float(value)
 
 
+def check_probability(p: float, who: str) -> float:
+    """A probability.
+
+    Raises
+    ------
+    ValueError
+        It is not a number from 0 to 1.
+    """
+    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
+        raise ValueError(f"{who}: p is {p!r}; a probability from 0 to 1 is needed")
+    # Not as a float: a representation shows the number that was given.
+    return p
+
+
 def check_size(size: Any, what: str, who: str) -> int:
     """A number of things as an integer.
 
@@ -71,6 +101,11 @@ def check_size(size: Any, what: str, who: str) -> int:
     return operator.index(size)
 
 
+def check_sizes(who: str, **sizes: Any) -> list[int]:
+    """Several numbers of things, by name; see :func:`check_size`."""
+    return [check_size(size, name, who) for name, size in sizes.items()]
+
+
 def check_groups(channels: int, num_groups: Any, who: str) -> int:
     """The number of groups.
 
@@ -85,45 +120,78 @@ def check_groups(channels: int, num_groups: Any, who: str) -> int:
     return operator.index(num_groups)
 
 
-def check_float(x: Tensor, who: str) -> None:
-    """Raises TypeError unless x is floating point."""
+def check_array(x: Any, who: Who, what: str = "input") -> None:
+    """Raise TypeError unless x is a tensor or an array of numbers."""
+    kind = getattr(getattr(x, "dtype", None), "kind", None)
+    # Masked arrays and data frames have a mask, whose meaning would be lost.
+    if kind is None or hasattr(x, "mask"):
+        raise TypeError(f"{named(who)}: {what} is of type {type(x).__name__}; make a tensor of it with mt.tensor(...)")
+    if kind not in "biuf":
+        raise TypeError(f"{named(who)}: {what} has dtype {x.dtype}; booleans, integers and floats are taken")
+
+
+def check_float(x: Any, who: Who, what: str = "input") -> None:
+    """Raise TypeError unless x is a tensor or an array of floats; a layer's message gives the shape too."""
+    check_array(x, who, what)
     if x.dtype.kind != "f":
-        raise TypeError(f"{who}: input has dtype {x.dtype}; convert it first with .astype(float)")
+        shape = "" if isinstance(who, str) else f" of shape {x.shape}"
+        raise TypeError(f"{named(who)}: {what}{shape} has dtype {x.dtype}; convert it first with .astype(float)")
 
 
-def check_channels(x: Tensor, who: str, *parameters: Tensor | None) -> int:
+def check_running(who: Who, **statistics: Any) -> None:
+    """Raise TypeError unless each of the running statistics is None or a tensor of floats, which can be assigned to."""
+    for name, value in statistics.items():
+        if value is None:
+            continue
+        if not hasattr(value, "assign_"):
+            raise TypeError(
+                f"{named(who)}: {name} is of type {type(value).__name__}, which cannot be moved; "
+                "make a tensor of it with mt.tensor(...)"
+            )
+        check_float(value, who, name)
+
+
+def check_channels(x: Tensor, who: str, **parameters: Tensor | None) -> int:
     """The channels of x.
 
     Raises
     ------
     ValueError
         There is no axis of channels, or a parameter has another number of them.
+    TypeError
+        A parameter is no tensor.
     """
     if x.ndim < 2:
         raise ValueError(f"{who}: input has shape {x.shape}; at least (N, C) is needed")
     channels = x.shape[1]
-    for parameter in parameters:
-        if parameter is not None and parameter.shape != (channels,):
+    for name, parameter in parameters.items():
+        if parameter is None:
+            continue
+        check_array(parameter, who, name)
+        if parameter.shape != (channels,):
             raise ValueError(
-                f"{who}: input has {channels} channels (axis 1 of shape {x.shape}) but a parameter has shape "
+                f"{who}: input has {channels} channels (axis 1 of shape {x.shape}) but {name} has shape "
                 f"{parameter.shape}"
             )
     return channels
 
 
-def check_several(shape: tuple[int, ...], axes: tuple[int, ...], who: str) -> int:
+def check_several(shape: tuple[int, ...], axes: tuple[int, ...], who: str, *, training: bool = True) -> int:
     """How many values a channel are taken together.
 
     Raises
     ------
     ValueError
-        There is one, of which nothing would be left.
+        There is one, of which nothing would be left, or none. What can be done about it depends on the mode:
+        without `training` the statistics are those of the batch because there are no running ones.
     """
     count = axis_count(shape, axes)
-    if count == 1:
+    if count < 2:
+        where = f"a channel over axes {axes} of shape {shape}"
+        problem = f"1 value {where}: its mean is itself and nothing is left" if count else f"no elements {where}"
+        batch = "a bigger batch, drop_last=True, eval() with" if training else "a bigger batch,"
         raise ValueError(
-            f"{who}: 1 value a channel over axes {axes} of shape {shape}: its mean is itself and nothing is "
-            "left. Use a bigger batch, drop_last=True, eval(), or LayerNorm or GroupNorm"
+            f"{who}: {problem}. Use {batch} running statistics (track_running_stats=True), or LayerNorm or GroupNorm"
         )
     return count
 

@@ -7,7 +7,6 @@ from typing import ClassVar
 from microtensor import norms
 from microtensor.nn.normalization.description import of_batch_norm
 from microtensor.nn.normalization.running import RunningNorm
-from microtensor.support.checks import check_several
 from microtensor.tensor import Tensor
 
 
@@ -16,6 +15,7 @@ class BatchNorm(RunningNorm):
 
     # What prediction with this layer is called in PyTorch.
     pytorch: ClassVar[str]
+    several = "batch_norm"
 
     def __init__(
         self,
@@ -38,16 +38,10 @@ class BatchNorm(RunningNorm):
         """
         return of_batch_norm(self)
 
-    def check(self, x: Tensor) -> None:
-        super().check(x)
-        if (self.training and not self.frozen_stats) or not self.track_running_stats:
-            check_several(x.shape, norms.AXES["batch_norm"].statistics(x.ndim), self.who())
-
     def normalize(self, x: Tensor, training: bool) -> Tensor:
         return norms.batch_norm(
             x,
-            self.running_mean,
-            self.running_var,
+            *self.running(),
             self.weight,
             self.bias,
             training=training,
@@ -86,7 +80,7 @@ class BatchNorm1d(BatchNorm):
     affine : bool
         Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
     track_running_stats : bool
-        Without running statistics those of the batch are used in prediction too.
+        Without running statistics those of the batch are used in prediction too. May be changed later.
 
     Raises
     ------

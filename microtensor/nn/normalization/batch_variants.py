@@ -9,7 +9,7 @@ import numpy as np
 from microtensor import norms
 from microtensor.nn.normalization.batch import BatchNorm, BatchNorm1d, BatchNorm2d
 from microtensor.nn.normalization.running import RunningNorm
-from microtensor.support.checks import check_groups, check_number, check_several, check_size
+from microtensor.support.checks import check_groups, check_number, check_size
 from microtensor.tensor import Tensor
 
 
@@ -61,6 +61,16 @@ class BatchRenorm1d(BatchNorm):
         super().__init__(num_features, eps, momentum, affine, True)
         self.r_max = check_number(r_max, "r_max", type(self).__name__, 1.0)
         self.d_max = check_number(d_max, "d_max", type(self).__name__, 0.0)
+
+    @property
+    def track_running_stats(self) -> bool:
+        """Always: the correction is by the running statistics."""
+        return True
+
+    @track_running_stats.setter
+    def track_running_stats(self, track: bool) -> None:
+        if track is not True:
+            raise ValueError(f"{self.who()}: r and d need the running statistics; without them use batch norm")
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:
         return norms.batch_renorm(
@@ -236,6 +246,8 @@ class IterNorm(RunningNorm):
     """
 
     shapes: ClassVar = {2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
+    statistics = ("running_mean", "running_whitening")
+    several = "whiten"
     defaults: ClassVar = {"num_groups": 1, "iterations": 5, **RunningNorm.defaults}
 
     def __init__(
@@ -257,16 +269,10 @@ class IterNorm(RunningNorm):
         self._buffers.clear()
         self.track(running_mean=mean, running_whitening=Tensor(np.stack([identity] * num_groups)))
 
-    def check(self, x: Tensor) -> None:
-        super().check(x)
-        if (self.training and not self.frozen_stats) or not self.track_running_stats:
-            check_several(x.shape, norms.AXES["whiten"].statistics(x.ndim), self.who())
-
     def normalize(self, x: Tensor, training: bool) -> Tensor:
         return norms.whiten(
             x,
-            self.running_mean,
-            self.running_whitening,
+            *self.running(),
             self.weight,
             self.bias,
             training=training,

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from microtensor import norms, ops
 from microtensor.nn.normalization.running import RunningNorm
+from microtensor.support.checks import check_float
 from microtensor.tensor import Tensor
 
 
@@ -26,6 +27,7 @@ class InstanceNorm(RunningNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ + β; a sample without an axis N is a batch of one."""
+        check_float(x, self)
         if x.ndim + 1 not in self.shapes:
             return super().forward(x)
         return ops.squeeze(super().forward(ops.expand_dims(x, axis=0)), axis=0)  # type: ignore[no-any-return]
@@ -33,11 +35,10 @@ class InstanceNorm(RunningNorm):
     def normalize(self, x: Tensor, training: bool) -> Tensor:
         return norms.instance_norm(
             x,
-            self.running_mean,
-            self.running_var,
+            *self.running(),
             self.weight,
             self.bias,
-            use_input_stats=training or not self.track_running_stats,
+            use_input_stats=training or self.running()[0] is None,
             momentum=self.weight_of_batch(),
             eps=self.eps,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from microtensor import norms
 from microtensor.nn.module import Module
-from microtensor.support.checks import check_eps, check_number, check_size
+from microtensor.support.checks import check_eps, check_float, check_number, check_size
 from microtensor.tensor import Parameter, Tensor, ones, zeros
 
 
@@ -60,6 +60,7 @@ class FilterResponseNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """max(γ x̂ + β, τ) over the positions."""
+        check_float(x, self)
         if x.ndim >= 2 and x.shape[1] != self.num_channels:
             who = f"FilterResponseNorm({self.num_channels})"
             raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
@@ -112,4 +113,5 @@ class LocalResponseNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X over the power of its neighbours' mean square."""
+        check_float(x, self)
         return norms.local_response_norm(x, self.size, self.alpha, self.beta, self.k)

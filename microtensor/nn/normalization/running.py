@@ -7,7 +7,15 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from microtensor.nn.module import Module
-from microtensor.support.checks import check_eps, check_float, check_momentum, check_size
+from microtensor.norms import AXES
+from microtensor.support.checks import (
+    check_eps,
+    check_float,
+    check_momentum,
+    check_running,
+    check_several,
+    check_size,
+)
 from microtensor.tensor import Parameter, Tensor, get_default_dtype, ones, zeros
 
 R = TypeVar("R", bound="RunningNorm")
@@ -15,6 +23,10 @@ R = TypeVar("R", bound="RunningNorm")
 
 class RunningNorm(Module):
     """A norm with γ and β for each channel and running statistics; a subclass chooses the function.
+
+    ``track_running_stats`` may be changed later. Without it the statistics are those of the batch in both modes, and
+    running ones that are there rest, as part of the state; PyTorch's batch norm goes on predicting with them, and its
+    instance norm goes on moving them. With it again they are used and moved on, and made where there are none.
 
     Parameters
     ----------
@@ -24,6 +36,9 @@ class RunningNorm(Module):
 
     # The shapes that the layer takes, by their number of axes, and the settings that its representation leaves out.
     shapes: ClassVar[dict[int, str]]
+    # The buffers of the statistics, and the norm whose statistics need several values a channel.
+    statistics: ClassVar[tuple[str, str]] = ("running_mean", "running_var")
+    several: ClassVar[str | None] = None
     defaults: ClassVar[dict[str, Any]] = {"eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
 
     def __init__(
@@ -34,9 +49,8 @@ class RunningNorm(Module):
         self.num_features = check_size(num_features, "num_features", who)
         self.eps = check_eps(eps, who)
         self.momentum = None if momentum is None else check_momentum(momentum, who)
-        self.affine = affine
-        self.track_running_stats = track_running_stats
-        self.frozen_stats = self.frozen_affine = False
+        self._tracks = bool(track_running_stats)
+        self.frozen_stats = False
         self.register_parameter("weight", Parameter(ones(num_features), name="γ") if affine else None)
         self.register_parameter("bias", Parameter(zeros(num_features), name="β") if affine else None)
         # An average of many batches needs more digits than float16 has.
@@ -45,18 +59,51 @@ class RunningNorm(Module):
 
     def track(self, **initial: Tensor) -> None:
         """Keep statistics with these initial values and a count of batches, or none of them."""
-        self._initial = initial
-        for name, value in initial.items():
+        self._initial = {**initial, "num_batches_tracked": Tensor(np.zeros((), dtype=np.int64))}
+        for name, value in self._initial.items():
             self.register_buffer(name, Tensor(value) if self.track_running_stats else None)
-        count = Tensor(np.zeros((), dtype=np.int64)) if self.track_running_stats else None
-        self.register_buffer("num_batches_tracked", count)
+
+    @property
+    def track_running_stats(self) -> bool:
+        """Whether the running statistics move in training and are used in prediction."""
+        return self._tracks
+
+    @track_running_stats.setter
+    def track_running_stats(self, track: bool) -> None:
+        if not isinstance(track, (bool, np.bool_)):
+            raise TypeError(f"{self.who()}: track_running_stats is {track!r}; True or False is needed")
+        if not track and self.frozen_stats:
+            raise ValueError(
+                f"{self.who()}: the running statistics are frozen, and so in use; freeze(stats=False) first"
+            )
+        if track and any(getattr(self, name) is None for name in self._initial):
+            self._tracks = True
+            self.track(**{name: self._initial[name] for name in self.statistics})
+        self._tracks = bool(track)
+
+    @property
+    def affine(self) -> bool:
+        """Whether there is a γ or a β."""
+        return self.weight is not None or self.bias is not None
+
+    @property
+    def frozen_affine(self) -> bool:
+        """Whether γ and β, as far as there are any, are held as they are."""
+        return not any(parameter.requires_grad for parameter in self._scales())
+
+    def _scales(self) -> list[Parameter]:
+        return [parameter for parameter in (self.weight, self.bias) if parameter is not None]
+
+    def running(self) -> tuple[Tensor | None, Tensor | None]:
+        """The running statistics, or None for both when the layer does without them."""
+        first, second = self.statistics
+        return (getattr(self, first), getattr(self, second)) if self.track_running_stats else (None, None)
 
     def reset_running_stats(self) -> None:
         """Forget all batches: the running statistics and their count as they were at the start."""
         if self.track_running_stats:
             for name, value in self._initial.items():
                 getattr(self, name).assign_(value)
-            self.num_batches_tracked.assign_(0)
 
     def freeze(self: R, stats: bool = True, affine: bool = True) -> R:
         """Hold the running statistics, γ and β as they are, in training too; returns the layer.
@@ -74,16 +121,16 @@ class RunningNorm(Module):
                 f"{type(self).__name__}({self.num_features}): no running statistics to freeze; make the layer with "
                 "track_running_stats=True, or freeze(stats=False)"
             )
-        self.frozen_stats, self.frozen_affine = stats, affine
-        for parameter in (self.weight, self.bias):
-            if parameter is not None:
-                parameter.requires_grad_(not affine)
+        self.frozen_stats = stats
+        for parameter in self._scales():
+            parameter.requires_grad_(not affine)
         return self
 
     def extra_repr(self) -> str:
         """The channels, what differs from the defaults, what is frozen, and the mode when it is prediction."""
         parts = [str(self.num_features), *self.settings()]
-        frozen = [name for name, held in (("stats", self.frozen_stats), ("affine", self.frozen_affine)) if held]
+        held = {"stats": self.frozen_stats, "affine": self._scales() and self.frozen_affine}
+        frozen = [name for name in held if held[name]]
         if frozen:
             parts.append(f"frozen {' and '.join(frozen)}")
         if not self.training:
@@ -93,7 +140,10 @@ class RunningNorm(Module):
     def settings(self) -> list[str]:
         """The settings that are not the default ones."""
         values = {name: getattr(self, name) for name in self.defaults}
-        return [f"{name}={value}" for name, value in values.items() if value != self.defaults[name]]
+        changed = [f"{name}={value}" for name, value in values.items() if value != self.defaults[name]]
+        # One of the two without the other is no setting, but may be brought about.
+        absent = [f"{name}=None" for name in ("weight", "bias") if self.affine and getattr(self, name) is None]
+        return changed + absent
 
     def check(self, x: Tensor) -> None:
         """Raise unless x has floats, the right number of axes and the right channels."""
@@ -104,6 +154,14 @@ class RunningNorm(Module):
             raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; {needed} is needed")
         if x.shape[1] != self.num_features:
             raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
+        check_running(who, **dict(zip(self.statistics, self.running(), strict=True)))
+        if self.several is not None and (self.learning() or self.running()[0] is None):
+            axes = AXES[self.several].statistics(x.ndim)
+            check_several(x.shape, axes, who, training=self.training)
+
+    def learning(self) -> bool:
+        """Whether the statistics are those of the batch because the mode says so."""
+        return self.training and not self.frozen_stats
 
     def who(self) -> str:
         """The layer in messages: its class and channels."""
@@ -112,10 +170,11 @@ class RunningNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ + β with the statistics that the mode calls for."""
         self.check(x)
-        version = self.running_mean._version if self.track_running_stats else 0
-        out = self.normalize(x, self.training and not self.frozen_stats)
+        moving = self.running()[0]
+        version = moving._version if moving is not None else 0
+        out = self.normalize(x, self.learning())
         # The count goes with the running statistics, which a batch that is not finite leaves alone.
-        if self.track_running_stats and self.running_mean._version != version:
+        if moving is not None and moving._version != version and self.num_batches_tracked is not None:
             self.num_batches_tracked.assign_(self.num_batches_tracked.numpy() + 1)
         return out
 
@@ -126,5 +185,7 @@ class RunningNorm(Module):
     def weight_of_batch(self) -> float:
         """The momentum of this batch: with None, every batch so far has the same weight."""
         if self.momentum is None:
-            return 1 / (int(self.num_batches_tracked.item()) + 1) if self.track_running_stats else 0.0
+            # An assigned None leaves no count.
+            count = self.num_batches_tracked if self.track_running_stats else None
+            return 0.0 if count is None else 1 / (int(count.item()) + 1)
         return self.momentum

@@ -8,7 +8,7 @@ from typing import SupportsIndex
 from microtensor import norms
 from microtensor.nn.module import Module
 from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
-from microtensor.support.checks import check_eps, check_groups, check_size
+from microtensor.support.checks import check_eps, check_float, check_groups, check_size
 from microtensor.tensor import Parameter, Tensor, full, ones, zeros
 
 
@@ -59,7 +59,6 @@ class LayerNorm(Module):
         super().__init__()
         self.normalized_shape = shape = _positive_shape(normalized_shape, "LayerNorm")
         self.eps = check_eps(eps, "LayerNorm")
-        self.elementwise_affine = elementwise_affine
         self.register_parameter("weight", Parameter(ones(shape), name="γ") if elementwise_affine else None)
         self.register_parameter("bias", Parameter(zeros(shape), name="β") if elementwise_affine and bias else None)
 
@@ -68,11 +67,12 @@ class LayerNorm(Module):
         parts = [_shape_text(self.normalized_shape)]
         if self.eps != 1e-5:
             parts.append(f"eps={self.eps}")
-        if not self.elementwise_affine:
-            parts.append("elementwise_affine=False")
-        elif self.bias is None:
-            parts.append("bias=False")
-        return ", ".join(parts)
+        return ", ".join(parts + _missing(self, "elementwise_affine"))
+
+    @property
+    def elementwise_affine(self) -> bool:
+        """Whether there is a γ or a β."""
+        return self.weight is not None or self.bias is not None
 
     def describe(self) -> str:
         """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
@@ -87,6 +87,7 @@ class LayerNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ + β over the last axes."""
+        check_float(x, self)
         return norms.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
@@ -130,7 +131,6 @@ class GroupNorm(Module):
         self.num_channels = check_size(num_channels, "num_channels", "GroupNorm")
         self.num_groups = check_groups(num_channels, num_groups, "GroupNorm")
         self.eps = check_eps(eps, "GroupNorm")
-        self.affine = affine
         self.register_parameter("weight", Parameter(ones(num_channels), name="γ") if affine else None)
         self.register_parameter("bias", Parameter(zeros(num_channels), name="β") if affine else None)
 
@@ -139,9 +139,12 @@ class GroupNorm(Module):
         parts = [str(self.num_groups), str(self.num_channels)]
         if self.eps != 1e-5:
             parts.append(f"eps={self.eps}")
-        if not self.affine:
-            parts.append("affine=False")
-        return ", ".join(parts)
+        return ", ".join(parts + _missing(self, "affine"))
+
+    @property
+    def affine(self) -> bool:
+        """Whether there is a γ or a β."""
+        return self.weight is not None or self.bias is not None
 
     def describe(self) -> str:
         """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
@@ -156,6 +159,7 @@ class GroupNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ + β over groups of channels."""
+        check_float(x, self)
         _check_channels(x, self.num_channels, f"GroupNorm({self.num_groups}, {self.num_channels})")
         return norms.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
@@ -196,7 +200,6 @@ class RMSNorm(Module):
         super().__init__()
         self.normalized_shape = shape = _positive_shape(normalized_shape, "RMSNorm")
         self.eps = None if eps is None else check_eps(eps, "RMSNorm")
-        self.elementwise_affine = elementwise_affine
         self.register_parameter("weight", Parameter(ones(shape), name="γ") if elementwise_affine else None)
 
     def extra_repr(self) -> str:
@@ -208,8 +211,14 @@ class RMSNorm(Module):
             parts.append("elementwise_affine=False")
         return ", ".join(parts)
 
+    @property
+    def elementwise_affine(self) -> bool:
+        """Whether there is a γ."""
+        return self.weight is not None
+
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ over the last axes."""
+        check_float(x, self)
         return norms.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
@@ -253,6 +262,7 @@ class ScaleNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ over the last axis."""
+        check_float(x, self)
         if x.shape[-1:] != (self.dim,):
             raise ValueError(f"ScaleNorm({self.dim}): input of shape {x.shape} does not end in {self.dim}")
         return norms.scale_norm(x, self.weight, self.eps)
@@ -263,6 +273,12 @@ def _positive_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[in
     if not sizes:
         raise ValueError(f"{who}: normalized_shape is (); at least one size is needed")
     return tuple(check_size(size, "normalized_shape", who) for size in sizes)
+
+
+def _missing(layer: Module, both: str) -> list[str]:
+    """What a representation says of γ and β that are not there, by the name of the setting that leaves out both."""
+    absent = [name for name in ("weight", "bias") if getattr(layer, name) is None]
+    return [f"{both}=False"] if len(absent) == 2 else [f"{name}=False" for name in absent]
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

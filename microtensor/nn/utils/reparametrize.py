@@ -36,6 +36,12 @@ class _Forward:
         self.module = module
         self.weights: dict[str, Reparametrization] = {}
 
+    def rebound(self, module: Module) -> _Forward:
+        """The same for a shallow copy of the module."""
+        out = _Forward(module)
+        out.weights = dict(self.weights)
+        return out
+
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         module = self.module
         computed = {name: how.weight(module, name, module.training) for name, how in self.weights.items()}
@@ -133,8 +139,8 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     if equal(length, 0).any():
         raise ValueError(f"{who}: {name!r} has an output whose weights are all zero, which has no direction")
     module._forget(name)
-    setattr(module, f"{name}_g", Parameter(length, name="g"))
-    setattr(module, f"{name}_v", Parameter(weight, name="v"))
+    for part, value in (("g", length), ("v", weight)):
+        setattr(module, f"{name}_{part}", _learnt_if(weight.requires_grad, Parameter(value, name=part)))
     how = _WeightNorm(dim)
     module.__dict__[name] = weight.detach()
     _attach(module, name, how)
@@ -163,10 +169,17 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
 def _restored(module: M, name: str, how: Reparametrization, *parts: str) -> M:
     with no_grad():
         weight = how.weight(module, name, False)
+    learnt = any(getattr(module, part).requires_grad for part in parts or (name,))
     for part in parts:
         module._forget(part)
-    setattr(module, name, Parameter(weight, name="W"))
+    setattr(module, name, _learnt_if(learnt, Parameter(weight, name="W")))
     return module
+
+
+def _learnt_if(learnt: bool, parameter: Parameter) -> Parameter:
+    """What is made of a frozen weight is frozen."""
+    parameter.requires_grad_(learnt)
+    return parameter
 
 
 class _SpectralNorm:
@@ -239,7 +252,7 @@ def spectral_norm(
     draws = generator(rng)
     u, v = (Tensor(x / (x @ x) ** 0.5, dtype=weight.dtype) for x in map(draws.standard_normal, (rows, columns)))
     module._forget(name)
-    setattr(module, f"{name}_orig", Parameter(weight, name="W"))
+    setattr(module, f"{name}_orig", _learnt_if(weight.requires_grad, Parameter(weight, name="W")))
     module.register_buffer(f"{name}_u", u)
     module.register_buffer(f"{name}_v", v)
     module.__dict__[name] = weight.detach()
