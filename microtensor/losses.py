@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from microtensor.functional import clip, log_softmax, scoped
@@ -27,44 +26,20 @@ from microtensor.ops import (
 )
 from microtensor.primitive import Traced, label
 from microtensor.support.arrays import own_array
+from microtensor.support.checks import KL_REDUCTIONS, check_delta, check_float, check_reduction, check_setting
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
-
-REDUCTIONS = ("mean", "sum", "none")
-KL_REDUCTIONS = ("mean", "batchmean", "sum", "none")
-
-
-def check_reduction(reduction: str, who: str, allowed: tuple[str, ...] = REDUCTIONS) -> str:
-    """The name of a reduction.
-
-    Raises
-    ------
-    ValueError
-        It is not one of those allowed.
-    """
-    if reduction not in allowed:
-        *names, last = map(repr, allowed)
-        raise ValueError(f"{who}: reduction {reduction!r} is not {', '.join(names)} or {last}")
-    return reduction
-
-
-def check_setting(value: float, name: str, who: str, low: float = 0.0, high: float = math.inf) -> float:
-    """A number of a range, bounds included but for ∞.
-
-    Raises
-    ------
-    ValueError
-        It is no number, or not in the range.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real) or not (low <= value <= high and math.isfinite(value)):
-        raise ValueError(f"{who}: {name} is {value!r}; a number from {low} to {high} is needed")
-    return float(value)
 
 
 def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
     """The loss of a batch from the losses of its elements: their mean, their sum, or as they are."""
     check_reduction(reduction, who)
+    if reduction == "mean" and not values.size:
+        raise ValueError(
+            f"{who}: there are no elements, and a mean of nothing is undefined; leave the empty batch out, or take "
+            "reduction='sum'"
+        )
     if reduction != "none":
         values = mean(values) if reduction == "mean" else sum(values)
     return label(values, "loss")
@@ -77,18 +52,11 @@ def _as_constant(value: Any, who: str) -> Any:
 
 def _matched(input: Tensor, target: Any, who: str) -> Any:
     """The target, after checking that it has the shape of the input and that the input is of floats."""
-    _check_float(input, who)
+    check_float(input, who)
     target = _as_constant(target, f"{who}: target")
     if input.shape != target.shape:
         raise ValueError(f"{who}: input of shape {input.shape} and target of shape {target.shape} differ")
     return target
-
-
-def _check_float(input: Tensor, who: str) -> None:
-    if not hasattr(input, "dtype"):
-        raise TypeError(f"{who}: input is of type {type(input).__name__}; make a tensor of it with mt.tensor(...)")
-    if input.dtype.kind != "f":
-        raise TypeError(f"{who}: input has dtype {input.dtype}; convert it first with .astype(float)")
 
 
 def _weighted(values: Tensor, weight: Any) -> Tensor:
@@ -217,19 +185,6 @@ def huber_loss(input: Tensor, target: Any, *, reduction: str = "mean", delta: fl
     return _reduced(values, reduction, "huber_loss")
 
 
-def check_delta(delta: float, who: str) -> float:
-    """δ as a float.
-
-    Raises
-    ------
-    ValueError
-        It is not a positive finite number.
-    """
-    if check_setting(delta, "delta", who) == 0:
-        raise ValueError(f"{who}: delta is 0; a number above 0 is needed")
-    return float(delta)
-
-
 def _huber(difference: Tensor, delta: float) -> Tensor:
     # One formula for both sides of δ: with c = d it is d² / 2, with c = ±δ the straight line.
     clipped = clip(difference, -delta, delta)
@@ -340,7 +295,7 @@ def nll_loss(
 
 def _class_axis(input: Tensor, target: Any, who: str) -> int:
     """The axis of the classes, after checking input and target."""
-    _check_float(input, who)
+    check_float(input, who)
     if input.ndim == 0:
         raise ValueError(f"{who}: input has shape (); (C,), (N, C) or (N, C, …) is needed")
     axis = 0 if input.ndim == 1 else 1

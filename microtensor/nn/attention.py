@@ -290,7 +290,8 @@ class MultiheadAttention(Module):
         """(N, L, E) to (parts, N, heads, L, E / heads), where the weight has parts · E rows."""
         out = x @ label(weight.mT, "Wᵀ")
         out = out if bias is None else out + bias
-        split_up = reshape(out, shape=(*x.shape[:2], -1, self.num_heads, self.embed_dim // self.num_heads))
+        parts = weight.shape[0] // self.embed_dim
+        split_up = reshape(out, shape=(*x.shape[:2], parts, self.num_heads, self.embed_dim // self.num_heads))
         return permute_dims(split_up, axes=(2, 0, 3, 1, 4))
 
     def _inside(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from microtensor import ops
 from microtensor.nn.module import Module
 from microtensor.primitive import label
 from microtensor.random import generator
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, own_array
 from microtensor.support.checks import check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
@@ -72,7 +72,7 @@ class Embedding(Module):
 
     def forward(self, indices: Tensor | Array) -> Tensor:
         """The rows at the indices."""
-        chosen = np.asarray(ops.as_array(indices))
+        chosen = indices.numpy() if isinstance(indices, Tensor) else own_array(indices, f"{self.title()}: indices")
         if chosen.dtype.kind not in "iu":
             raise TypeError(f"{self.title()}: indices have dtype {chosen.dtype}; convert them with .astype(int)")
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < self.num_embeddings):

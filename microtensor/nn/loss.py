@@ -8,19 +8,26 @@ from numpy.typing import ArrayLike
 
 from microtensor import losses
 from microtensor.nn.module import Module
-from microtensor.support.checks import check_float
+from microtensor.support.checks import (
+    KL_REDUCTIONS,
+    REDUCTIONS,
+    check_delta,
+    check_float,
+    check_reduction,
+    check_setting,
+)
 from microtensor.tensor import Tensor
 
 
 class _Loss(Module):
     """The part that all losses share: the reduction, and what the representation shows."""
 
-    _reductions: tuple[str, ...] = losses.REDUCTIONS
+    _reductions: tuple[str, ...] = REDUCTIONS
     _shown: tuple[str, ...] = ()
 
     def __init__(self, reduction: str) -> None:
         super().__init__()
-        self.reduction = losses.check_reduction(reduction, type(self).__name__, self._reductions)
+        self.reduction = check_reduction(reduction, type(self).__name__, self._reductions)
 
     def _hold_weight(self, name: str, weight: Tensor | ArrayLike | None) -> None:
         """A weight is part of the state, and is not learnt."""
@@ -116,7 +123,7 @@ class SmoothL1Loss(_Loss):
 
     def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.beta = losses.check_setting(beta, "beta", "SmoothL1Loss")
+        self.beta = check_setting(beta, "beta", "SmoothL1Loss")
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         """The loss of a prediction."""
@@ -149,7 +156,7 @@ class HuberLoss(_Loss):
 
     def __init__(self, *, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.delta = losses.check_delta(delta, "HuberLoss")
+        self.delta = check_delta(delta, "HuberLoss")
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         """The loss of a prediction."""
@@ -195,7 +202,7 @@ class CrossEntropyLoss(_Loss):
         super().__init__(reduction)
         self._hold_weight("weight", weight)
         self.ignore_index = ignore_index
-        self.label_smoothing = losses.check_setting(label_smoothing, "label_smoothing", "CrossEntropyLoss", high=1.0)
+        self.label_smoothing = check_setting(label_smoothing, "label_smoothing", "CrossEntropyLoss", high=1.0)
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         """The loss of logits."""
@@ -341,7 +348,7 @@ class KLDivLoss(_Loss):
     0.6931
     """
 
-    _reductions = losses.KL_REDUCTIONS
+    _reductions = KL_REDUCTIONS
     _shown = ("log_target",)
 
     def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
@@ -379,7 +386,7 @@ class HingeEmbeddingLoss(_Loss):
 
     def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
-        self.margin = losses.check_setting(margin, "margin", "HingeEmbeddingLoss", low=float("-inf"))
+        self.margin = check_setting(margin, "margin", "HingeEmbeddingLoss", low=float("-inf"))
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         """The loss of distances."""

@@ -436,6 +436,9 @@ def _affine(x: Tensor, transposed: Tensor, bias: Tensor | None) -> Tensor:
 def _cut(rows: Tensor, count: int) -> list[Tensor]:
     """Rows in `count` equal pieces; by halves, because the gradient of a piece is as large as what it was cut from."""
     size = rows.shape[0] // count
+    if not size:
+        # Of an empty batch, every step is all there is.
+        return [rows] * count
     if count <= FEW_STEPS:
         return split(rows, size)
     half = count // 2

@@ -11,6 +11,7 @@ from microtensor.norms.sample import last_axes
 from microtensor.norms.standard import as_shape, broadcast_shape, narrowed, over_rms, scale_and_shift, widened
 from microtensor.ops import avg_pool, machine_epsilon, maximum, pad, power, reshape, sqrt, square, sum
 from microtensor.primitive import label, name_scope
+from microtensor.support.axes import axis_count
 from microtensor.support.checks import check_array, check_channels, check_eps, check_float, check_number, check_size
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     channels = check_channels(x, who)
     wide = widened(x)
     with name_scope("statistics"):
-        rows = reshape(square(wide), shape=(x.shape[0], 1, channels, -1))
+        rows = reshape(square(wide), shape=(x.shape[0], 1, channels, axis_count(x.shape, tuple(range(2, x.ndim)))))
         room = pad(rows, [(0, 0), (0, 0), (size // 2, (size - 1) // 2), (0, 0)])
         mean_square = label(reshape(avg_pool(room, (size, 1), stride=1), shape=x.shape), "mean x²")
     return narrowed(wide / power(mean_square * alpha + k, beta), x)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from microtensor.tensor import Tensor
 
 
+REDUCTIONS = ("mean", "sum", "none")
+KL_REDUCTIONS = ("mean", "batchmean", "sum", "none")
+
+
 class Titled(Protocol):
     """A layer, as far as messages are concerned."""
 
@@ -84,6 +88,46 @@ def check_probability(p: float, who: str) -> float:
     return p
 
 
+def check_setting(value: float, name: str, who: str, low: float = 0.0, high: float = math.inf) -> float:
+    """A number of a range, bounds included but for ∞.
+
+    Raises
+    ------
+    ValueError
+        It is no number, or not in the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not (low <= value <= high and math.isfinite(value)):
+        raise ValueError(f"{who}: {name} is {value!r}; a number from {low} to {high} is needed")
+    return float(value)
+
+
+def check_delta(delta: float, who: str) -> float:
+    """δ as a float.
+
+    Raises
+    ------
+    ValueError
+        It is not a positive finite number.
+    """
+    if check_setting(delta, "delta", who) == 0:
+        raise ValueError(f"{who}: delta is 0; a number above 0 is needed")
+    return float(delta)
+
+
+def check_reduction(reduction: str, who: str, allowed: tuple[str, ...] = REDUCTIONS) -> str:
+    """The name of a reduction.
+
+    Raises
+    ------
+    ValueError
+        It is not one of those allowed.
+    """
+    if reduction not in allowed:
+        *names, last = map(repr, allowed)
+        raise ValueError(f"{who}: reduction {reduction!r} is not {', '.join(names)} or {last}")
+    return reduction
+
+
 def check_size(size: Any, what: str, who: str) -> int:
     """A number of things as an integer.
 
@@ -121,17 +165,20 @@ def check_groups(channels: int, num_groups: Any, who: str) -> int:
 
 
 def check_array(x: Any, who: Who, what: str = "input") -> None:
-    """Raise TypeError unless x is a tensor or an array of numbers."""
+    """Raise TypeError unless x is a tensor of numbers, or for a function an array of them.
+
+    Functions of arrays give arrays. A layer refuses them, as PyTorch's do: what it gives is to be differentiated.
+    """
     kind = getattr(getattr(x, "dtype", None), "kind", None)
     # Masked arrays and data frames have a mask, whose meaning would be lost.
-    if kind is None or hasattr(x, "mask"):
+    if kind is None or hasattr(x, "mask") or not (isinstance(who, str) or hasattr(x, "assign_")):
         raise TypeError(f"{named(who)}: {what} is of type {type(x).__name__}; make a tensor of it with mt.tensor(...)")
     if kind not in "biuf":
         raise TypeError(f"{named(who)}: {what} has dtype {x.dtype}; booleans, integers and floats are taken")
 
 
 def check_float(x: Any, who: Who, what: str = "input") -> None:
-    """Raise TypeError unless x is a tensor or an array of floats; a layer's message gives the shape too."""
+    """Raise TypeError unless x is one of floats as well, see :func:`check_array`; a layer's message gives the shape."""
     check_array(x, who, what)
     if x.dtype.kind != "f":
         shape = "" if isinstance(who, str) else f" of shape {x.shape}"

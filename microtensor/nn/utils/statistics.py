@@ -91,7 +91,7 @@ def update_bn(model: Module, batches: Iterable[Any]) -> None:
 
 
 def _is_measured(module: Module) -> bool:
-    return isinstance(module, BatchNorm) and module.track_running_stats and not module.frozen_stats
+    return isinstance(module, BatchNorm) and module.running()[0] is not None and not module.frozen_stats
 
 
 def _in_order(model: Module, norms: Iterable[Any], batches: Iterable[Any]) -> list[Any]:
