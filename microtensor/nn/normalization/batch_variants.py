@@ -172,8 +172,7 @@ class GhostBatchNorm1d(BatchNorm):
         return norms.ghost_batch_norm(
             x,
             self.ghost_size,
-            self.running_mean,
-            self.running_var,
+            *self.running(),
             self.weight,
             self.bias,
             training=training,

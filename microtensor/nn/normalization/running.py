@@ -148,7 +148,7 @@ class RunningNorm(Module):
     def check(self, x: Tensor) -> None:
         """Raise unless x has floats, the right number of axes and the right channels."""
         who = self.who()
-        check_float(x, who)
+        check_float(x, self)
         if x.ndim not in self.shapes:
             needed = " or ".join(self.shapes.values())
             raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; {needed} is needed")
