@@ -325,6 +325,19 @@ def test_a_shallow_copy_computes_its_weight_from_its_own_parameters(change):
     np.testing.assert_array_equal(layer(x).numpy(), before)
 
 
+@pytest.mark.parametrize("change", ["weight_norm", "spectral_norm"])
+def test_what_is_computed_cannot_be_assigned_to(change):
+    layer = getattr(nn.utils, change)(nn.Linear(3, 2, rng=0))
+    before = keys(layer)
+    for value in (nn.Parameter(mt.zeros((2, 3))), mt.zeros((2, 3)), None):
+        with pytest.raises(ValueError, match="Linear: weight is computed at every call"):
+            layer.weight = value
+    assert keys(layer) == before
+    getattr(nn.utils, f"remove_{change}")(layer)
+    layer.weight = nn.Parameter(mt.zeros((2, 3)))
+    assert not layer.weight.numpy().any()
+
+
 @pytest.mark.parametrize("change", ["weight_norm", "spectral_norm", "weight_standardize"])
 def test_a_frozen_weight_is_frozen_when_it_is_computed_and_when_it_is_not_any_more(change):
     layer = nn.Linear(3, 2, rng=0)

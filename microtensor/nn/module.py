@@ -92,6 +92,11 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         who, kind = type(self).__name__, type(value).__name__
+        computed = getattr(self.__dict__.get("forward"), "weights", ())
+        if name in computed and name not in self._parameters:
+            raise ValueError(
+                f"{who}: {name} is computed at every call; assign to what it is computed from, or remove that"
+            )
         if isinstance(value, (Parameter, Module)):
             if "_parameters" not in self.__dict__:
                 raise AttributeError(f"{who}.__init__ must call super().__init__() before it sets {name}")
@@ -162,7 +167,7 @@ class Module:
         """
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}: {name!r} is to be a {type(module).__name__}, not a module")
-        self._check_name(name, "module", self._modules)
+        self._check_name(name, "module", "_modules")
         self._hold(name, module)
 
     register_module = add_module
@@ -182,7 +187,7 @@ class Module:
         if tensor is not None and not isinstance(tensor, Tensor):
             who, kind = type(self).__name__, type(tensor).__name__
             raise TypeError(f"{who}: buffer {name} takes a tensor or None, not {kind}; use mt.tensor(...)")
-        self._check_name(name, "buffer", self._buffers)
+        self._check_name(name, "buffer", "_buffers")
         self._buffers[name] = tensor if tensor is None else label(tensor, name)
         (self._transient.discard if persistent else self._transient.add)(name)
 
@@ -199,21 +204,21 @@ class Module:
         if parameter is not None and not isinstance(parameter, Parameter):
             who, kind = type(self).__name__, type(parameter).__name__
             raise TypeError(f"{who}: parameter {name} takes a Parameter or None, not {kind}; use nn.Parameter(...)")
-        self._check_name(name, "parameter", self._parameters)
+        self._check_name(name, "parameter", "_parameters")
         if parameter is None:
             self._parameters[name] = None
         else:
             self._hold(name, parameter)
 
-    def _check_name(self, name: Any, kind: str, table: Mapping[str, Any]) -> None:
+    def _check_name(self, name: Any, kind: str, table: str) -> None:
         who = type(self).__name__
-        if "_parameters" not in self.__dict__:
+        if table not in self.__dict__:
             raise AttributeError(f"{who}.__init__ must call super().__init__() before it registers {name!r}")
         if not isinstance(name, str):
             raise TypeError(f"{who}: a {kind}'s name is a str, not {name!r}")
         if not name or "." in name:
             raise ValueError(f"{who}: {name!r} is no name of a {kind}: keys of the state join names by dots")
-        if name not in table and hasattr(self, name):
+        if name not in self.__dict__[table] and hasattr(self, name):
             raise ValueError(f"{who}: {name!r} is an attribute already; take another name")
 
     def __copy__(self: M) -> M:

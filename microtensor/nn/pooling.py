@@ -287,6 +287,8 @@ class Flatten(Module):
     ------
     ValueError
         The input has no such axes.
+    TypeError
+        The input is not a tensor.
 
     Examples
     --------
@@ -331,6 +333,8 @@ class Unflatten(Module):
     ------
     ValueError
         The sizes do not multiply to that of the axis.
+    TypeError
+        The input is not a tensor.
 
     Examples
     --------

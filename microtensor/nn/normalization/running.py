@@ -12,7 +12,6 @@ from microtensor.support.checks import (
     check_eps,
     check_float,
     check_momentum,
-    check_running,
     check_several,
     check_size,
 )
@@ -154,7 +153,6 @@ class RunningNorm(Module):
             raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; {needed} is needed")
         if x.shape[1] != self.num_features:
             raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
-        check_running(who, **dict(zip(self.statistics, self.running(), strict=True)))
         if self.several is not None and (self.learning() or self.running()[0] is None):
             axes = AXES[self.several].statistics(x.ndim)
             check_several(x.shape, axes, who, training=self.training)
