@@ -185,6 +185,37 @@ def test_parameters_of_a_wrong_kind_are_refused_by_their_names(name, value):
             NORMS[name](x, **{parameter: value})
 
 
+@pytest.mark.parametrize("value", [[1.0, 1.0], 1.0, "abc"], ids=["list", "number", "string"])
+def test_parameters_of_a_wrong_kind_are_refused_by_the_norms_of_a_sample(value):
+    x = mt.tensor(np.random.default_rng(0).normal(size=(4, 3, 2)))
+    for name in ("layer_norm", "rms_norm", "group_norm", "scale_norm", "filter_response_norm"):
+        with pytest.raises(TypeError, match=rf"^{name}: (weight|a parameter) is of type {type(value).__name__}"):
+            NORMS[name](x, weight=value)
+    with pytest.raises(TypeError, match="filter_response_norm: threshold is of type"):
+        norms.filter_response_norm(x, threshold=value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.LayerNorm(2.5), r"LayerNorm: normalized_shape is 2\.5; a positive integer"),
+        (lambda: nn.RMSNorm(None), "RMSNorm: normalized_shape is None; a positive integer"),
+        (lambda: nn.LayerNorm((2, 2.5)), r"LayerNorm: normalized_shape is 2\.5; an integer"),
+        (lambda: norms.layer_norm(mt.ones((2, 2)), 2.5), r"layer_norm: normalized_shape is 2\.5"),
+        (lambda: nn.Embedding(3, 2, padding_idx=1.5), r"Embedding: padding_idx is 1\.5; an integer"),
+        (lambda: nn.Flatten("a"), "Flatten: start_dim is 'a'; an integer"),
+        (lambda: nn.Unflatten(1.5, (3,)), r"Unflatten: dim is 1\.5; an integer"),
+        (lambda: nn.Unflatten(1, 3), "Unflatten: unflattened_size is 3; several integers"),
+        (lambda: nn.Softmax("a"), "Softmax: dim is 'a'; an integer"),
+        (lambda: nn.LogSoftmax(None), "LogSoftmax: dim is None; an integer"),
+        (lambda: nn.utils.spectral_norm(nn.Linear(2, 2), n_power_iterations=1.5), r"n_power_iterations is 1\.5"),
+    ],
+)
+def test_a_size_that_is_no_integer_is_refused_at_construction(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
 @pytest.mark.parametrize("statistics", ["array", "integers"])
 @pytest.mark.parametrize("training", [True, False])
 def test_running_statistics_that_could_not_move_are_refused(statistics, training):
@@ -251,6 +282,15 @@ def test_the_way_out_of_too_few_values_is_one_for_the_mode(name, count):
         predicting(mt.ones(shape))
     assert "eval()" not in str(caught.value)
     assert ROWS[name][0]().eval()(mt.ones(shape)).shape == shape
+
+
+@pytest.mark.parametrize("make", [nn.Softmax, nn.LogSoftmax])
+def test_a_softmax_over_an_empty_batch_is_empty(make):
+    x = mt.zeros((0, 3), requires_grad=True)
+    mt.sum(make(0)(x)).backward()
+    assert x.grad.shape == (0, 3)
+    with pytest.raises(ValueError, match="axis 2 is out of bounds"):
+        make(2)(x)
 
 
 # --- dtypes and modes -------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from microtensor import functional, ops
 from microtensor.nn.module import Module
-from microtensor.support.checks import check_float
+from microtensor.support.axes import normalize_axis
+from microtensor.support.checks import check_float, check_integer
 from microtensor.tensor import Tensor
 
 
@@ -246,11 +247,13 @@ class Softmax(Activation):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self._set(dim=dim)
+        self._set(dim=check_integer(dim, "dim", type(self).__name__))
 
     @staticmethod
     def function(x: Tensor, dim: int) -> Tensor:
-        """The softmax along `dim`."""
+        """The softmax along `dim`; of nothing, nothing."""
+        if not x.size:
+            return _empty(x, dim, "Softmax")
         return functional.softmax(x, axis=dim)
 
 
@@ -271,9 +274,17 @@ class LogSoftmax(Activation):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self._set(dim=dim)
+        self._set(dim=check_integer(dim, "dim", type(self).__name__))
 
     @staticmethod
     def function(x: Tensor, dim: int) -> Tensor:
-        """The logarithm of the softmax along `dim`."""
+        """The logarithm of the softmax along `dim`; of nothing, nothing."""
+        if not x.size:
+            return _empty(x, dim, "LogSoftmax")
         return functional.log_softmax(x, axis=dim)
+
+
+def _empty(x: Tensor, dim: int, who: str) -> Tensor:
+    """A batch of nothing as it is: there is no largest element to subtract."""
+    normalize_axis(dim, x.ndim, who)
+    return x

@@ -11,7 +11,7 @@ from microtensor.nn.module import Module
 from microtensor.primitive import label
 from microtensor.random import generator
 from microtensor.support.arrays import Array, own_array
-from microtensor.support.checks import check_sizes
+from microtensor.support.checks import check_integer, check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
 
@@ -54,6 +54,7 @@ class Embedding(Module):
         sizes = check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         num_embeddings, embedding_dim = sizes
         if padding_idx is not None:
+            padding_idx = check_integer(padding_idx, "padding_idx", "Embedding")
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(f"Embedding: padding_idx {padding_idx} is beyond a table of {num_embeddings} rows")
             padding_idx %= num_embeddings
@@ -62,6 +63,7 @@ class Embedding(Module):
         self.padding_idx = padding_idx
         draws = generator(rng).normal(size=(num_embeddings, embedding_dim))
         if padding_idx is not None:
+            padding_idx = check_integer(padding_idx, "padding_idx", "Embedding")
             draws[padding_idx] = 0
         self.weight = Parameter(zeros(draws.shape), name="W").assign_(draws)
 

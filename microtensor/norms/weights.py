@@ -20,7 +20,7 @@ from microtensor.ops import (
 )
 from microtensor.primitive import label, name_scope, no_grad
 from microtensor.support.axes import axis_count, normalize_axis
-from microtensor.support.checks import check_eps, check_float, check_running
+from microtensor.support.checks import check_eps, check_float, check_integer, check_running
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -127,7 +127,7 @@ def spectral_norm(
     check_float(weight, who, "weight")
     check_running(who, u=u, v=v)
     check_eps(eps, who)
-    if n_power_iterations < 0:
+    if check_integer(n_power_iterations, "n_power_iterations", who) < 0:
         raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; it cannot be negative")
     matrix = as_matrix(weight, dim)
     if u.shape != matrix.shape[:1] or v.shape != matrix.shape[1:]:

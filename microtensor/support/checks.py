@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeAlias
 
@@ -128,6 +128,19 @@ def check_reduction(reduction: str, who: str, allowed: tuple[str, ...] = REDUCTI
     return reduction
 
 
+def check_integer(value: Any, what: str, who: str) -> int:
+    """An integer.
+
+    Raises
+    ------
+    TypeError
+        It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{who}: {what} is {value!r}; an integer is needed")
+    return operator.index(value)
+
+
 def check_size(size: Any, what: str, who: str) -> int:
     """A number of things as an integer.
 
@@ -249,8 +262,15 @@ def check_pair(a: object, b: object, names: str, who: str) -> None:
         raise ValueError(f"{who}: {names} go together; only one of them was given")
 
 
-def trailing_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    """The sizes of the last axes; one size may stand alone."""
-    if isinstance(normalized_shape, SupportsIndex):
-        return (operator.index(normalized_shape),)
-    return tuple(operator.index(n) for n in normalized_shape)
+def trailing_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[int, ...]:
+    """The sizes of the last axes; one size may stand alone.
+
+    Raises
+    ------
+    TypeError
+        They are no integers.
+    """
+    sizes = (normalized_shape,) if isinstance(normalized_shape, SupportsIndex) else normalized_shape
+    if not isinstance(sizes, Iterable):
+        raise TypeError(f"{who}: normalized_shape is {normalized_shape!r}; a positive integer or several are needed")
+    return tuple(check_integer(size, "normalized_shape", who) for size in sizes)

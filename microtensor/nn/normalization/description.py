@@ -42,7 +42,7 @@ def of_batch_norm(layer: BatchNorm) -> str:
         notes.append("Without running statistics, training mode has to stay on elsewhere but in PyTorch.")
     torch = [str(layer.num_features), f"eps={layer.eps}", f"momentum={momentum}"]
     torch += [f"{name}=False" for name in ("affine", "track_running_stats") if not getattr(layer, name)]
-    scale = ["weight", "bias"] if layer.affine else []
+    scale = [name for name in ("weight", "bias") if getattr(layer, name) is not None]
     running = ["running_mean", "running_var"] if layer.track_running_stats else []
     rows: list[Row] = [
         ("PyTorch", f"{layer.pytorch}({', '.join(torch)})", scale + running),
@@ -89,7 +89,7 @@ def of_layer_norm(layer: LayerNorm) -> str:
 def of_group_norm(layer: GroupNorm) -> str:
     """The description of a group norm."""
     groups, eps = layer.num_groups, layer.eps
-    names = ["weight", "bias"] if layer.affine else []
+    names = [name for name in ("weight", "bias") if getattr(layer, name) is not None]
     rows: list[Row] = [
         ("PyTorch", f"GroupNorm({layer.extra_repr()})", names),
         (

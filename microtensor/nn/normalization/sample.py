@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import SupportsIndex
 
 from microtensor import norms
 from microtensor.nn.module import Module
 from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
-from microtensor.support.checks import check_eps, check_float, check_groups, check_size
+from microtensor.support.checks import check_eps, check_float, check_groups, check_size, trailing_shape
 from microtensor.tensor import Parameter, Tensor, full, ones, zeros
 
 
@@ -269,7 +268,7 @@ class ScaleNorm(Module):
 
 
 def _positive_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[int, ...]:
-    sizes = (normalized_shape,) if isinstance(normalized_shape, SupportsIndex) else tuple(normalized_shape)
+    sizes = trailing_shape(normalized_shape, who)
     if not sizes:
         raise ValueError(f"{who}: normalized_shape is (); at least one size is needed")
     return tuple(check_size(size, "normalized_shape", who) for size in sizes)

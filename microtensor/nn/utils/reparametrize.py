@@ -10,7 +10,7 @@ from microtensor.norms.weights import as_matrix, weight_length
 from microtensor.ops import equal
 from microtensor.primitive import no_grad
 from microtensor.random import generator
-from microtensor.support.checks import check_eps
+from microtensor.support.checks import check_eps, check_integer
 from microtensor.tensor import Parameter, Tensor
 
 M = TypeVar("M", bound=Module)
@@ -242,7 +242,7 @@ def spectral_norm(
     """
     who = "spectral_norm"
     check_eps(eps, who)
-    if n_power_iterations < 1:
+    if check_integer(n_power_iterations, "n_power_iterations", who) < 1:
         raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; at least 1 is needed")
     weight = _parameter(module, name, 2, who)
     if dim is None:
