@@ -80,7 +80,8 @@ class BatchNorm1d(BatchNorm):
     affine : bool
         Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
     track_running_stats : bool
-        Without running statistics those of the batch are used in prediction too. May be changed later.
+        Without running statistics those of the batch are used in prediction too. Set to False later, that is so as
+        well and running ones that are there rest (PyTorch 2.13 goes on predicting with them); True goes on with them.
 
     Raises
     ------
