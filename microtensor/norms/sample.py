@@ -82,7 +82,7 @@ def last_axes(
     check_float(x, who)
     if eps is not None:
         check_eps(eps, who)
-    shape = trailing_shape(normalized_shape, who)
+    shape = trailing_shape(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"{who}: input of shape {x.shape} does not end in normalized_shape {shape}")
     for parameter in parameters:

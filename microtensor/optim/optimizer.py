@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from microtensor.support.arrays import Array, own_array
-from microtensor.tensor import Parameter, Tensor, zeros_like
+from microtensor.tensor import Parameter, Tensor
 
 Options: TypeAlias = dict[str, Any]
 State: TypeAlias = dict[str, Any]
@@ -128,10 +128,13 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set ``.grad`` of every parameter to None, so that the next backward starts from nothing.
 
-        Without `set_to_none` gradients that are there become zeros, and :meth:`step` takes them for gradients.
+        With ``set_to_none=False`` a gradient becomes zeros, and :meth:`step` still updates its parameter.
         """
         for parameter in self._parameters():
-            parameter.grad = None if set_to_none or parameter.grad is None else zeros_like(parameter)
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad = np.zeros(parameter.shape, parameter.dtype)
 
     def step(self) -> None:
         """Update every parameter that has a gradient.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeAlias
 
@@ -262,15 +262,8 @@ def check_pair(a: object, b: object, names: str, who: str) -> None:
         raise ValueError(f"{who}: {names} go together; only one of them was given")
 
 
-def trailing_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[int, ...]:
-    """The sizes of the last axes; one size may stand alone.
-
-    Raises
-    ------
-    TypeError
-        They are no integers.
-    """
-    sizes = (normalized_shape,) if isinstance(normalized_shape, SupportsIndex) else normalized_shape
-    if not isinstance(sizes, Iterable):
-        raise TypeError(f"{who}: normalized_shape is {normalized_shape!r}; a positive integer or several are needed")
-    return tuple(check_integer(size, "normalized_shape", who) for size in sizes)
+def trailing_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """The sizes of the last axes; one size may stand alone."""
+    if isinstance(normalized_shape, SupportsIndex):
+        return (operator.index(normalized_shape),)
+    return tuple(operator.index(n) for n in normalized_shape)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex
 
 from microtensor import norms
 from microtensor.nn.module import Module
 from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
-from microtensor.support.checks import check_eps, check_float, check_groups, check_size, trailing_shape
+from microtensor.support.checks import check_eps, check_float, check_groups, check_size
 from microtensor.tensor import Parameter, Tensor, full, ones, zeros
 
 
@@ -268,10 +269,12 @@ class ScaleNorm(Module):
 
 
 def _positive_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[int, ...]:
-    sizes = trailing_shape(normalized_shape, who)
-    if not sizes:
+    several = isinstance(normalized_shape, Iterable) and not isinstance(normalized_shape, SupportsIndex)
+    sizes: Iterable[Any] = normalized_shape if several else (normalized_shape,)  # type: ignore[assignment]
+    shape = tuple(check_size(size, "normalized_shape", who) for size in sizes)
+    if not shape:
         raise ValueError(f"{who}: normalized_shape is (); at least one size is needed")
-    return tuple(check_size(size, "normalized_shape", who) for size in sizes)
+    return shape
 
 
 def _missing(layer: Module, both: str) -> list[str]:
