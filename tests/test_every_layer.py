@@ -201,6 +201,8 @@ def test_parameters_of_a_wrong_kind_are_refused_by_the_norms_of_a_sample(value):
         (lambda: nn.LayerNorm(2.5), r"LayerNorm: normalized_shape is 2\.5; a positive integer"),
         (lambda: nn.RMSNorm(None), "RMSNorm: normalized_shape is None; a positive integer"),
         (lambda: nn.LayerNorm((2, 2.5)), r"LayerNorm: normalized_shape is 2\.5; a positive integer"),
+        (lambda: nn.LayerNorm(np.array([2, 3])), r"LayerNorm: normalized_shape is array\(\[2, 3\]\); a positive"),
+        (lambda: nn.Linear(mt.tensor(2.0), 3), r"Linear: in_features is tensor\(2\.\); a positive integer"),
         (lambda: nn.Embedding(3, 2, padding_idx=1.5), r"Embedding: padding_idx is 1\.5; an integer"),
         (lambda: nn.Flatten("a"), "Flatten: start_dim is 'a'; an integer"),
         (lambda: nn.Unflatten(1.5, (3,)), r"Unflatten: dim is 1\.5; an integer"),

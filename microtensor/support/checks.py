@@ -136,9 +136,18 @@ def check_integer(value: Any, what: str, who: str) -> int:
     TypeError
         It is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+    number = _integer(value)
+    if number is None:
         raise TypeError(f"{who}: {what} is {value!r}; an integer is needed")
-    return operator.index(value)
+    return number
+
+
+def _integer(value: Any) -> int | None:
+    # Arrays and tensors have an __index__, which refuses all but one integer.
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
 
 
 def check_size(size: Any, what: str, who: str) -> int:
@@ -151,11 +160,12 @@ def check_size(size: Any, what: str, who: str) -> int:
     ValueError
         It is not positive.
     """
-    if isinstance(size, bool) or not isinstance(size, SupportsIndex):
+    number = _integer(size)
+    if number is None:
         raise TypeError(f"{who}: {what} is {size!r}; a positive integer is needed")
-    if operator.index(size) <= 0:
+    if number <= 0:
         raise ValueError(f"{who}: {what} is {size}; a positive integer is needed")
-    return operator.index(size)
+    return number
 
 
 def check_sizes(who: str, **sizes: Any) -> list[int]:
@@ -171,10 +181,10 @@ def check_groups(channels: int, num_groups: Any, who: str) -> int:
     ValueError
         The channels cannot be divided into so many groups.
     """
-    integer = isinstance(num_groups, SupportsIndex) and not isinstance(num_groups, bool)
-    if not integer or num_groups <= 0 or channels % num_groups:
+    groups = _integer(num_groups)
+    if groups is None or groups <= 0 or channels % groups:
         raise ValueError(f"{who}: {channels} channels cannot be divided into {num_groups!r} groups")
-    return operator.index(num_groups)
+    return groups
 
 
 def check_array(x: Any, who: Who, what: str = "input") -> None:
