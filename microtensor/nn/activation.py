@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from microtensor import functional, ops
 from microtensor.nn.module import Module
 from microtensor.support.axes import normalize_axis
-from microtensor.support.checks import check_float, check_integer
+from microtensor.support.checks import check_float
 from microtensor.tensor import Tensor
 
 
@@ -247,7 +247,7 @@ class Softmax(Activation):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self._set(dim=check_integer(dim, "dim", type(self).__name__))
+        self._set(dim=dim)
 
     @staticmethod
     def function(x: Tensor, dim: int) -> Tensor:
@@ -274,7 +274,7 @@ class LogSoftmax(Activation):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self._set(dim=check_integer(dim, "dim", type(self).__name__))
+        self._set(dim=dim)
 
     @staticmethod
     def function(x: Tensor, dim: int) -> Tensor:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from microtensor import ops
 from microtensor.nn.convolution import short
 from microtensor.nn.module import Module
 from microtensor.ops.windows import Size, check_fit, check_positions, edges_of, per_axis
-from microtensor.support.checks import check_array, check_float, check_integer
+from microtensor.support.checks import check_array, check_float
 from microtensor.tensor import Tensor
 
 
@@ -299,8 +299,8 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim = check_integer(start_dim, "start_dim", "Flatten")
-        self.end_dim = check_integer(end_dim, "end_dim", "Flatten")
+        self.start_dim = start_dim
+        self.end_dim = end_dim
 
     def extra_repr(self) -> str:
         """The axes where they are not the defaults."""
@@ -345,10 +345,8 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
-        self.dim = check_integer(dim, "dim", "Unflatten")
-        if not isinstance(unflattened_size, Iterable):
-            raise TypeError(f"Unflatten: unflattened_size is {unflattened_size!r}; several integers are needed")
-        sizes = tuple(check_integer(size, "unflattened_size", "Unflatten") for size in unflattened_size)
+        self.dim = dim
+        sizes = tuple(unflattened_size)
         if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
             raise ValueError(f"Unflatten: unflattened_size is {sizes}; positive sizes are needed, −1 for one at most")
         self.unflattened_size = sizes
