@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -587,3 +588,18 @@ def test_a_representation_tells_which_parameters_are_there_now():
     layer = nn.RMSNorm(4)
     layer.weight = None
     assert repr(layer) == "RMSNorm(4, elementwise_affine=False)"
+
+
+def test_what_an_earlier_version_pickled_loads_and_works():
+    """Tensors, an operation, a graph and modules, as version 0.1.0 wrote them before its modules had more state."""
+    held = pickle.loads((Path(__file__).parent / "golden" / "pickled.pickle").read_bytes())
+    assert held["op"] is mt.exp
+    assert held["graph"].nodes[0].name == "x"
+    assert (held["tensor"].requires_grad, held["tensor"].name, held["param"].requires_grad) == (True, "w", True)
+    net = held["net"].eval()
+    np.testing.assert_allclose(net(mt.ones((1, 3))).numpy(), [[-0.0130092728, -0.0069439273]], rtol=1e-6)
+    assert set(net.state_dict()) >= {"1.running_mean", "1.num_batches_tracked", "4.bias"}
+    repr(held), copy.deepcopy(held["modlist"])
+    net[1].track_running_stats = False
+    net[1].track_running_stats = True
+    assert held["rnn"](mt.ones((1, 2, 2)))[0].shape == (1, 2, 3)

@@ -221,6 +221,10 @@ class Module:
         if name not in self.__dict__[table] and hasattr(self, name):
             raise ValueError(f"{who}: {name!r} is an attribute already; take another name")
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Modules that were pickled before buffers could be left out of the state have no such table.
+        self.__dict__.update({"_transient": set(), **state})
+
     def __copy__(self: M) -> M:
         out = object.__new__(type(self))
         # Tables of its own: what is assigned to the copy must not change the original.

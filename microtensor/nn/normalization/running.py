@@ -62,6 +62,12 @@ class RunningNorm(Module):
         for name, value in self._initial.items():
             self.register_buffer(name, Tensor(value) if self.track_running_stats else None)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Layers that were pickled before the flag could be changed hold it under its public name.
+        if "track_running_stats" in state:
+            state = {**state, "_tracks": state["track_running_stats"]}
+        super().__setstate__(state)
+
     @property
     def track_running_stats(self) -> bool:
         """Whether the running statistics move in training and are used in prediction."""
