@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from heapq import heapify, heappop, heappush
 from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from microtensor import ops
 from microtensor.primitive import Node, Traced, enable_grad, is_finite, is_watched
@@ -35,6 +35,8 @@ _set_spent = Node.__dict__["spent"].__set__
 _set_inputs = Node.__dict__["inputs"].__set__
 _committing = threading.RLock()
 _keep_graphs: ContextVar[bool] = ContextVar("microtensor_keep_graphs", default=False)
+# By what jacobian, hessian or hvp are differentiating just now, and which of them.
+points: ContextVar[dict[Tensor, str]] = ContextVar("microtensor_points", default={})
 
 
 class Contribution(NamedTuple):
@@ -305,6 +307,7 @@ def random_cotangent(output: Tensor) -> Array:
 
 
 def _seed(output: Tensor, gradient: Any, who: str) -> Any:
+    check_tensor(output, who, "output")
     if not output.requires_grad:
         extra = output._extra or {}
         if "detached" in extra:
@@ -425,7 +428,7 @@ def vjp(
 
     Raises
     ------
-    RuntimeError, ValueError
+    RuntimeError, TypeError, ValueError
         As :meth:`microtensor.Tensor.backward`.
 
     Examples
@@ -436,7 +439,8 @@ def vjp(
     tensor([2., 4.])
     """
     seed = _seed(output, cotangent, "vjp")
-    return _as_tensors(_run({output: seed}, create_graph=create_graph), [seed])
+    found = _as_tensors(_run({output: seed}, create_graph=create_graph), [seed])
+    return found if create_graph else _linked(found, {output: seed})
 
 
 def grad(
@@ -454,7 +458,8 @@ def grad(
     Parameters
     ----------
     outputs : Tensor or sequence of Tensor
-    inputs : Tensor or sequence of Tensor
+    inputs : Tensor or iterable of Tensor
+        Of a dictionary of tensors pass the values.
     grad_outputs : array_like or sequence, optional
         One cotangent an output; may be left out for outputs with one element.
     create_graph : bool
@@ -470,7 +475,10 @@ def grad(
     Raises
     ------
     RuntimeError
-        An input is not used and `allow_unused` is off; otherwise as :meth:`microtensor.Tensor.backward`.
+        No recorded path leads to an input and `allow_unused` is off; otherwise as
+        :meth:`microtensor.Tensor.backward`.
+    TypeError
+        An output or an input is not a tensor; the message says which.
     ValueError
         The number of cotangents differs from the number of outputs, or a shape does.
 
@@ -482,12 +490,18 @@ def grad(
     >>> slope.item(), mt.grad(slope, x).item()
     (12.0, 12.0)
     """
-    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    targets = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    roots = check_tensors(outputs, "grad", "output")
+    targets = check_tensors(inputs, "grad", "input")
     if grad_outputs is None:
         cotangents = [None] * len(roots)
+    elif isinstance(outputs, Tensor):
+        cotangents = [grad_outputs]
+    elif isinstance(grad_outputs, (Mapping, str)) or not isinstance(grad_outputs, Iterable):
+        raise TypeError(
+            f"grad: grad_outputs is a {type(grad_outputs).__name__}; pass a list of one cotangent an output, in order"
+        )
     else:
-        cotangents = [grad_outputs] if isinstance(outputs, Tensor) else list(grad_outputs)
+        cotangents = list(grad_outputs)
     if len(cotangents) != len(roots):
         raise ValueError(f"grad: {len(roots)} outputs but {len(cotangents)} cotangents in grad_outputs")
     seeds: dict[Tensor, Any] = {}
@@ -497,9 +511,100 @@ def grad(
     found = _as_tensors(_run(seeds, set(targets), create_graph=create_graph), seeds.values())
     missing = [i for i, x in enumerate(targets) if x not in found]
     if missing and not allow_unused:
-        raise RuntimeError(
-            f"grad: the outputs do not depend on inputs {missing} (or these do not require a gradient); "
-            "pass allow_unused=True to get None for them"
-        )
+        raise RuntimeError(_unused(targets, missing))
+    if not create_graph:
+        found = _linked(found, seeds)
     gradients = tuple(found.get(x) for x in targets)
     return gradients[0] if isinstance(inputs, Tensor) else gradients
+
+
+def _unused(targets: list[Tensor], missing: list[int]) -> str:
+    """Why there is no gradient for some inputs: what is known, and what it may come from."""
+    constant = [i for i in missing if not targets[i].requires_grad]
+    if constant:
+        why = f"inputs {constant} do not require a gradient; call requires_grad_() before the outputs are computed"
+    else:
+        why = (
+            "they are not used, or only detached, under mt.no_grad(), before requires_grad_(), or where an operation "
+            "has no derivative"
+        )
+    return (
+        f"grad: the outputs do not depend on inputs {missing} through recorded operations: {why}. "
+        "Pass allow_unused=True to get None for them"
+    )
+
+
+def check_tensor(x: Any, who: str, what: str) -> None:
+    """Raises TypeError unless x is a tensor; the message says what it is, and what to write."""
+    if isinstance(x, Tensor):
+        return
+    kind = type(x).__name__
+    if callable(x):
+        hint = f"call it, and pass the {'tensor that it returns' if what != 'input' else 'tensors themselves'}"
+    elif what.startswith("input"):
+        hint = "pass the tensor whose gradient is wanted, made with mt.tensor(..., requires_grad=True)"
+    else:
+        hint = "pass a result computed from tensors, without .numpy(), .item() or float()"
+    raise TypeError(f"{who}: {what} is a {kind}, not a tensor; {hint}")
+
+
+def check_tensors(given: Any, who: str, what: str) -> list[Tensor]:
+    """One tensor, or an iterable of them in order, as a list.
+
+    Raises
+    ------
+    TypeError
+        It is something else; the message names the type, the position and what to write.
+    """
+    if isinstance(given, Tensor):
+        return [given]
+    kind = type(given).__name__
+    if isinstance(given, Mapping):
+        raise TypeError(f"{who}: {what}s is a {kind}, not a tensor or a list of tensors; pass list({what}s.values())")
+    if isinstance(given, (set, frozenset)):
+        raise TypeError(f"{who}: {what}s is a {kind}, which has no order; pass a list of tensors")
+    if hasattr(type(given), "parameters"):
+        raise TypeError(f"{who}: {what}s is a {kind}, not a tensor; pass its parameters, as in list(net.parameters())")
+    if isinstance(given, (str, bytes, np.ndarray)) or not isinstance(given, Iterable):
+        check_tensor(given, who, what)
+    tensors = list(given)
+    for i, x in enumerate(tensors):
+        check_tensor(x, who, f"{what} {i}")
+    return tensors
+
+
+class _LostGradient(Tensor):
+    """A gradient by a point of differentiation; NumPy may have its value, which says that it is meant as a number."""
+
+    __slots__ = ()
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        return self.detach().__array__(dtype, copy)
+
+
+def _linked(found: dict[Tensor, Tensor], seeds: dict[Tensor, Any]) -> dict[Tensor, Tensor]:
+    """The gradients, of which those by a point of differentiation are linked to it: what they lose must not pass."""
+    for x, who in points.get().items():
+        if x in found:
+            found[x] = ops.lost_gradient(found[x], x, refuse=partial(refuse_lost, x, who, seeds))
+            found[x].__class__ = _LostGradient
+    return found
+
+
+def refuse_lost(x: Tensor, who: str, seeds: dict[Tensor, Any] | None = None) -> None:
+    """Raise, because a gradient by x was not recorded; unless it can be seen from `seeds` that it is constant."""
+    try:
+        again = _run(seeds, {x}, create_graph=True)[x] if seeds else x
+        constant = again is not x and not any(
+            tensor is x or any(read is x for read in tensor.node.inputs)
+            for tensor in (toposort([again]) if again.requires_grad else [])
+            if tensor.node is not None
+        )
+    except Exception:
+        constant = False
+    if not constant:
+        raise RuntimeError(
+            f"{who}: the function takes a gradient by its own input without create_graph=True and computes with it, so "
+            "its derivative would be lost; pass create_graph=True to that mt.grad, mt.vjp or backward, or .detach() "
+            "the gradient where it is meant as a number"
+        )

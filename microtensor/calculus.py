@@ -2,41 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.backprop import grad
+from microtensor import ops
+from microtensor.backprop import grad, points, refuse_lost, toposort
+from microtensor.primitive import Node, enable_grad, is_recording
+from microtensor.support.arrays import own_array
 from microtensor.tensor import Tensor
 
-
-def _leaf(x: Tensor | ArrayLike, who: str) -> Tensor:
-    leaf = Tensor(x, requires_grad=False)
-    if leaf.dtype.kind != "f":
-        raise TypeError(f"{who}: the input has dtype {leaf.dtype}; convert it first with .astype(float)")
-    return leaf.requires_grad_()
+Function = Callable[[Tensor], Tensor]
 
 
-def _call(fn: Callable[[Tensor], Tensor], leaf: Tensor, who: str) -> Tensor:
-    out = fn(leaf)
-    if not isinstance(out, Tensor):
-        raise TypeError(f"{who}: the function returned a {type(out).__name__}, not a tensor")
-    return out
+class _Point(Tensor):
+    """The independent variable of a derivative: a copy of x, which no program holds yet."""
+
+    __slots__ = ("who",)
+
+    who: str
+
+    # What a backward pass inside the function leaves here is a number: its own derivative is lost.
+    def _take(self) -> Tensor | None:
+        found = self._grad
+        if found is None or found.requires_grad or self not in points.get():
+            return found
+        linked: Tensor = ops.lost_gradient(found, self, refuse=lambda: refuse_lost(self, self.who))
+        return linked
+
+    def _put(self, value: Tensor | ArrayLike | None) -> None:
+        Tensor.grad.__set__(self, value)  # type: ignore[attr-defined]
+
+    grad = property(_take, _put, doc=Tensor.grad.__doc__)
 
 
-def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike) -> Tensor:
+class _Derivative:
+    """One derivative of `fn` at x, from the copy of x to the result; `fn` is called by :meth:`call`."""
+
+    def __init__(self, fn: Function, x: Tensor | ArrayLike, who: str) -> None:
+        if not callable(fn):
+            raise TypeError(f"{who}: fn is a {type(fn).__name__}; a function from a tensor to a tensor is needed")
+        if isinstance(x, (Mapping, set)) or (isinstance(x, (list, tuple)) and any(isinstance(a, Tensor) for a in x)):
+            raise TypeError(
+                f"{who}: x is a {type(x).__name__}; one tensor is needed. Join several with mt.concat or mt.stack, or "
+                "take one after the other, with the rest fixed inside fn"
+            )
+        self.fn = fn
+        self.who = who
+        self.leaf = _Point(x if isinstance(x, Tensor) else own_array(x, f"{who}: x"))
+        self.leaf.who = who
+        if self.leaf.dtype.kind != "f":
+            raise TypeError(f"{who}: the input has dtype {self.leaf.dtype}; convert it first with .astype(float)")
+        self.leaf.requires_grad_()
+        self.outside = is_recording()
+        # Made now, so that it is older than everything that the function records.
+        self.link: Node | None = None
+        if isinstance(x, Tensor) and x.requires_grad and self.outside:
+            self.link = ops.reshape(x, shape=x.shape).node
+
+    def call(self) -> Tensor:
+        """The function at the point, recorded in whatever mode the program is."""
+        token = points.set({**points.get(), self.leaf: self.who})
+        try:
+            with enable_grad():
+                out = self.fn(self.leaf)
+        finally:
+            points.reset(token)
+        if not isinstance(out, Tensor):
+            raise TypeError(f"{self.who}: the function returned a {type(out).__name__}, not a tensor")
+        return out
+
+    def by_point(self, out: Tensor, cotangent: Any = None, create_graph: bool = False) -> Tensor | None:
+        """The gradient of `out` by the point; None where it does not depend on it."""
+        if not out.requires_grad:
+            return None
+        found: Tensor | None = grad(out, self.leaf, cotangent, create_graph=create_graph, allow_unused=True)
+        return found
+
+    def slope(self) -> Tensor:
+        """The gradient of a function with one element, recorded."""
+        found = self.by_point(self.call(), create_graph=True)
+        return self.zeros() if found is None else found
+
+    def zeros(self) -> Tensor:
+        return Tensor(np.zeros(self.leaf.shape, self.leaf.dtype))
+
+    def records(self, out: Tensor) -> bool:
+        """Whether the result can be differentiated: by x, or by something else that the function uses."""
+        if not self.outside:
+            return False
+        if self.link is not None:
+            return True
+        used = (x for t in toposort([out]) if t.node is not None for x in t.node.inputs if isinstance(x, Tensor))
+        return any(x.requires_grad and x.is_leaf and x is not self.leaf for x in used)
+
+    def finished(self, result: Tensor) -> Tensor:
+        """The result, linked to x."""
+        if self.link is not None:
+            self.leaf._node = self.link
+        return result
+
+
+def jacobian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
     """The Jacobian of a function at a point: J[i, j] = ∂fn(x)[i] / ∂x[j].
 
-    One reverse walk for each element of the result.
+    One reverse walk for each element of the result. Where x requires a gradient, or the function uses something
+    else that does, the Jacobian is recorded and can be differentiated again, so that these functions nest.
 
     Parameters
     ----------
     fn : callable
-        From a tensor to a tensor.
+        From a tensor to a tensor. Inside it, a gradient by its input needs ``create_graph=True``; by anything
+        else, without it, the gradient is a number.
     x : Tensor or array_like
-        The point; it is copied.
+        The point; it is copied. Pass ``x.detach()`` for a result without history.
 
     Returns
     -------
@@ -46,7 +127,9 @@ def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike) -> Tensor:
     Raises
     ------
     TypeError
-        x is not floating point, or the function does not return a tensor.
+        x is not one tensor or array of floats, or the function does not return a tensor.
+    RuntimeError
+        The result depends on a gradient by x that was taken inside the function without ``create_graph=True``.
 
     Examples
     --------
@@ -55,26 +138,32 @@ def jacobian(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike) -> Tensor:
     tensor([[2., 0.],
             [0., 4.]])
     """
-    leaf = _leaf(x, "jacobian")
-    out = _call(fn, leaf, "jacobian")
-    rows = np.zeros((out.size, *leaf.shape), dtype=leaf.dtype)
-    if out.requires_grad:
-        for i in range(out.size):
-            seed = np.zeros(out.size, dtype=out.dtype)
-            seed[i] = 1
-            found = grad(out, leaf, seed.reshape(out.shape), allow_unused=True)
-            if found is not None:
-                rows[i] = found.numpy()
-    return Tensor(rows.reshape(out.shape + leaf.shape))
+    return _jacobian(_Derivative(fn, x, "jacobian"))
 
 
-def hessian(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike) -> Tensor:
+def _jacobian(d: _Derivative, of_slope: bool = False) -> Tensor:
+    out = d.slope() if of_slope else d.call()
+    records, rows = d.records(out), []
+    for i in range(out.size):
+        seed = np.zeros(out.size, dtype=out.dtype)
+        seed[i] = 1
+        found = d.by_point(out, seed.reshape(out.shape), records)
+        rows.append(d.zeros() if found is None else found)
+    shape = out.shape + d.leaf.shape
+    if not records or not rows:
+        return Tensor(np.array([row.numpy() for row in rows], dtype=d.leaf.dtype).reshape(shape))
+    return d.finished(ops.reshape(ops.stack(rows), shape=shape))
+
+
+def hessian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
     """The Hessian of a scalar function at a point: H[i, j] = ∂² fn(x) / ∂x[i] ∂x[j].
+
+    It is recorded as :func:`jacobian` is.
 
     Parameters
     ----------
     fn : callable
-        From a tensor to a tensor with one element.
+        From a tensor to a tensor with one element; as for :func:`jacobian`.
     x : Tensor or array_like
         The point; it is copied.
 
@@ -86,9 +175,9 @@ def hessian(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike) -> Tensor:
     Raises
     ------
     TypeError
-        x is not floating point, or the function does not return a tensor.
+        x is not one tensor or array of floats, or the function does not return a tensor.
     RuntimeError
-        The function does not return a single element.
+        The function does not return a single element, or as for :func:`jacobian`.
 
     Examples
     --------
@@ -97,20 +186,18 @@ def hessian(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike) -> Tensor:
     tensor([[ 6.,  0.],
             [ 0., 12.]])
     """
-
-    def gradient(leaf: Tensor) -> Tensor:
-        return _gradient(fn, leaf, "hessian")
-
-    return jacobian(gradient, x)
+    return _jacobian(_Derivative(fn, x, "hessian"), of_slope=True)
 
 
-def hvp(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike, v: Tensor | ArrayLike) -> Tensor:
+def hvp(fn: Function, x: Tensor | ArrayLike, v: Tensor | ArrayLike) -> Tensor:
     """The product of the Hessian of a scalar function with a vector, without the Hessian.
+
+    It is recorded as :func:`jacobian` is, or where v requires a gradient.
 
     Parameters
     ----------
     fn : callable
-        From a tensor to a tensor with one element.
+        From a tensor to a tensor with one element; as for :func:`jacobian`.
     x : Tensor or array_like
         The point; it is copied.
     v : Tensor or array_like
@@ -119,9 +206,9 @@ def hvp(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike, v: Tensor | Array
     Raises
     ------
     TypeError
-        x is not floating point, or the function does not return a tensor.
+        x or v is not one tensor or array of numbers, or the function does not return a tensor.
     RuntimeError
-        The function does not return a single element.
+        The function does not return a single element, or as for :func:`jacobian`.
     ValueError
         v has another shape than x.
 
@@ -131,17 +218,12 @@ def hvp(fn: Callable[[Tensor], Tensor], x: Tensor | ArrayLike, v: Tensor | Array
     >>> mt.hvp(lambda x: (x**3).sum(), [1.0, 2.0], [1.0, 10.0])
     tensor([  6., 120.])
     """
-    leaf = _leaf(x, "hvp")
-    vector = np.asarray(v.numpy() if isinstance(v, Tensor) else v, dtype=leaf.dtype)
-    if vector.shape != leaf.shape:
-        raise ValueError(f"hvp: v has shape {vector.shape}, x {leaf.shape}")
-    slope = _gradient(fn, leaf, "hvp")
-    found: Any = grad(slope, leaf, vector, allow_unused=True) if slope.requires_grad else None
-    return Tensor(np.zeros(leaf.shape, leaf.dtype)) if found is None else found
-
-
-def _gradient(fn: Callable[[Tensor], Tensor], leaf: Tensor, who: str) -> Tensor:
-    """The gradient of a scalar function, recorded; zeros where it does not depend on the input."""
-    out = _call(fn, leaf, who)
-    found: Any = grad(out, leaf, create_graph=True, allow_unused=True) if out.requires_grad else None
-    return Tensor(np.zeros(leaf.shape, leaf.dtype)) if found is None else found
+    d = _Derivative(fn, x, "hvp")
+    vector = v if isinstance(v, Tensor) else Tensor(own_array(v, "hvp: v"))
+    if vector.shape != d.leaf.shape:
+        raise ValueError(f"hvp: v has shape {vector.shape}, x {d.leaf.shape}")
+    vector = vector if vector.dtype == d.leaf.dtype else ops.astype(vector, dtype=d.leaf.dtype)
+    slope = d.slope()
+    records = d.records(slope) or (vector.requires_grad and d.outside)
+    found = d.by_point(slope, vector, records)
+    return d.zeros() if found is None else d.finished(found)

@@ -68,6 +68,7 @@ from microtensor.ops.indexing import (
     triu,
 )
 from microtensor.ops.linalg import contract, einsum, matmul, outer, tensordot
+from microtensor.ops.lost import lost_gradient
 from microtensor.ops.reductions import cumsum, max, mean, min, prod, sum
 from microtensor.ops.shape import (
     astype,
@@ -145,6 +146,7 @@ __all__ = [
     "log",
     "log1p",
     "log2",
+    "lost_gradient",
     "machine_epsilon",
     "matmul",
     "matrix_transpose",

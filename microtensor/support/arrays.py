@@ -28,7 +28,8 @@ def own_array(data: Any, who: str, dtype: Any = None) -> Array:
     except ValueError as error:
         raise ValueError(f"{who} is ragged: its rows differ in length ({error})") from error
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{who} has dtype {array.dtype}; booleans, integers and floats are taken")
+        kind = "" if isinstance(data, np.ndarray) else f", from a {type(data).__name__}"
+        raise TypeError(f"{who} has dtype {array.dtype}{kind}; booleans, integers and floats are taken")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         raise TypeError(f"{who} has dtype {array.dtype}, which would lose digits; convert it with .astype(np.float64)")
     return np.array(array, dtype=plain_dtype(array.dtype if dtype is None else dtype, who))
