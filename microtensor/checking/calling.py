@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.checking.report import NoGradientError, described
 from microtensor.primitive import enable_grad
 from microtensor.tensor import Tensor
 
@@ -75,6 +76,10 @@ def fresh_leaves(values: Sequence[Tensor]) -> list[Tensor]:
     return [Tensor(x.numpy(), requires_grad=x.requires_grad, name=x.name) for x in values]
 
 
+class BesideError(Exception):
+    """The function was called before, and raised now; the cause is what it raised."""
+
+
 class Pure:
     """A function whose calls leave no trace in the buffers of the modules that it is, or names.
 
@@ -84,11 +89,15 @@ class Pure:
     ----------
     fn : callable
         From tensors to a tensor.
+    called : bool
+        Whether it has been called before.
 
     Raises
     ------
     TypeError
         When called: the function returned something else.
+    BesideError
+        When called again: the function raised, as at an input that was moved out of its domain.
 
     Examples
     --------
@@ -100,8 +109,9 @@ class Pure:
     (tensor([0.]), tensor(0))
     """
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], called: bool = False) -> None:
         self.fn = fn
+        self.called = called
         self.modules = list(_modules_behind(fn))
 
     def __call__(self, arguments: Sequence[Tensor]) -> Tensor:
@@ -110,12 +120,19 @@ class Pure:
         try:
             with enable_grad():
                 out = self.fn(*arguments)
+        except (BesideError, NoGradientError):
+            raise
+        except Exception as error:
+            if not self.called:
+                raise
+            raise BesideError(f"the function raised {described(error)}") from error
         finally:
             for table, before in tables:
                 table.update(before)
             # A new value comes in a new array, so the old one is still what it was.
             for buffer, array, version in values:
                 buffer._array, buffer._version = array, version
+        self.called = True
         if not isinstance(out, Tensor):
             hint = "; check one result at a time: lambda *xs: fn(*xs)[0]" if isinstance(out, (tuple, list)) else ""
             raise TypeError(f"gradcheck: the function returned a {type(out).__name__}, not a tensor{hint}")

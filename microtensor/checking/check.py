@@ -10,15 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from microtensor.backprop import grad, toposort
-from microtensor.checking.calling import Pure, check_inputs, fresh_leaves
+from microtensor.checking.calling import BesideError, Pure, check_inputs, fresh_leaves
 from microtensor.checking.differences import Settings
-from microtensor.checking.report import Checked, GradcheckError, Mismatch, Report
+from microtensor.checking.report import Checked, GradcheckError, Mismatch, NoGradientError, Report, described
 from microtensor.checking.rules import RuleChecker, with_rules
 from microtensor.checking.whole import WholeChecker
 from microtensor.primitive import Node
 from microtensor.tensor import Tensor
 
+EDGE = (
+    "it was called again, at the input and beside it: where its domain ends there, move the input or pass a smaller eps"
+)
 
+
+@np.errstate(all="ignore")
 def gradcheck(
     fn: Callable[..., Any],
     inputs: Tensor | Sequence[Tensor],
@@ -66,12 +71,15 @@ def gradcheck(
     Raises
     ------
     GradcheckError
-        They do not, a rule raises, or the function is random; and `raise_exception` is on.
+        They do not; a rule is missing, raises, returns no array of numbers, or writes into what it is given; the
+        function is random, or raises when it is called again. And `raise_exception` is on.
     TypeError
         An input is no tensor, or requires a gradient and is not float64; or the function returns no tensor.
     ValueError
         No input requires a gradient, one that does is not finite, the order is not 1 or 2, the step is not
         positive, the cotangent has another name or shape, or the shape of the result depends on values.
+    Exception
+        What the function raises when it is called for the first time.
 
     Examples
     --------
@@ -87,14 +95,19 @@ def gradcheck(
     if eps is not None and not 0 < eps < math.inf:
         raise ValueError(f"gradcheck: eps is {eps!r}; a positive step is needed")
     settings, pure = Settings(eps, atol, rtol), Pure(fn)
-    mismatches = WholeChecker(pure, values, settings).run(cotangent)
-    if order == 2 and not mismatches:
-        mismatches = _second(pure, values, settings)[0]
+    beside = None
+    try:
+        mismatches = WholeChecker(pure, values, settings).run(cotangent)
+        if order == 2 and not mismatches:
+            mismatches = _second(pure, values, settings)[0]
+    except BesideError as error:
+        mismatches, beside = [Mismatch(f"{error}; {EDGE}")], error
     if mismatches and raise_exception:
-        raise GradcheckError(mismatches)
+        raise GradcheckError(mismatches) from beside
     return not mismatches
 
 
+@np.errstate(all="ignore")
 def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1) -> Report:
     """:func:`gradcheck` that goes on after a wrong rule, and says how large the error of each input is.
 
@@ -107,6 +120,8 @@ def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1)
     ------
     TypeError, ValueError
         As :func:`gradcheck`.
+    Exception
+        What the function raises, at the input or beside it.
 
     Examples
     --------
@@ -119,14 +134,18 @@ def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1)
     values = list(inputs)
     check_inputs(values, order)
     settings, pure = Settings(), Pure(fn)
-    checker = WholeChecker(pure, values, settings)
-    mismatches = checker.run(every_input=True)
-    checked = checker.checked
-    if order == 2 and not mismatches:
-        mismatches, second = _second(pure, values, settings)
-        for i, one in checked.items():
-            other = second.get(i, Checked())
-            checked[i] = Checked(max(one.error, other.error), one.right and other.right)
+    try:
+        checker = WholeChecker(pure, values, settings)
+        mismatches = checker.run(every_input=True)
+        checked = checker.checked
+        if order == 2 and not mismatches:
+            mismatches, second = _second(pure, values, settings)
+            for i, one in checked.items():
+                other = second.get(i, Checked())
+                checked[i] = Checked(max(one.error, other.error), one.right and other.right)
+    except BesideError as error:
+        # The program's own fault, at its own line.
+        raise error.__cause__ or error from None
     return Report(checked, mismatches)
 
 
@@ -153,7 +172,7 @@ def _second(
     out = fn(fresh_leaves(values))
     stuck = RuleChecker(settings.eps, settings.rtol, settings.rng, prefix).check_on_tensors(out)
     if stuck:
-        return stuck, {i: Checked(math.inf, False) for i, x in enumerate(values) if x.requires_grad}
+        return stuck, _all_wrong(values)
     cotangent = Tensor(settings.rng.normal(size=out.shape), requires_grad=True)
     weights = [settings.rng.normal(size=x.size) for x in values if x.requires_grad]
 
@@ -162,16 +181,26 @@ def _second(
         result, wanted = fn(xs), [x for x in xs if x.requires_grad]
         if not result.requires_grad:
             return Tensor(0.0)
-        pieces = grad(result, wanted, u, create_graph=True, allow_unused=True)
+        try:
+            pieces = grad(result, wanted, u, create_graph=True, allow_unused=True)
+        except Exception as error:
+            raise NoGradientError(f"the reverse walk on tensors raised {described(error)}") from error
         rows = [(p.reshape(-1) * w).sum() for p, w in zip(pieces, weights, strict=True) if p is not None]
         return sum(rows, start=Tensor(0.0))
 
     # The result is linear in the cotangent, so a function without curvature still depends on that.
-    checker = WholeChecker(Pure(gradient), [*values, cotangent], settings, prefix)
-    found = checker.run()
+    try:
+        checker = WholeChecker(Pure(gradient, called=True), [*values, cotangent], settings, prefix)
+        found = checker.run()
+    except NoGradientError as error:
+        return [Mismatch(f"{prefix}{error}")], _all_wrong(values)
     if blame and found and found[0].index is not None and found[0].where.startswith(f"{prefix}input"):
         found = _guilty_rule(out, settings) or found
     return found, checker.checked
+
+
+def _all_wrong(values: list[Tensor]) -> dict[int, Checked]:
+    return {i: Checked(math.inf, False) for i, x in enumerate(values) if x.requires_grad}
 
 
 def _guilty_rule(out: Tensor, settings: Settings) -> list[Mismatch]:
@@ -190,7 +219,10 @@ def _guilty_rule(out: Tensor, settings: Settings) -> list[Mismatch]:
             operation = node.primitive
             return operation(*inputs, **node.params)
 
-        found, _ = _second(Pure(alone), [x for _, x in taken], settings, blame=False)
+        try:
+            found, _ = _second(Pure(alone, called=True), [x for _, x in taken], settings, blame=False)
+        except BesideError:
+            continue
         if found:
             worst = found[0]
             cause = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,16 +54,28 @@ def wrong_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     """
     if sorted(found) == sorted(wanted):
         return "its axes are in the wrong order"
-    if math.prod(found) > math.prod(wanted):
+    if _part_of(wanted, found):
         return "the axes along which the input was broadcast are not summed away"
-    return "the axes that were reduced are not put back"
+    if _part_of(found, wanted):
+        return "the axes that were reduced are not put back"
+    return "no sum over axes, and no broadcast, leads from one to the other"
 
 
-def likely_cause(analytic: Array, numeric: Array, x: Array) -> str:
+def _part_of(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    """Whether the sizes of `small`, but for ones, stand among those of `large` in the same order."""
+    rest = iter(large)
+    return len(small) <= len(large) and all(n in rest for n in small if n != 1)
+
+
+def likely_cause(
+    analytic: Array, numeric: Array, x: Array, constants: Sequence[Array] = (), results: Sequence[Array] = ()
+) -> str:
     """Say in words how a wrong gradient differs from the right one; empty where no pattern is known.
 
     A gradient that lost the path through a mean differs from the right one by a constant along the axes of
-    the mean; one that lost the path through a variance differs by a multiple of x − mean(x).
+    the mean; one that lost the path through a variance differs by a multiple of x − mean(x). Other mistakes do so
+    too: a statistic is said to be detached only where its value is among the `constants` of the graph, and not
+    among its recorded `results`.
 
     Examples
     --------
@@ -76,7 +89,7 @@ def likely_cause(analytic: Array, numeric: Array, x: Array) -> str:
     size = _size(numeric)
     tolerance = 1e-5 * max(size, _size(analytic))
     if size <= 1e-9 * _size(analytic):
-        return "the true gradient is zero"
+        return "the true gradient is zero, or too small to be seen beside this one"
     if not _size(analytic):
         return NULL
     ratio = float(np.sum(analytic * numeric) / np.sum(numeric * numeric))
@@ -93,8 +106,39 @@ def likely_cause(analytic: Array, numeric: Array, x: Array) -> str:
                 continue
             part = _lost_path(missing, x, axes, tolerance)
             if part:
-                return f"equals the gradient with the {part} over axis {axes if count > 1 else axes[0]} detached"
+                over = f"over axis {axes if count > 1 else axes[0]}"
+                names = part.split(" and ")
+                if all(_among(constants, n, x, axes) and not _among(results, n, x, axes) for n in names):
+                    return f"equals the gradient with the {part} {over} detached"
+                return f"what is missing is {_SHAPE_OF[part]} {over}, as when a path through a {part} is cut or wrong"
     return ""
+
+
+_SHAPE_OF = {
+    "mean": "constant",
+    "variance": "a multiple of x − mean(x)",
+    "mean and variance": "a constant and a multiple of x − mean(x)",
+}
+
+
+def _among(values: Sequence[Array], statistic: str, x: Array, axes: tuple[int, ...]) -> bool:
+    """Whether the mean, or the variance in one of the forms σ², σ and 1/σ, with N or N − 1 and an ε, is one of them."""
+    n = math.prod(x.shape[a] for a in axes)
+    mean = x.mean(axis=axes, keepdims=True)
+    variance = x.var(axis=axes, keepdims=True)
+    for found in values:
+        for shape in (mean.shape, tuple(size for a, size in enumerate(x.shape) if a not in axes)):
+            if found.dtype.kind != "f" or found.shape != shape:
+                continue
+            value = found.reshape(mean.shape)
+            if statistic == "mean" and same(value, mean):
+                return True
+            if statistic == "variance":
+                gaps = [value**power - variance * by for power in (1, 2, -2) for by in (1.0, n / (n - 1))]
+                size = _size(variance)
+                if any(np.ptp(gap) <= 1e-9 * size and -1e-9 * size <= gap.mean() <= 1e-2 * size for gap in gaps):
+                    return True
+    return False
 
 
 def _size(gradient: Array) -> float:

@@ -65,6 +65,27 @@ class Report:
     mismatches: list[Mismatch]
 
 
+def described(error: BaseException) -> str:
+    """The kind of an exception and what it says, with its notes; also of one that cannot be printed.
+
+    Examples
+    --------
+    >>> from microtensor.checking.report import described
+    >>> described(ValueError("no such axis")), described(AssertionError())
+    ('ValueError: no such axis', 'AssertionError')
+    """
+    try:
+        words = str(error)
+    except Exception:
+        words = ""
+    notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}{': ' if words else ''}{words}{notes}"
+
+
+class NoGradientError(Exception):
+    """There is nothing to compare: a rule or the walk raised, or what it returned does not fit."""
+
+
 class GradcheckError(AssertionError):
     """A gradient that disagrees with finite differences; ``mismatches`` holds what was found."""
 

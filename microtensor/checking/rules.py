@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from microtensor.checking.differences import (
     slope,
     steps_of,
 )
-from microtensor.checking.report import Mismatch
+from microtensor.checking.report import Mismatch, NoGradientError, described
 from microtensor.primitive import Node, enable_grad
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
@@ -28,10 +29,6 @@ from microtensor.tensor import Tensor
 FULL_JACOBIAN = 2_000
 # Below this a gradient is taken for zero: the rounding of the rules themselves.
 SMALLEST = 1e-14
-
-
-class NoGradientError(Exception):
-    """There is nothing to compare: a rule or the walk raised, or what it returned does not fit."""
 
 
 class Call(NamedTuple):
@@ -65,8 +62,10 @@ class Call(NamedTuple):
     def at(self, value: Array) -> Array:
         """The operation with another value for the argument."""
         arrays = [*self.arrays[: self.argument], value, *self.arrays[self.argument + 1 :]]
-        with np.errstate(all="ignore"):
+        try:
             return np.asarray(self.node.primitive.forward(*arrays, **self.node.params))
+        except Exception as error:
+            raise NoGradientError(_raised(error, self.g.shape, arrays)) from error
 
 
 class RuleChecker:
@@ -102,6 +101,9 @@ class RuleChecker:
         for output in reversed(toposort([out])):
             node = output.node
             assert node is not None
+            unfit = without_rule(node) or self._writing_forward(node)
+            if unfit:
+                return [Mismatch(f"{self.prefix}{unfit}")]
             if output.dtype != np.float64 or not output.size:
                 continue
             for argument, x in with_rules(node):
@@ -109,6 +111,16 @@ class RuleChecker:
                 if wrong is not None:
                     return [wrong]
         return []
+
+    def _writing_forward(self, node: Node) -> str:
+        """Whether the operation itself changes what it is called with."""
+        arrays = arrays_of(node)
+        try:
+            wrote = _changes(lambda *given: node.primitive.forward(*given, **node.params), arrays)
+        except Exception:
+            return ""
+        name = node.primitive.name
+        return f"the forward of {name} writes into what it is given; it must return a new array" if wrote else ""
 
     def check_on_tensors(self, out: Tensor) -> list[Mismatch]:
         """Find the first rule that runs on arrays alone: for a second derivative it is run on tensors."""
@@ -120,7 +132,12 @@ class RuleChecker:
                 assert rule is not None
                 try:
                     with enable_grad():
-                        rule(Tensor(np.ones(output.shape, output.dtype)), output, *node.inputs, **node.params)
+                        g = Tensor(np.ones(output.shape, output.dtype))
+                        found = rule(g, output, *node.inputs, **node.params)
+                    if not isinstance(found, Tensor):
+                        _array_of(found, output.shape)
+                except NoGradientError as error:
+                    return [Mismatch(f"{self.prefix}the rule of {node.primitive.name} for argument {argument} {error}")]
                 except Exception as error:
                     where = f"{self.prefix}the rule of {node.primitive.name} for argument {argument}"
                     cause = (
@@ -141,6 +158,13 @@ class RuleChecker:
             analytic = self.value(call, x, y)
         except NoGradientError as error:
             return Mismatch(f"{self.prefix}{call.name} {error}")
+        try:
+            return self._compared(call, x, y, analytic)
+        except NoGradientError:
+            # The operation, or a second call of the rule, raised: the check of the whole function has to tell.
+            return None
+
+    def _compared(self, call: Call, x: Tensor, y: Array, analytic: Array) -> Mismatch | None:
         # Along the gradient all terms add up, so none that is too large hides behind another.
         signs = np.where(analytic == 0, self.rng.choice([-1.0, 1.0], size=x.shape), np.sign(analytic))
         signs *= self.rng.uniform(0.5, 1.0, size=x.shape)
@@ -162,16 +186,18 @@ class RuleChecker:
     def _returned(self, call: Call, y: Array) -> Array:
         rule = call.node.primitive.rules[call.argument]
         assert rule is not None
-        # A rule that writes into its cotangent would spoil that of the operation's other arguments.
-        g = call.g.view()
-        g.flags.writeable = False
-        with np.errstate(all="ignore"):
-            try:
-                return np.asarray(rule(g, y, *call.arrays, **call.node.params))
-            except Exception as error:
-                if "read-only" in str(error):
-                    raise NoGradientError("writes into what it is given; a rule must return a new array") from error
-                raise NoGradientError(_raised(error, g.shape, call.arrays)) from error
+        # Copies: a rule that writes into what it is given would spoil that of the operation's other arguments.
+        given = [call.g, y, *call.arrays]
+        shown = [_locked(x) for x in given]
+        try:
+            found = rule(*shown, **call.node.params)
+        except Exception as error:
+            if isinstance(error, ValueError) and _changes(lambda *xs: rule(*xs, **call.node.params), given):
+                raise NoGradientError("writes into what it is given; a rule must return a new array") from error
+            raise NoGradientError(_raised(error, call.g.shape, call.arrays)) from error
+        if not all(map(_alike, shown, given)):
+            raise NoGradientError("writes into what it is given; a rule must return a new array")
+        return _array_of(found, call.value.shape)
 
     def _agrees(self, call: Call, analytic: Array, signs: Array, rtol: float) -> bool:
         """Whether ⟨gradient, step⟩ is the difference of ⟨g, operation⟩ along a step of these signs."""
@@ -232,20 +258,28 @@ class RuleChecker:
         # Each element keeps its sign, and zero stays zero, so that x stays where the operation is defined.
         near = call.value * (1 + 0.01 * self.rng.uniform(-1.0, 1.0, size=x.shape))
         moved = call._replace(arrays=[*call.arrays[: call.argument], near, *call.arrays[call.argument + 1 :]])
-        with np.errstate(all="ignore"):
-            try:
-                there = self.value(moved, x, moved.at(near))
-                again = self.value(call, x, y)
-                fits = self._agrees(moved, there, np.sign(there) + (there == 0), 1e-3)
-            except (ArithmeticError, LookupError, ValueError, NoGradientError):
-                return None
+        try:
+            beside = moved.at(near)
+            there = self.value(moved, x, beside)
+            again, steady = self.value(call, x, y), self.value(call, x, y)
+            fits = self._agrees(moved, there, np.sign(there) + (there == 0), 1e-3)
+        except NoGradientError:
+            return None
         where = f"{self.prefix}{call.name}"
-        cause = "right at the first call only: the rule reads a value that an earlier call left behind"
-        if not np.allclose(again, analytic, 1e-6, 0.0, equal_nan=True):
+        if not _near(again, analytic):
             worst = tuple(int(n) for n in np.unravel_index(int(distance(again, analytic).argmax()), x.shape))
+            if _near(steady, again):
+                cause = "right at the first call only: the rule reads a value that an earlier call left behind"
+            else:
+                cause = "the rule gives another value at each call with the same arguments"
             return Mismatch(where, worst, float(again[worst]), float(analytic[worst]), cause)
-        found = None if fits or near.size > FULL_JACOBIAN else self._element(moved, x, moved.at(near), there)
-        return found and Mismatch(where, found.index, found.analytic, found.numeric, cause)
+        found = None if fits or near.size > FULL_JACOBIAN else self._element(moved, x, beside, there)
+        if found is None:
+            return None
+        cause = "right at the input, but wrong where that is moved by up to 1 %"
+        if _near(there, self.value(moved._replace(arrays=call.arrays), x, beside)):
+            cause += ", which the rule does not see: it reads a value that an earlier call left behind, or a constant"
+        return Mismatch(where, found.index, found.analytic, found.numeric, cause)
 
     # --- causes that only another call of the rule can tell -----------------------------------------------
 
@@ -266,7 +300,7 @@ class RuleChecker:
     def _summed_wrongly(self, call: Call, x: Tensor, y: Array, numeric: Array) -> str:
         """Whether a result that is larger than its input is right when summed over other axes than the first."""
         d = self._returned(call, y)
-        for axes in itertools.combinations(range(d.ndim), d.ndim - x.ndim):
+        for axes in itertools.combinations(range(d.ndim), max(d.ndim - x.ndim, 0)):
             if axes and same(d.sum(axis=axes), numeric):
                 right, taken = (", ".join(map(str, which)) for which in (axes, range(len(axes))))
                 return (
@@ -311,8 +345,30 @@ def with_rules(node: Node) -> list[tuple[int, Tensor]]:
     return [
         (i, x)
         for i, x in enumerate(node.inputs)
-        if isinstance(x, Tensor) and x.requires_grad and node.primitive.rules[i] is not None
+        if isinstance(x, Tensor) and x.requires_grad and i < _rules(node) and node.primitive.rules[i] is not None
     ]
+
+
+def without_rule(node: Node) -> str:
+    """What is wrong when an operation was called with more arguments than it has rules; else empty.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.rules import without_rule
+    >>> without_rule((mt.tensor(2.0, requires_grad=True) * 3.0).node)
+    ''
+    """
+    name, count = node.primitive.name, _rules(node)
+    for i, x in enumerate(node.inputs):
+        if i >= count and isinstance(x, Tensor) and x.requires_grad:
+            return f"{name} has no rule for argument {i}: it takes {len(node.inputs)} and has {count} rules"
+    return ""
+
+
+def _rules(node: Node) -> int:
+    rules = node.primitive.rules
+    return len(rules) if isinstance(rules, tuple) else len(node.inputs)
 
 
 def arrays_of(node: Node) -> list[Any]:
@@ -330,4 +386,48 @@ def arrays_of(node: Node) -> list[Any]:
 
 def _raised(error: Exception, gradient: tuple[int, ...], inputs: Any) -> str:
     shapes = ", ".join(str(np.shape(x.numpy() if isinstance(x, Tensor) else x)) for x in inputs)
-    return f"raised {type(error).__name__}: {error} (gradient of shape {gradient}, inputs of shapes {shapes})"
+    return f"raised {described(error)} (gradient of shape {gradient}, inputs of shapes {shapes})"
+
+
+def _array_of(found: Any, shape: tuple[int, ...]) -> Array:
+    """What a rule returned, when it is an array of numbers.
+
+    Raises
+    ------
+    NoGradientError
+        It is something else.
+    """
+    kind = type(found).__name__
+    if found is None:
+        raise NoGradientError("returned None: is its return missing?")
+    if isinstance(found, (np.ma.MaskedArray, np.matrix)) or not isinstance(found, (np.ndarray, np.generic)):
+        hint = "; on arrays a rule must give an array, so make no tensor in it" if isinstance(found, Tensor) else ""
+        raise NoGradientError(f"returned a {kind}, where an array for an input of shape {shape} is due{hint}")
+    if found.dtype.kind not in "biuf":
+        raise NoGradientError(f"returned dtype {found.dtype}, where real numbers for an input of shape {shape} are due")
+    return np.asarray(found)
+
+
+def _locked(x: Any) -> Any:
+    """A read-only copy of an array."""
+    if not isinstance(x, np.ndarray):
+        return x
+    copy = x.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def _alike(a: Any, b: Any) -> bool:
+    return not isinstance(a, np.ndarray) or (a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+
+
+def _near(a: Array, b: Array) -> bool:
+    return bool(np.allclose(a, b, 1e-6, 0.0, equal_nan=True))
+
+
+def _changes(function: Any, given: list[Any]) -> bool:
+    """Whether a function writes into the arrays that it is given."""
+    copies = [x.copy() if isinstance(x, np.ndarray) else x for x in given]
+    with contextlib.suppress(Exception):
+        function(*copies)
+    return not all(map(_alike, copies, given))

@@ -26,8 +26,9 @@ from microtensor.checking.differences import (
     slope,
     steps_of,
 )
-from microtensor.checking.report import Checked, Mismatch
-from microtensor.checking.rules import FULL_JACOBIAN, Call, NoGradientError, RuleChecker, arrays_of, with_rules
+from microtensor.checking.report import Checked, Mismatch, NoGradientError, described
+from microtensor.checking.rules import FULL_JACOBIAN, Call, RuleChecker, arrays_of, with_rules
+from microtensor.ops import as_array
 from microtensor.primitive import Node
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
@@ -119,9 +120,13 @@ class WholeChecker:
             # A copy, so that a walk that writes into it spoils its own result alone.
             found = grad(self.out, self.leaves[i], u.copy(), allow_unused=True)
         except Exception as error:
-            notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
-            raise NoGradientError(f"the reverse walk raised {type(error).__name__}: {error}{notes}") from error
-        return np.zeros(self.leaves[i].shape) if found is None else found.numpy()
+            raise NoGradientError(f"the reverse walk raised {described(error)}") from error
+        if found is None:
+            return np.zeros(self.leaves[i].shape)
+        gradient: Array = found.numpy()
+        if gradient.shape != self.leaves[i].shape or gradient.dtype.kind != "f":
+            raise NoGradientError(f"the reverse walk gave shape {gradient.shape} and dtype {gradient.dtype}")
+        return gradient
 
     def _terms(self, i: int, u: Array) -> float:
         """The largest of the terms that the gradient of ⟨u, fn⟩ is the sum of, and whose rounding it shares."""
@@ -140,12 +145,12 @@ class WholeChecker:
             found = contributions_of(self.out, u.copy()) if nodes else []
         except Exception:
             return []
-        return [(nodes[creation], argument, value) for creation, argument, value in found]
+        return [(nodes[creation], argument, np.asarray(as_array(value))) for creation, argument, value in found]
 
     def _evaluate(self, i: int, array: Array) -> Array:
         arguments = fresh_leaves(self.values)
         arguments[i] = Tensor(array, requires_grad=True)
-        out = self.fn(arguments).numpy()
+        out = self.fn(arguments).numpy().astype(np.float64)
         if out.shape != self.out.shape:
             raise ValueError(
                 f"gradcheck: the function's result has shape {self.out.shape} at the input and {out.shape} beside it; "
@@ -258,7 +263,7 @@ class WholeChecker:
         cause = self._unrecorded() or self._not_finite(analytic, numeric, u)
         cause = cause or self._lost_contribution(i, analytic, numeric, u) or self._precision()
         cause = cause or self._kink(i, index, float(analytic[worst]), u)
-        cause = cause or likely_cause(analytic, numeric, self.values[i].numpy())
+        cause = cause or likely_cause(analytic, numeric, self.values[i].numpy(), *self._values())
         return [Mismatch(self._called(i), index, float(analytic[worst]), float(numeric[worst]), cause)]
 
     # --- causes that only another call, or the graph, can tell --------------------------------------------
@@ -266,7 +271,17 @@ class WholeChecker:
     def _unrecorded(self) -> str:
         if self.out.requires_grad:
             return ""
-        return "the result does not require a gradient: it was detached, or computed in NumPy or under no_grad"
+        return (
+            "the result does not require a gradient: it was detached, or computed in NumPy or under no_grad, or is a "
+            "gradient taken without create_graph=True"
+        )
+
+    def _values(self) -> tuple[list[Array], list[Array]]:
+        """What the graph reads and takes no gradient to; and its results."""
+        results = toposort([self.out])
+        read = [x for t in results if t.node is not None for x in t.node.inputs]
+        constants = [x for x in read if not (isinstance(x, Tensor) and x.requires_grad)]
+        return [np.asarray(as_array(x)) for x in constants], [t.numpy() for t in results]
 
     def _unsteady(self) -> str:
         again = self.fn(fresh_leaves(self.values)).numpy()
