@@ -44,11 +44,7 @@ class _Derivative:
     def __init__(self, fn: Function, x: Tensor | ArrayLike, who: str) -> None:
         if not callable(fn):
             raise TypeError(f"{who}: fn is a {type(fn).__name__}; a function from a tensor to a tensor is needed")
-        if isinstance(x, (Mapping, set)) or (isinstance(x, (list, tuple)) and any(isinstance(a, Tensor) for a in x)):
-            raise TypeError(
-                f"{who}: x is a {type(x).__name__}; one tensor is needed. Join several with mt.concat or mt.stack, or "
-                "take one after the other, with the rest fixed inside fn"
-            )
+        _check_single(x, "x", who)
         self.fn = fn
         self.who = who
         self.leaf = _Point(x if isinstance(x, Tensor) else own_array(x, f"{who}: x"))
@@ -103,6 +99,15 @@ class _Derivative:
         if self.link is not None:
             self.leaf._node = self.link
         return result
+
+
+def _check_single(x: Any, what: str, who: str) -> None:
+    """Raises TypeError for several tensors where one is needed."""
+    if isinstance(x, (Mapping, set)) or (isinstance(x, (list, tuple)) and any(isinstance(a, Tensor) for a in x)):
+        raise TypeError(
+            f"{who}: {what} is a {type(x).__name__} of several; one tensor is needed. Join them with mt.concat or "
+            "mt.stack, or take one after the other, with the rest fixed inside fn"
+        )
 
 
 def jacobian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
@@ -219,6 +224,7 @@ def hvp(fn: Function, x: Tensor | ArrayLike, v: Tensor | ArrayLike) -> Tensor:
     tensor([  6., 120.])
     """
     d = _Derivative(fn, x, "hvp")
+    _check_single(v, "v", "hvp")
     vector = v if isinstance(v, Tensor) else Tensor(own_array(v, "hvp: v"))
     if vector.shape != d.leaf.shape:
         raise ValueError(f"hvp: v has shape {vector.shape}, x {d.leaf.shape}")

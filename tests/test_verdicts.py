@@ -218,3 +218,152 @@ def verdict(function, inputs, **options):
             return mt.gradcheck(function, inputs, **options)
         except GradcheckError as error:
             return str(error)
+
+
+# --- wrong functions --------------------------------------------------------------------------------------
+
+FAR = mt.tensor([1.0, 2.0], requires_grad=True)
+calls = itertools.count()
+
+
+def calls_backward(x):
+    y = (x * x).sum()
+    y.backward()
+    return y
+
+
+def changes_its_input(x):
+    x.assign_(x.numpy() + 1.0)
+    return x * x
+
+
+def changes_after(x):
+    y = x * x
+    x.assign_(x.numpy() + 1.0)
+    return y
+
+
+def half_of_a_sum(x):
+    s = x.sum()
+    return s * s.detach() + s
+
+
+def writes_in_forward(a):
+    a += 1.0
+    return a * a
+
+
+def some_values_only(a):
+    if (a < np.round(a, 3)).any():
+        raise LookupError("not here")
+    return a * a
+
+
+def raising_beside(x):
+    if not np.array_equal(x.numpy(), np.round(x.numpy(), 3)):
+        raise ZeroDivisionError("moved")
+    return x * x
+
+
+def raising_at_times(x):
+    if next(calls) % 5 == 4:
+        raise KeyError("the fifth")
+    return x * x
+
+
+def hooked(x):
+    y = x * x
+    y.register_hook(lambda g: g * 2.0)
+    return y * 3.0
+
+
+def badly_hooked(x):
+    y = x * x
+    y.register_hook(lambda g: 3.0)
+    return y * 3.0
+
+
+WRONG_FUNCTIONS = {
+    "half a sum": half_of_a_sum,
+    "a detached factor": lambda x: x * x.detach(),
+    "a detached result": lambda x: (x * x).detach(),
+    "NumPy": lambda x: mt.tensor(x.numpy() ** 2),
+    "NumPy beside": lambda x: x + mt.tensor(x.numpy() ** 2),
+    "no_grad": mt.no_grad()(lambda x: x * x),
+    "a gradient that was not recorded": lambda x: mt.grad((x**3).sum(), x),
+    "such a gradient beside": lambda x: mt.grad((x**3).sum(), x) * x,
+    "random": lambda x: x * np.random.default_rng().normal(),
+    "random in shape": lambda x: mt.ones(int(np.random.default_rng().integers(1, 10**6))) * x.sum(),
+    "a counter": lambda x: x * float(next(calls)),
+    "calls backward": calls_backward,
+    "changes its input": changes_its_input,
+    "changes its input after": changes_after,
+    "raises beside": raising_beside,
+    "raises at times": raising_at_times,
+    "writes in forward": lambda x: primitive("writing", writes_in_forward, lambda g, y, a: 2 * g * a)(x),
+    "a forward that raises beside": lambda x: primitive("picky", some_values_only, lambda g, y, a: 2 * g * a)(x),
+    "a hook": hooked,
+    "a bad hook": badly_hooked,
+    "a jump": lambda x: mt.floor(x - x.numpy()) * x + x.detach(),
+    "single precision": lambda x: x.astype(np.float32) * x.detach().astype(np.float32),
+    "rounds": lambda x: mt.round(x, decimals=3) if False else mt.round(x * 1e3) * 1e-3,
+    "NaN": lambda x: x * np.nan,
+    "infinite": lambda x: mt.exp(x * 1e4),
+    "0/0": lambda x: (x - x) / (x - x),
+    "the root at 0": lambda x: mt.sqrt(x - x.detach()),
+    "a mean that is cut": lambda x: x - x.mean().detach(),
+    "a norm that is cut": lambda x: (x - x.mean()) / (x.var().detach() + 1e-5),
+    "whole numbers": lambda x: (x * 1e9).astype(int) * 1,
+    "an item": lambda x: x * x.sum().item(),
+    "a max by hand": lambda x: x * float(x.numpy().max()),
+}
+# No tensor, or the wrong use of the check: TypeError or ValueError, as documented.
+NO_FUNCTIONS = {
+    "None": lambda x: None,
+    "a tuple": lambda x: (x, x),
+    "a list": lambda x: [x],
+    "a dictionary": lambda x: {"y": x},
+    "a number": lambda x: 3.0,
+    "an array": lambda x: x.numpy(),
+    "truth": lambda x: x > 0,
+    "a string": lambda x: "y",
+    "a generator": lambda x: (a for a in [x]),
+    "a type": lambda x: mt.Tensor,
+    "no function": 3.0,
+    "None for a function": None,
+    "a tensor for a function": FAR,
+    "None at times": lambda x: x * x if next(calls) % 3 else None,
+    "of a shape that depends": lambda x: x[x.numpy() > np.round(x.numpy(), 3)],
+}
+RIGHT_FUNCTIONS = {
+    "the input itself": lambda x: x,
+    "the input twice": lambda x: x + x,
+    "a constant": lambda x: mt.ones(3),
+    "a whole constant": lambda x: mt.tensor([1, 2]),
+    "a true constant": lambda x: mt.tensor(x.numpy() > 0),
+    "an empty constant": lambda x: mt.zeros((0, 3)),
+    "a far tensor": lambda x: FAR.sum() * x,
+    "a far tensor alone": lambda x: FAR * 2.0,
+    "an own backward": lambda x: [mt.grad((x**3).sum(), x, create_graph=True)][0],
+    "a jacobian": lambda x: mt.jacobian(lambda z: (z**3).sum(), x),
+    "a product with a Hessian": lambda x: mt.hvp(lambda z: (z**3).sum(), x, x),
+    "an own leaf": lambda x: x * mt.grad((FAR * FAR).sum(), FAR).sum(),
+    "nothing": lambda x: x.reshape(-1)[:0],
+    "a flat zero": lambda x: x * 0.0,
+    "a shape that is new": lambda x: x.reshape(1, -1, 1),
+    "a masked infinity": lambda x: mt.where(x > 1e9, x, -np.inf),
+    "a large offset": lambda x: x + 1e8,
+    "a softmax": lambda x: mt.softmax(x.reshape(-1)),
+    "a norm": lambda x: mt.standardize(x, axis=None, eps=0.1),
+    "an uint8 constant": lambda x: x * mt.tensor(np.array(3, np.uint8)),
+}
+
+
+def function_cases(count, functions, seed, whole=False):
+    rng = np.random.default_rng(seed)
+    names = list(functions)
+    for i in range(count):
+        name = names[i % len(names)]
+        shape = SHAPES[rng.integers(len(SHAPES))]
+        x = mt.tensor(np.round(rng.uniform(0.5, 2.0, shape), 3), requires_grad=True)
+        yield f"{i}: {name}, {shape}", functions[name], [x]

@@ -50,6 +50,19 @@ def check_inputs(values: Sequence[Any], order: int = 1) -> None:
             raise ValueError(f"gradcheck: {called(i, x)} holds NaN or ∞, where there are no differences to take")
 
 
+def check_function(fn: Any) -> None:
+    """Raises TypeError unless fn can be called.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.checking.calling import check_function
+    >>> check_function(mt.exp)
+    """
+    if not callable(fn):
+        raise TypeError(f"gradcheck: fn is a {type(fn).__name__}; a function from the inputs to a tensor is needed")
+
+
 def called(i: int, x: Tensor) -> str:
     """What reports call an input: its position, and its name if it has one.
 

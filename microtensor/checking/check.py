@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from microtensor.backprop import grad, toposort
-from microtensor.checking.calling import BesideError, Pure, check_inputs, fresh_leaves
+from microtensor.checking.calling import BesideError, Pure, check_function, check_inputs, fresh_leaves
 from microtensor.checking.differences import Settings
 from microtensor.checking.report import Checked, GradcheckError, Mismatch, NoGradientError, Report, described
 from microtensor.checking.rules import RuleChecker, with_rules
 from microtensor.checking.whole import WholeChecker
 from microtensor.primitive import Node
+from microtensor.support.checks import check_number
 from microtensor.tensor import Tensor
 
 EDGE = (
@@ -40,7 +41,8 @@ def gradcheck(
     The rule of every operation that the function records is checked on its own too, so a failure names the
     operation. A small function is checked on its whole Jacobian, a larger one on three random projections
     ⟨u, J v⟩. The cotangent is random by default, because a constant one tests nothing on a norm: the gradient
-    of sum(BN(x)) is identically zero.
+    of sum(BN(x)) is identically zero. A rule may return more than the shape of its input, as the rules of an engine
+    do: the sum over the axes of broadcasting is taken for it.
 
     Parameters
     ----------
@@ -74,10 +76,12 @@ def gradcheck(
         They do not; a rule is missing, raises, returns no array of numbers, or writes into what it is given; the
         function is random, or raises when it is called again. And `raise_exception` is on.
     TypeError
-        An input is no tensor, or requires a gradient and is not float64; or the function returns no tensor.
+        An input is no tensor, or requires a gradient and is not float64; fn cannot be called, or returns no tensor;
+        the cotangent is no array of numbers.
     ValueError
         No input requires a gradient, one that does is not finite, the order is not 1 or 2, the step is not
-        positive, the cotangent has another name or shape, or the shape of the result depends on values.
+        positive, a tolerance is negative, the cotangent is not finite or has another name or shape, or the shape of
+        the result depends on values.
     Exception
         What the function raises when it is called for the first time.
 
@@ -90,10 +94,12 @@ def gradcheck(
     """
     values: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     check_inputs(values, order)
+    check_function(fn)
     if isinstance(cotangent, str) and cotangent not in ("random", "ones"):
         raise ValueError(f"gradcheck: cotangent {cotangent!r} is not 'random', 'ones' or an array")
-    if eps is not None and not 0 < eps < math.inf:
+    if eps is not None and not check_number(eps, "eps", "gradcheck", 0.0):
         raise ValueError(f"gradcheck: eps is {eps!r}; a positive step is needed")
+    atol, rtol = check_number(atol, "atol", "gradcheck", 0.0), check_number(rtol, "rtol", "gradcheck", 0.0)
     settings, pure = Settings(eps, atol, rtol), Pure(fn)
     beside = None
     try:
@@ -133,6 +139,7 @@ def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1)
     """
     values = list(inputs)
     check_inputs(values, order)
+    check_function(fn)
     settings, pure = Settings(), Pure(fn)
     try:
         checker = WholeChecker(pure, values, settings)

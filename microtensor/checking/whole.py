@@ -30,7 +30,7 @@ from microtensor.checking.report import Checked, Mismatch, NoGradientError, desc
 from microtensor.checking.rules import FULL_JACOBIAN, Call, RuleChecker, arrays_of, with_rules
 from microtensor.ops import as_array
 from microtensor.primitive import Node
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, own_array
 from microtensor.tensor import Tensor
 
 PROJECTIONS = 3
@@ -97,7 +97,10 @@ class WholeChecker:
         return wrong_rules or found
 
     def _given(self, cotangent: str | ArrayLike) -> Array:
-        given = np.asarray(1.0 if isinstance(cotangent, str) else cotangent, dtype=float)
+        values = as_array(cotangent) if not isinstance(cotangent, str) else 1.0
+        given = own_array(values, "gradcheck: cotangent", np.float64)
+        if not np.isfinite(given).all():
+            raise ValueError("gradcheck: the cotangent holds NaN or ∞, with which nothing can be compared")
         try:
             return np.broadcast_to(given, self.out.shape)
         except ValueError as error:

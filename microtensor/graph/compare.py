@@ -26,6 +26,11 @@ def compare(first: Graph, second: Graph, names: tuple[str, str] = ("first", "sec
     names : tuple of str
         What to call them.
 
+    Raises
+    ------
+    TypeError
+        One of the two is not a graph.
+
     Examples
     --------
     >>> import microtensor as mt
@@ -35,6 +40,9 @@ def compare(first: Graph, second: Graph, names: tuple[str, str] = ("first", "sec
     >>> [(node.symbol or node.name, node.mark) for node in both.nodes]
     [('x', ''), ('exp', 'first'), ('tanh', 'second'), ('+', '')]
     """
+    for what, graph in (("first", first), ("second", second)):
+        if not isinstance(graph, Graph):
+            raise TypeError(f"compare: {what} is a {type(graph).__name__}; a graph is needed: Graph.from_tensor(y)")
     return _Union(first, second, names).graph()
 
 

@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike
 
 from microtensor.backprop import grad, random_cotangent
 from microtensor.ledger.cut import Cut, Severed, severed
-from microtensor.ledger.inputs import input_of
+from microtensor.ledger.inputs import check_ends, input_of
 from microtensor.ledger.region import Carried, Region, State
 from microtensor.ledger.removal import Removal, removal
 from microtensor.ledger.statistics import Norm, norms_of
 from microtensor.support.arrays import Array, own_array
+from microtensor.support.checks import check_size
 from microtensor.support.text import LINE, safe_text
 from microtensor.tensor import Tensor
 
@@ -181,7 +182,7 @@ def paths(
     ValueError
         y does not depend on x; there is no such norm or no such path to cut; the cotangent does not fit.
     TypeError
-        x is not floating point.
+        y is not a tensor, or x not one of floats.
     RuntimeError
         The graph has been freed.
 
@@ -202,13 +203,9 @@ def paths(
     via the variance                   0.247
     via the mean inside the variance   0.000
     """
-    if not isinstance(y, Tensor):
-        raise TypeError(f"paths: y is a {type(y).__name__}; a tensor is needed")
-    if limit < 1:
-        raise ValueError(f"paths: limit is {limit}; 1 or more is needed")
+    limit = check_size(limit, "limit", "paths")
     x = input_of(y) if x is None else x
-    if not isinstance(x, Tensor) or x.dtype.kind != "f":
-        raise TypeError("paths: x is not a tensor of floats, so there is no gradient of it")
+    check_ends(y, x)
     region = Region(y, x)
     seed, words = _seed(y, cotangent)
     total = grad(region.fresh[-1], region.fresh[0], seed).numpy()

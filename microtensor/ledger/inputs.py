@@ -18,6 +18,8 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
 
     Raises
     ------
+    TypeError
+        y is not a tensor.
     ValueError
         There is none of that name, or without a name none or several.
 
@@ -29,6 +31,7 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
     >>> input_of(mt.tanh(x).sum()).name
     'x'
     """
+    check_ends(y)
     leaves, results, scopes = _history(y)
     if name is not None:
         return _named(name, leaves, results, scopes)
@@ -42,6 +45,27 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
         raise ValueError(f"paths: y of shape {y.shape} has no history, so there is nothing before it")
     listed = _listed([*(x.name for x in leaves if x.name), *_by_path(scopes)])
     raise ValueError(f"paths: several tensors could be x; choose one{f': {listed}' if listed else ' and pass it'}")
+
+
+def check_ends(y: object, x: object = None) -> None:
+    """Raises TypeError unless y is a tensor, and x, if it is given, one of floats.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.ledger.inputs import check_ends
+    >>> check_ends(mt.tensor([1.0]))
+    """
+    if not isinstance(y, Tensor):
+        raise TypeError(f"paths: y is a {type(y).__name__}; a tensor is needed, computed from x")
+    if isinstance(x, str):
+        raise TypeError(
+            f"paths: x is a str; a tensor is needed: microtensor.ledger.input_of(y, {x!r}) finds it by name"
+        )
+    if x is not None and not isinstance(x, Tensor):
+        raise TypeError(f"paths: x is a {type(x).__name__}; one tensor is needed, from which y was computed")
+    if isinstance(x, Tensor) and x.dtype.kind != "f":
+        raise TypeError(f"paths: x is not a tensor of floats but of {x.dtype}, so there is no gradient of it")
 
 
 def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], list[tuple[Scope, Tensor]]]:
