@@ -266,7 +266,7 @@ class WholeChecker:
         cause = self._unrecorded() or self._not_finite(analytic, numeric, u)
         cause = cause or self._lost_contribution(i, analytic, numeric, u) or self._precision()
         cause = cause or self._kink(i, index, float(analytic[worst]), u)
-        cause = cause or likely_cause(analytic, numeric, self.values[i].numpy(), *self._values())
+        cause = cause or likely_cause(analytic, numeric, self.values[i].numpy(), *self._values(i))
         return [Mismatch(self._called(i), index, float(analytic[worst]), float(numeric[worst]), cause)]
 
     # --- causes that only another call, or the graph, can tell --------------------------------------------
@@ -279,12 +279,17 @@ class WholeChecker:
             "gradient taken without create_graph=True"
         )
 
-    def _values(self) -> tuple[list[Array], list[Array]]:
-        """What the graph reads and takes no gradient to; and its results."""
-        results = toposort([self.out])
-        read = [x for t in results if t.node is not None for x in t.node.inputs]
-        constants = [x for x in read if not (isinstance(x, Tensor) and x.requires_grad)]
-        return [np.asarray(as_array(x)) for x in constants], [t.numpy() for t in results]
+    def _values(self, i: int) -> tuple[list[Array], list[Array]]:
+        """What the graph reads and takes no gradient to; and its results from input i."""
+        constants: list[Array] = []
+        onward = {self.leaves[i]: None}
+        for tensor in reversed(toposort([self.out])):
+            assert tensor.node is not None
+            read = tensor.node.inputs
+            constants += [np.asarray(as_array(x)) for x in read if not (isinstance(x, Tensor) and x.requires_grad)]
+            if any(isinstance(x, Tensor) and x in onward for x in read):
+                onward[tensor] = None
+        return constants, [tensor.numpy() for tensor in onward]
 
     def _unsteady(self) -> str:
         again = self.fn(fresh_leaves(self.values)).numpy()
