@@ -92,7 +92,9 @@ class _Derivative:
         if self.link is not None:
             return True
         used = (x for t in toposort([out]) if t.node is not None for x in t.node.inputs if isinstance(x, Tensor))
-        return any(x.requires_grad and x.is_leaf and x is not self.leaf for x in used)
+        # The points of derivatives that are finished lead nowhere.
+        leaves = (x for x in used if x.requires_grad and x.is_leaf and x is not self.leaf)
+        return any(not isinstance(x, _Point) or x in points.get() for x in leaves)
 
     def finished(self, result: Tensor) -> Tensor:
         """The result, linked to x."""

@@ -1,9 +1,11 @@
-"""Jacobians, Hessians and their products against closed forms; anomalies and what an error in backward carries."""
+"""Jacobians, Hessians and their products, nested too; what is no tensor; anomalies and errors in backward."""
 
 import numpy as np
 import pytest
 
 import microtensor as mt
+from microtensor.graph import Graph, compare
+from microtensor.ledger import input_of, paths
 from microtensor.primitive import primitive
 
 A = np.random.default_rng(0).normal(size=(3, 4))
@@ -130,3 +132,215 @@ def test_the_methods_are_the_functions():
         assert type(found) is type(expected)
         for a, b in zip(found, expected, strict=True) if isinstance(found, list) else [(found, expected)]:
             np.testing.assert_array_equal(mt.stop_gradient(a), mt.stop_gradient(b))
+
+
+# --- derivatives of derivatives ---------------------------------------------------------------------------
+
+
+def cubed(z):
+    return z**3
+
+
+def summed(z):
+    return (z**4).sum()
+
+
+POINT = [1.0, 2.0]
+DIAGONAL = np.einsum("ij,jk->ijk", np.eye(2), np.eye(2))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x: mt.jacobian(cubed, x), 6 * DIAGONAL * [1.0, 2.0]),
+        (lambda x: mt.jacobian(lambda z: z * x, x), DIAGONAL),
+        (lambda x: mt.jacobian(lambda z: z * x, POINT), DIAGONAL),
+        (lambda x: mt.jacobian(lambda y: mt.jacobian(cubed, y).sum(), x), 6 * np.eye(2)),
+        (lambda x: mt.hessian(summed, x), 24 * DIAGONAL * [1.0, 2.0]),
+        (lambda x: mt.hvp(summed, x, [1.0, 1.0]), 24 * np.diag([1.0, 2.0])),
+        (lambda x: mt.hvp(summed, POINT, x), 12 * np.diag([1.0, 4.0])),
+        (lambda x: mt.hvp(summed, x, x), 36 * np.diag([1.0, 4.0])),
+        (lambda x: mt.grad((x**3).sum(), x, create_graph=True), 6 * np.diag([1.0, 2.0])),
+        (lambda x: mt.vjp((x**3).sum(), create_graph=True)[x], 6 * np.diag([1.0, 2.0])),
+        (lambda x: mt.jacobian(lambda z: z.sum(), x) * x, np.eye(2)),
+        (lambda x: mt.jacobian(cubed, x.detach()).sum() * x, 15 * np.eye(2)),
+    ],
+)
+@pytest.mark.parametrize("recording", [True, False])
+def test_jacobian_hessian_and_hvp_nest(function, expected, recording):
+    with mt.enable_grad() if recording else mt.no_grad():
+        found = mt.jacobian(function, POINT)
+        beside = mt.jacobian(function, mt.tensor(POINT, requires_grad=True))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(beside.numpy(), expected, rtol=1e-12)
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: mt.jacobian(mt.softmax, x), lambda x: mt.hessian(summed, x), lambda x: mt.hvp(summed, x, x)]
+)
+def test_they_are_differentiated_as_any_other_function(function):
+    x = mt.tensor([0.5, 1.5, -1.0], requires_grad=True)
+    assert function(x).requires_grad
+    assert not function(x.detach()).requires_grad
+    assert not mt.no_grad()(function)(x).requires_grad
+    assert mt.gradcheck(function, x, order=2)
+
+
+def test_what_else_the_function_uses_is_differentiated_too():
+    w = mt.tensor([3.0, 1.0], requires_grad=True)
+    mt.jacobian(lambda z: z * z * w, POINT).sum().backward()
+    assert w.grad.numpy().tolist() == [2.0, 4.0]
+    assert mt.gradcheck(lambda w: mt.hessian(lambda z: (z**3 * w).sum(), POINT), w)
+
+
+def through_backward(x):
+    (x**3).sum().backward()
+    return x.grad * 2.0
+
+
+LOST = {
+    "alone": lambda x: mt.grad((x**3).sum(), x),
+    "of several": lambda x: mt.grad([(x**3).sum()], [x])[0],
+    "times x": lambda x: mt.grad((x**3).sum(), x) * x,
+    "far behind": lambda x: mt.exp((mt.grad((x**3).sum(), x) * 2.0)[0]) + x,
+    "vjp": lambda x: mt.vjp((x**3).sum())[x],
+    "backward": through_backward,
+    "inner": lambda x: mt.jacobian(lambda z: mt.grad((z**3).sum(), z), x),
+    "by the outer": lambda x: mt.jacobian(lambda z: z * mt.grad((x**3).sum(), x), x),
+    "in the cotangent": lambda x: mt.grad(x * 2.0, x, x.detach() * x),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize(
+    ("who", "call"),
+    [
+        ("jacobian", mt.jacobian),
+        ("hessian", lambda f, x: mt.hessian(lambda z: f(z).sum(), x)),
+        ("hvp", lambda f, x: mt.hvp(lambda z: f(z).sum(), x, [1.0, 1.0])),
+    ],
+)
+def test_a_gradient_that_was_not_recorded_raises_where_its_derivative_would_be_lost(name, who, call):
+    with pytest.raises(RuntimeError, match=r"without create_graph=True.*\.detach\(\)") as raised:
+        call(LOST[name], POINT)
+    assert str(raised.value).startswith("jacobian" if name == "inner" else who)
+
+
+def printed_only(x):
+    str(mt.grad((x**3).sum(), x))
+    (x**2).sum().backward()
+    str(x.grad)
+    x.grad = None
+    return x * 2.0
+
+
+def under_no_grad(x):
+    y = (x**3).sum()
+    with mt.no_grad():
+        step = mt.grad(y, x) * 0.1
+    return x * step
+
+
+W = mt.tensor([3.0, 1.0], requires_grad=True)
+NUMBERS = {
+    "by something else": (lambda x: x * mt.grad((W * x).sum(), W), np.diag(POINT)),
+    "detached": (lambda x: x * mt.grad((x**3).sum(), x).detach(), np.diag([3.0, 12.0])),
+    "a NumPy array": (lambda x: x * np.asarray(mt.grad((x**3).sum(), x)), np.diag([3.0, 12.0])),
+    "its value": (lambda x: x * mt.grad((x**3).sum(), x).numpy(), np.diag([3.0, 12.0])),
+    "an item": (lambda x: x * mt.grad((x**3).sum(), x)[1].item(), np.diag([12.0, 12.0])),
+    "printed only": (printed_only, np.diag([2.0, 2.0])),
+    "under no_grad": (under_no_grad, np.diag([0.3, 1.2])),
+    "the same everywhere": (lambda x: x * mt.grad((3.0 * x).sum(), x), np.diag([3.0, 3.0])),
+    "of a ReLU": (lambda x: x * mt.grad(mt.relu(x).sum(), x), np.eye(2)),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_gradient_that_is_a_number_stays_one(name):
+    function, expected = NUMBERS[name]
+    np.testing.assert_allclose(mt.jacobian(function, POINT).numpy(), expected)
+
+
+def test_outside_of_them_a_gradient_is_plain_as_ever():
+    x = mt.tensor(POINT, requires_grad=True)
+    with pytest.raises(RuntimeError, match="create_graph"):
+        mt.jacobian(LOST["alone"], x)
+    found = mt.grad((x**3).sum(), x)
+    assert (found.requires_grad, found.is_leaf, type(found)) == (False, True, mt.Tensor)
+    assert x.grad is None
+
+
+# --- what is no tensor ------------------------------------------------------------------------------------
+
+NET = mt.nn.Linear(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda y: mt.grad(y, {"w": W}, allow_unused=True), r"inputs is a dict.*list\(inputs\.values\(\)\)"),
+        (lambda y: mt.grad(y, "w"), "input is a str, not a tensor"),
+        (lambda y: mt.grad(y, [W, "w"]), "input 1 is a str, not a tensor"),
+        (lambda y: mt.grad(y, (W, 1.0), allow_unused=True), "input 1 is a float"),
+        (lambda y: mt.grad(y, [W, None]), "input 1 is a NoneType"),
+        (lambda y: mt.grad(y, [[W]]), "input 0 is a list"),
+        (lambda y: mt.grad(y, np.ones(2)), "input is a ndarray"),
+        (lambda y: mt.grad(y, None), "input is a NoneType"),
+        (lambda y: mt.grad(y, {W}), "inputs is a set, which has no order"),
+        (lambda y: mt.grad(y, NET), r"inputs is a Linear.*list\(net\.parameters\(\)\)"),
+        (lambda y: mt.grad(1.0, W), r"output is a float.*\.item\(\)"),
+        (lambda y: mt.grad([y, 2.0], W), "output 1 is a float"),
+        (lambda y: mt.grad({"loss": y}, W), "outputs is a dict"),
+        (lambda y: mt.grad(lambda: y, W), "output is a function, not a tensor; call it"),
+        (lambda y: mt.grad(y, W, {"y": 1.0}), "gradient has dtype object, from a dict"),
+        (lambda y: mt.grad([y], W, {"y": 1.0}), "grad_outputs is a dict"),
+        (lambda y: mt.grad([y], W, 1.0), "grad_outputs is a float"),
+        (lambda y: mt.vjp(1.0), "vjp: output is a float"),
+        (lambda y: mt.vjp([y]), "vjp: output is a list"),
+        (lambda y: mt.vjp(y, {"y": 1.0}), "vjp: gradient has dtype object, from a dict"),
+        (lambda y: y.backward("one"), "backward: gradient has dtype <U3, from a str"),
+        (lambda y: y.backward(gradient=1j), "backward: gradient has dtype complex128, from a complex"),
+        (lambda y: mt.jacobian(W, W), "jacobian: fn is a Tensor"),
+        (lambda y: mt.jacobian(cubed, {"w": W}), "jacobian: x is a dict"),
+        (lambda y: mt.hessian(cubed, [W, W]), "hessian: x is a list of several; one tensor"),
+        (lambda y: mt.jacobian(lambda a, b: a * b, (W, W)), "jacobian: x is a tuple of several"),
+        (lambda y: mt.jacobian(cubed, None), "jacobian: x has dtype object, from a NoneType"),
+        (lambda y: mt.jacobian(cubed, [1j]), "jacobian: x has dtype complex128"),
+        (lambda y: mt.hvp(summed, W, np.ones(2) * 1j), "hvp: v has dtype complex128"),
+        (lambda y: mt.hvp(summed, W, (W, W)), "hvp: v is a tuple of several"),
+        (lambda y: mt.jacobian(lambda x: (x, x), W), "jacobian: the function returned a tuple"),
+        (lambda y: mt.hvp(lambda x: None, W, W), "hvp: the function returned a NoneType"),
+        (lambda y: mt.gradcheck(mt.exp, {"w": W}), "gradcheck: input 0 is a dict"),
+        (lambda y: paths({"y": y}), "paths: y is a dict"),
+        (lambda y: paths(y, "w"), r"paths: x is a str.*input_of\(y, 'w'\)"),
+        (lambda y: paths(y, [W]), "paths: x is a list"),
+        (lambda y: paths(y, W, {"y": 1.0}), "paths: cotangent has dtype object, from a dict"),
+        (lambda y: input_of(3.0), "paths: y is a float"),
+        (lambda y: compare(Graph.from_tensor(y), y), r"compare: second is a Tensor.*Graph\.from_tensor\(y\)"),
+        (lambda y: Graph.from_tensor([y]), "a tensor is needed, not a list"),
+    ],
+)
+def test_what_is_no_tensor_is_named_with_its_type_and_place(call, said):
+    with pytest.raises(TypeError, match=said):
+        call((W * W).sum())
+
+
+def test_the_inputs_may_come_in_any_order_that_is_one():
+    y = (W * W).sum()
+    for inputs in ([W], (W,), iter([W]), {"w": W}.values(), {W: 0}.keys()):
+        (found,) = mt.grad(y, inputs)
+        assert found.numpy().tolist() == [6.0, 2.0]
+    assert mt.grad(y, []) == ()
+    assert mt.grad(y, NET.parameters(), allow_unused=True) == (None, None)
+
+
+def test_why_there_is_no_gradient_is_said_as_far_as_it_is_known():
+    x = mt.tensor(POINT)
+    y = (W * (x * 2.0)).sum()
+    with pytest.raises(RuntimeError, match=r"inputs \[1\] do not require a gradient; call requires_grad_\(\) before"):
+        mt.grad(y, [W, x])
+    x.requires_grad_()
+    with pytest.raises(RuntimeError, match=r"through recorded operations: they are not used, or only detached.*before"):
+        mt.grad(y, x)
+    assert mt.grad(y, [W, x], allow_unused=True)[1] is None

@@ -5,10 +5,11 @@ A few hundred wrong rules and functions are drawn here; MICROTENSOR_FUZZ=2000 dr
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import warnings
-from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ CONTEXTS = {
 }
 
 
-def spoilt(operation, wrong, argument, rng):
+def spoilt(operation, wrong, argument):
     """The operation with one of its rules made wrong."""
     forward, rules = OPERATIONS[operation]
     broken = list(rules)
@@ -194,7 +195,7 @@ def spoilt(operation, wrong, argument, rng):
 
 
 def rule_cases(count, wrong_rules, seed):
-    """(what it is, function, inputs), the same at each run; every wrong rule comes up again and again."""
+    """(what it is, function, the same with right rules, inputs); every wrong rule comes up again and again."""
     rng = np.random.default_rng(seed)
     names = list(wrong_rules)
     for i in range(count):
@@ -205,9 +206,11 @@ def rule_cases(count, wrong_rules, seed):
         context = str(rng.choice(list(CONTEXTS)))
         shape = SHAPES[rng.integers(len(SHAPES))]
         inputs = [mt.tensor(rng.uniform(0.5, 2.0, shape), requires_grad=True) for _ in rules]
-        op = spoilt(operation, wrong_rules[name], argument, rng)
-        title = f"{i}: {name}, {operation} {argument}, {context}, {shape}"
-        yield title, lambda *xs, op=op, context=context: CONTEXTS[context](op, *xs), inputs
+        functions = [
+            functools.partial(CONTEXTS[context], spoilt(operation, change, argument))
+            for change in (wrong_rules[name], lambda rule: rule)
+        ]
+        yield f"{i}: {name}, {operation} {argument}, {context}, {shape}", *functions, inputs
 
 
 def verdict(function, inputs, **options):
@@ -296,7 +299,6 @@ WRONG_FUNCTIONS = {
     "random in shape": lambda x: mt.ones(int(np.random.default_rng().integers(1, 10**6))) * x.sum(),
     "a counter": lambda x: x * float(next(calls)),
     "calls backward": calls_backward,
-    "changes its input": changes_its_input,
     "changes its input after": changes_after,
     "raises beside": raising_beside,
     "raises at times": raising_at_times,
@@ -306,7 +308,6 @@ WRONG_FUNCTIONS = {
     "a bad hook": badly_hooked,
     "a jump": lambda x: mt.floor(x - x.numpy()) * x + x.detach(),
     "single precision": lambda x: x.astype(np.float32) * x.detach().astype(np.float32),
-    "rounds": lambda x: mt.round(x, decimals=3) if False else mt.round(x * 1e3) * 1e-3,
     "NaN": lambda x: x * np.nan,
     "infinite": lambda x: mt.exp(x * 1e4),
     "0/0": lambda x: (x - x) / (x - x),
@@ -332,10 +333,16 @@ NO_FUNCTIONS = {
     "no function": 3.0,
     "None for a function": None,
     "a tensor for a function": FAR,
+}
+# What these do depends on the call or the value, and so does the verdict.
+FICKLE_FUNCTIONS = {
     "None at times": lambda x: x * x if next(calls) % 3 else None,
     "of a shape that depends": lambda x: x[x.numpy() > np.round(x.numpy(), 3)],
+    "of a dtype that depends": lambda x: x.astype([np.float64, np.float32, int, bool][next(calls) % 4]) * 1.0,
 }
 RIGHT_FUNCTIONS = {
+    "changes its input first": changes_its_input,
+    "rounds": lambda x: mt.round(x * 1e3) * 1e-3,
     "the input itself": lambda x: x,
     "the input twice": lambda x: x + x,
     "a constant": lambda x: mt.ones(3),
@@ -359,11 +366,284 @@ RIGHT_FUNCTIONS = {
 }
 
 
-def function_cases(count, functions, seed, whole=False):
+def function_cases(count, functions, seed):
     rng = np.random.default_rng(seed)
     names = list(functions)
     for i in range(count):
         name = names[i % len(names)]
-        shape = SHAPES[rng.integers(len(SHAPES))]
+        shape = SHAPES[rng.integers(2, len(SHAPES))]
         x = mt.tensor(np.round(rng.uniform(0.5, 2.0, shape), 3), requires_grad=True)
         yield f"{i}: {name}, {shape}", functions[name], [x]
+
+
+# --- the verdicts -----------------------------------------------------------------------------------------
+
+BOTH_ORDERS = pytest.mark.parametrize(("order", "part"), [(1, 1), (2, 4)])
+
+
+@BOTH_ORDERS
+def test_a_wrong_rule_is_found_whatever_it_does(order, part):
+    for title, function, _, inputs in rule_cases(DRAWS // part, WRONG_RULES, order):
+        found = verdict(function, inputs, order=order)
+        assert found is not True, title
+        assert "the rule of " in found or "has no rule for" in found or "input " in found, (title, found)
+
+
+@pytest.mark.parametrize(("order", "part"), [(1, 2), (2, 5)])
+def test_a_rule_that_passes_is_right(order, part):
+    """Whether these are wrong depends on the operation and the shape: what passes has the right gradient."""
+    passed = 0
+    for title, function, healthy, inputs in rule_cases(DRAWS // part, PERHAPS_WRONG_RULES, 7 + order):
+        if verdict(function, inputs, order=order) is True:
+            passed += 1
+            weights = np.random.default_rng(0).normal(size=healthy(*inputs).shape)
+            found, expected = (mt.grad(f(*inputs), inputs, weights, allow_unused=True) for f in (function, healthy))
+            for a, b in zip(found, expected, strict=True):
+                if a is None and b is None:
+                    continue
+                np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-6, atol=1e-6, err_msg=title)
+    assert 0 < passed < DRAWS // part / 2
+
+
+@pytest.mark.parametrize(("order", "part"), [(1, 2), (2, 12)])
+def test_right_rules_give_no_alarm(order, part):
+    for title, function, _, inputs in rule_cases(DRAWS // part, {"right": lambda rule: rule}, 17 + order):
+        assert verdict(function, inputs, order=order) is True, title
+
+
+@BOTH_ORDERS
+def test_a_wrong_function_is_found_whatever_it_does(order, part):
+    for title, function, inputs in function_cases(max(DRAWS // 4 // part, len(WRONG_FUNCTIONS)), WRONG_FUNCTIONS, 3):
+        assert verdict(function, inputs, order=order) is not True, title
+
+
+@BOTH_ORDERS
+def test_right_functions_give_no_alarm(order, part):
+    for title, function, inputs in function_cases(max(DRAWS // 4 // part, len(RIGHT_FUNCTIONS)), RIGHT_FUNCTIONS, 5):
+        assert verdict(function, inputs, order=order) is True, title
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_what_gives_no_tensor_is_a_wrong_use(order):
+    for title, function, inputs in function_cases(max(DRAWS // 8, len(NO_FUNCTIONS)), NO_FUNCTIONS, 11):
+        try:
+            assert not verdict(function, inputs, order=order), title
+        except TypeError as error:
+            assert str(error).startswith(("gradcheck: the function returned", "gradcheck: fn is")), title  # noqa: PT017
+
+
+def test_a_function_that_changes_its_mind_ends_in_a_verdict_or_is_a_wrong_use():
+    for title, function, inputs in function_cases(DRAWS // 8, FICKLE_FUNCTIONS, 13):
+        try:
+            assert verdict(function, inputs) is True or "gradcheck failed" in verdict(function, inputs), title
+        except (TypeError, ValueError) as error:
+            assert str(error).startswith("gradcheck: "), title  # noqa: PT017
+
+
+# --- what the verdict says --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no return", "returned None: is its return missing?"),
+        ("a number", "returned a float, where an array for an input of shape (2, 3) is due"),
+        ("a list", "returned a list, where an array"),
+        ("a tensor", "returned a Tensor, where an array for an input of shape (2, 3) is due; on arrays a rule must"),
+        ("a masked array", "returned a MaskedArray, where an array"),
+        ("complex", "returned dtype complex128, where real numbers"),
+        ("objects", "returned dtype object, where real numbers"),
+        ("raises KeyError", "raised KeyError: 1 (gradient of shape (2, 3), inputs of shapes (2, 3))"),
+        ("raises an unprintable", "raised Unprintable (gradient"),
+        ("too few arguments", "takes 1 positional argument but 3 were given"),
+        ("writes into g", "writes into what it is given; a rule must return a new array"),
+        ("writes into y", "writes into what it is given"),
+        ("writes into x", "writes into what it is given"),
+        ("unlocks its inputs", "writes into what it is given"),
+        ("raises what is read-only", "raised RuntimeError: read-only"),
+        ("random", "the rule of cube for argument 0 at index"),
+    ],
+)
+def test_a_rule_that_gives_no_gradient_is_named(name, said):
+    rule = {**WRONG_RULES, **PERHAPS_WRONG_RULES}[name]
+    found = verdict(spoilt("cube", rule, 0), mt.tensor([[1.0, 2.0, 3.0], [0.5, 1.5, 2.5]], requires_grad=True))
+    assert "the rule of cube for argument 0" in found
+    assert said in found
+
+
+def test_a_rule_too_few_is_named():
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    found = verdict(spoilt("ratio", WRONG_RULES["no rule"], 1), [x, x])
+    assert "ratio has no rule for argument 1: it takes 2 and has 1 rules" in found
+
+
+def test_a_forward_that_writes_into_its_input_is_named():
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    found = verdict(WRONG_FUNCTIONS["writes in forward"], x)
+    assert "the forward of writing writes into what it is given; it must return a new array" in found
+    assert x.numpy().tolist() == [1.0, 2.0]
+
+
+def test_the_inputs_are_left_alone_by_a_rule_that_writes():
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    for name in ("writes into x", "unlocks its inputs"):
+        verdict(spoilt("cube", WRONG_RULES[name], 0), x)
+        assert x.numpy().tolist() == [1.0, 2.0]
+
+
+def test_what_the_function_raises_comes_through_at_first_and_is_a_verdict_later():
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(KeyError, match="mine"):
+        mt.gradcheck(raising(KeyError("mine")), x)
+    with pytest.raises(GradcheckError, match="the function raised ZeroDivisionError: moved") as raised:
+        mt.gradcheck(raising_beside, x)
+    assert isinstance(raised.value.__cause__.__cause__, ZeroDivisionError)
+    assert mt.gradcheck(raising_beside, x, raise_exception=False) is False
+
+
+def normalized(mean=lambda m: m, variance=lambda v: v):
+    def call(x):
+        mu = mean(mt.mean(x, axis=0))
+        v = variance(mt.mean(mt.square(x - mu), axis=0))
+        return (x - mu) / mt.sqrt(v + 1e-3)
+
+    return call
+
+
+SPREAD = mt.tensor(np.random.default_rng(0).normal(size=(6, 3)), requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("function", "part"),
+    [
+        (normalized(mean=mt.stop_gradient), "mean"),
+        (normalized(variance=mt.stop_gradient), "variance"),
+        (normalized(mt.stop_gradient, mt.stop_gradient), "mean and variance"),
+        (lambda x: (x - x.mean(axis=0)) / mt.tensor(np.sqrt(x.numpy().var(axis=0) + 1e-5)), "variance"),
+        (lambda x: (x - x.mean(axis=0)) * mt.tensor(1 / x.numpy().std(axis=0, ddof=1)), "variance"),
+        (lambda x: x - mt.tensor(x.numpy().mean(axis=0)), "mean"),
+    ],
+)
+def test_a_statistic_is_said_to_be_detached_where_the_graph_holds_it_as_a_constant(function, part):
+    assert f"equals the gradient with the {part} over axis 0 detached" in verdict(function, SPREAD)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (normalized(variance=lambda v: 2 * v - mt.stop_gradient(v)), "a multiple of x − mean(x) over axis 0"),
+        (normalized(mean=lambda m: 0.5 * m + 0.5 * mt.stop_gradient(m)), "constant over axis 0"),
+        (lambda x: x + mt.stop_gradient(x.sum(axis=0)), "constant over axis 0"),
+    ],
+)
+def test_a_statistic_is_not_said_to_be_detached_where_half_of_it_is(function, said):
+    found = verdict(function, SPREAD)
+    assert "detached" not in found
+    assert said in found
+
+
+def test_a_gradient_that_drowns_the_true_one_does_not_make_that_zero():
+    found = verdict(spoilt("cube", WRONG_RULES["huge"], 0), SPREAD)
+    assert "the true gradient is zero, or too small to be seen beside this one" in found
+
+
+def test_a_rule_that_is_right_in_one_place_is_not_said_to_remember():
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    lucky = primitive("lucky", lambda x: x**2, lambda g, y, x: g * np.where(x == np.round(x, 3), 2 * x, 5.0 * x))
+    found = verdict(lucky, x)
+    assert "right at the input, but wrong where that is moved by up to 1 %" in found
+    assert "left behind" not in found
+    constant = primitive("constant", lambda x: x**2, lambda g, y, x: g * np.array([2.0, 4.0]))
+    assert "it reads a value that an earlier call left behind, or a constant" in verdict(constant, x)
+
+
+def test_a_random_rule_is_told_from_one_that_remembers():
+    draws = iter([1.0, 1.0, *np.random.default_rng(0).uniform(1, 2, 10_000)])
+    op = primitive("chance", lambda x: x**2, lambda g, y, x: 2 * g * x * next(draws))
+    assert "gives another value at each call with the same arguments" in verdict(op, mt.tensor(2.0, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"cotangent": None}, TypeError, "cotangent has dtype object, from a NoneType"),
+        ({"cotangent": {"y": 1.0}}, TypeError, "cotangent has dtype object, from a dict"),
+        ({"cotangent": [1j, 1.0]}, TypeError, "cotangent has dtype complex128"),
+        ({"cotangent": [np.nan, 1.0]}, ValueError, "cotangent holds NaN or ∞"),
+        ({"eps": "small"}, ValueError, "eps is 'small'"),
+        ({"eps": np.inf}, ValueError, "eps is inf"),
+        ({"rtol": np.nan}, ValueError, "rtol is nan"),
+        ({"atol": -1.0}, ValueError, "atol is -1.0"),
+        ({"order": "2"}, ValueError, "order is '2'"),
+    ],
+)
+def test_a_wrong_use_is_named(options, error, said):
+    with pytest.raises(error, match="gradcheck: ") as raised:
+        mt.gradcheck(mt.exp, mt.tensor([1.0, 2.0], requires_grad=True), **options)
+    assert said in str(raised.value)
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+HEAD = """\
+import numpy as np
+import microtensor as mt
+from microtensor.primitive import primitive
+w = mt.tensor([[1.0, 2.0, 0.5]] * 2, requires_grad=True)
+class Mute(Exception):
+    def __str__(self): raise RuntimeError
+def fail(error): raise error
+def write(g, y, x):
+    x += 1.0
+    return 3 * g * x * x
+calls = []
+def later(x):
+    calls.append(x)
+    return None if len(calls) > 4 else x * x
+def beside(x): return x * x if np.array_equal(x.numpy(), np.ones(3)) else fail(LookupError("moved"))
+def half(x):
+    s = x.sum()
+    return s * s.detach() + s
+"""
+SCRIPT_RULES = """
+None; 3.0; [1.0]; "a"; object(); mt.Tensor; g[0]; g.sum(); g[None] * np.ones((4, 1, 1)); g * 1j; g * np.nan; g * np.inf
+g.astype(object); mt.tensor(3 * g * x * x); 3 * g * x * x + 1; np.ma.masked_array(g); x; y; g; fail(KeyError(1)); (g,)
+fail(Mute()); write(g, y, x); g.T; {}; g.reshape(7); np.zeros(0); np.float64(1); g.fill(0); fail(StopIteration())
+"""
+SCRIPT_FUNCTIONS = """
+None; 3.0; (x,); x.detach() * x; fail(KeyError(1)); fail(Mute()); later(x); beside(x); half(x); x * np.nan; x > 0
+mt.grad((x**3).sum(), x); mt.grad((x**3).sum(), x) * x; x * np.random.normal(); x.astype(np.float16) * 1; mt.Tensor
+mt.jacobian(lambda z: mt.grad((z**3).sum(), z), x); (x * x).sum().backward(); mt.floor(x) * x
+"""
+
+
+def entries(text):
+    return [entry.strip() for entry in text.replace("\n", ";").split(";") if entry.strip()]
+
+
+@pytest.mark.parametrize("order", ["1", "2"])
+@pytest.mark.parametrize(
+    "target", ["loss = bad(w)", "loss = mt.tanh(bad(mt.exp(w))).sum()", "def loss(x=np.ones(3)): return bad(x) * x"]
+)
+def test_the_command_finds_wrong_rules(target, order, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for rule in entries(SCRIPT_RULES):
+        bad = f"bad = primitive('bad', lambda x: x**3, lambda g, y, x: {rule})"
+        Path("t.py").write_text(f"{HEAD}{bad}\n{target}\n")
+        result = CliRunner().invoke(main, ["check", "t.py:loss", "--order", order])
+        assert (result.exit_code, result.stderr) == (1, ""), (rule, result.stderr)
+        assert "  the rule of bad for argument 0" in result.stdout or "  input 0" in result.stdout, rule
+
+
+@pytest.mark.parametrize("order", ["1", "2"])
+def test_the_command_finds_wrong_functions_or_names_what_they_raise(order, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for body in entries(SCRIPT_FUNCTIONS):
+        Path("t.py").write_text(f"{HEAD}def loss(x=np.ones(3)):\n    return {body}\n")
+        result = CliRunner().invoke(main, ["check", "t.py:loss", "--order", order])
+        if result.exit_code == 3:
+            assert result.stderr.splitlines()[-1].startswith("Error: t.py:"), (body, result.stderr)
+            assert "fail" in body or "beside" in body or "jacobian" in body
+        else:
+            assert result.exit_code == 1, (body, result.stderr)
+            assert "wrong: t.py:loss" in result.stdout or "a Tensor is needed" in result.stderr, (body, result.stderr)

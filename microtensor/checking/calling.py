@@ -90,7 +90,7 @@ def fresh_leaves(values: Sequence[Tensor]) -> list[Tensor]:
 
 
 class BesideError(Exception):
-    """The function was called before, and raised now; the cause is what it raised."""
+    """The function was called before, and raised now, which is the cause, or returned no tensor."""
 
 
 class Pure:
@@ -110,7 +110,8 @@ class Pure:
     TypeError
         When called: the function returned something else.
     BesideError
-        When called again: the function raised, as at an input that was moved out of its domain.
+        When called again: the function raised, as at an input that was moved out of its domain, or returned
+        something else.
 
     Examples
     --------
@@ -145,10 +146,12 @@ class Pure:
             # A new value comes in a new array, so the old one is still what it was.
             for buffer, array, version in values:
                 buffer._array, buffer._version = array, version
-        self.called = True
         if not isinstance(out, Tensor):
+            if self.called:
+                raise BesideError(f"the function returned a {type(out).__name__}, not a tensor")
             hint = "; check one result at a time: lambda *xs: fn(*xs)[0]" if isinstance(out, (tuple, list)) else ""
             raise TypeError(f"gradcheck: the function returned a {type(out).__name__}, not a tensor{hint}")
+        self.called = True
         return out
 
 

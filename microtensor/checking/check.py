@@ -24,7 +24,6 @@ EDGE = (
 )
 
 
-@np.errstate(all="ignore")
 def gradcheck(
     fn: Callable[..., Any],
     inputs: Tensor | Sequence[Tensor],
@@ -102,18 +101,18 @@ def gradcheck(
     atol, rtol = check_number(atol, "atol", "gradcheck", 0.0), check_number(rtol, "rtol", "gradcheck", 0.0)
     settings, pure = Settings(eps, atol, rtol), Pure(fn)
     beside = None
-    try:
-        mismatches = WholeChecker(pure, values, settings).run(cotangent)
-        if order == 2 and not mismatches:
-            mismatches = _second(pure, values, settings)[0]
-    except BesideError as error:
-        mismatches, beside = [Mismatch(f"{error}; {EDGE}")], error
+    with np.errstate(all="ignore"):
+        try:
+            mismatches = WholeChecker(pure, values, settings).run(cotangent)
+            if order == 2 and not mismatches:
+                mismatches = _second(pure, values, settings)[0]
+        except BesideError as error:
+            mismatches, beside = [Mismatch(f"{error}; {EDGE}")], error
     if mismatches and raise_exception:
         raise GradcheckError(mismatches) from beside
     return not mismatches
 
 
-@np.errstate(all="ignore")
 def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1) -> Report:
     """:func:`gradcheck` that goes on after a wrong rule, and says how large the error of each input is.
 
@@ -141,18 +140,21 @@ def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1)
     check_inputs(values, order)
     check_function(fn)
     settings, pure = Settings(), Pure(fn)
-    try:
-        checker = WholeChecker(pure, values, settings)
-        mismatches = checker.run(every_input=True)
-        checked = checker.checked
-        if order == 2 and not mismatches:
-            mismatches, second = _second(pure, values, settings)
-            for i, one in checked.items():
-                other = second.get(i, Checked())
-                checked[i] = Checked(max(one.error, other.error), one.right and other.right)
-    except BesideError as error:
-        # The program's own fault, at its own line.
-        raise error.__cause__ or error from None
+    with np.errstate(all="ignore"):
+        try:
+            checker = WholeChecker(pure, values, settings)
+            mismatches = checker.run(every_input=True)
+            checked = checker.checked
+            if order == 2 and not mismatches:
+                mismatches, second = _second(pure, values, settings)
+                for i, one in checked.items():
+                    other = second.get(i, Checked())
+                    checked[i] = Checked(max(one.error, other.error), one.right and other.right)
+        except BesideError as error:
+            if (own := error.__cause__) is not None:
+                # The program's own fault, at its own line.
+                raise own from own.__cause__
+            return Report(_all_wrong(values), [Mismatch(f"{error}; {EDGE}")])
     return Report(checked, mismatches)
 
 
