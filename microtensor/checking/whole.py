@@ -341,7 +341,10 @@ class WholeChecker:
     def _precision(self) -> str:
         for tensor in toposort([self.out]):
             if tensor.dtype != np.float64:
-                return f"{tensor.node} computes in {tensor.dtype}, whose rounding drowns the differences"
+                return (
+                    f"{tensor.node} computes in {tensor.dtype}, whose rounding may be the difference, and in which no "
+                    "rule was checked by itself; compute in float64"
+                )
         return ""
 
     def _kink(self, i: int, index: tuple[int, ...], analytic: float, u: Array) -> str:
