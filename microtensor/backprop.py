@@ -306,8 +306,13 @@ def random_cotangent(output: Tensor) -> Array:
     return cotangent
 
 
+# What each function calls the cotangent that it is given.
+_COTANGENT = {"vjp": "cotangent", "grad": "grad_outputs"}
+
+
 def _seed(output: Tensor, gradient: Any, who: str) -> Any:
     check_tensor(output, who, "output")
+    what = _COTANGENT.get(who, "gradient")
     if not output.requires_grad:
         extra = output._extra or {}
         if "detached" in extra:
@@ -315,23 +320,26 @@ def _seed(output: Tensor, gradient: Any, who: str) -> Any:
         elif "unrecorded" in extra:
             why = "it was made under mt.no_grad(), or has no derivative"
         else:
-            why = "it was not made with requires_grad=True, nor from a tensor that was"
+            why = (
+                "it was not made with requires_grad=True, nor from a tensor that was; a gradient has a history of its "
+                "own only with create_graph=True"
+            )
         raise RuntimeError(f"{who}: this tensor of shape {output.shape} does not require a gradient: {why}")
     if gradient is None:
         if output.size != 1:
             raise RuntimeError(
                 f"{who}: a tensor of shape {output.shape} has no single gradient; reduce it to a scalar, for example "
-                f"with .sum(), or pass gradient= of shape {output.shape}"
+                f"with .sum(), or pass {what}= of shape {output.shape}"
             )
         return np.ones(output.shape, dtype=output.dtype)
     if isinstance(gradient, Tensor):
         if gradient.dtype.kind != "f":
-            raise TypeError(f"{who}: gradient has dtype {gradient.dtype}; a float is needed")
+            raise TypeError(f"{who}: {what} has dtype {gradient.dtype}; a float is needed")
         seed: Any = gradient
     else:
-        seed = own_array(gradient, f"{who}: gradient")
+        seed = own_array(gradient, f"{who}: {what}")
     if seed.shape != output.shape:
-        raise ValueError(f"{who}: gradient has shape {seed.shape}, the tensor {output.shape}")
+        raise ValueError(f"{who}: {what} has shape {seed.shape}, the tensor {output.shape}")
     return seed if seed.dtype == output.dtype else ops.astype(seed, dtype=output.dtype)
 
 

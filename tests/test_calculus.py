@@ -293,12 +293,12 @@ NET = mt.nn.Linear(2, 1)
         (lambda y: mt.grad([y, 2.0], W), "output 1 is a float"),
         (lambda y: mt.grad({"loss": y}, W), "outputs is a dict"),
         (lambda y: mt.grad(lambda: y, W), "output is a function, not a tensor; call it"),
-        (lambda y: mt.grad(y, W, {"y": 1.0}), "gradient has dtype object, from a dict"),
+        (lambda y: mt.grad(y, W, {"y": 1.0}), "grad: grad_outputs has dtype object, from a dict"),
         (lambda y: mt.grad([y], W, {"y": 1.0}), "grad_outputs is a dict"),
         (lambda y: mt.grad([y], W, 1.0), "grad_outputs is a float"),
         (lambda y: mt.vjp(1.0), "vjp: output is a float"),
         (lambda y: mt.vjp([y]), "vjp: output is a list"),
-        (lambda y: mt.vjp(y, {"y": 1.0}), "vjp: gradient has dtype object, from a dict"),
+        (lambda y: mt.vjp(y, {"y": 1.0}), "vjp: cotangent has dtype object, from a dict"),
         (lambda y: y.backward("one"), "backward: gradient has dtype <U3, from a str"),
         (lambda y: y.backward(gradient=1j), "backward: gradient has dtype complex128, from a complex"),
         (lambda y: mt.jacobian(W, W), "jacobian: fn is a Tensor"),
@@ -333,6 +333,20 @@ def test_the_inputs_may_come_in_any_order_that_is_one():
         assert found.numpy().tolist() == [6.0, 2.0]
     assert mt.grad(y, []) == ()
     assert mt.grad(y, NET.parameters(), allow_unused=True) == (None, None)
+
+
+def test_a_missing_or_wrong_cotangent_is_called_what_the_function_calls_it():
+    y = W * W
+    for call, what in (
+        (y.backward, "gradient"),
+        (lambda u: mt.vjp(y, u), "cotangent"),
+        (lambda u: mt.grad(y, W, u), "grad_outputs"),
+    ):
+        with pytest.raises(RuntimeError, match=rf"pass {what}= of shape \(2,\)"):
+            call(None)
+        with pytest.raises(ValueError, match=rf"{what} has shape \(3,\), the tensor \(2,\)"):
+            call([1.0, 2.0, 3.0])
+    assert W.grad is None
 
 
 def test_why_there_is_no_gradient_is_said_as_far_as_it_is_known():
