@@ -474,7 +474,20 @@ def test_a_rule_that_gives_no_gradient_is_named(name, said):
 def test_a_rule_too_few_is_named():
     x = mt.tensor([1.0, 2.0], requires_grad=True)
     found = verdict(spoilt("ratio", WRONG_RULES["no rule"], 1), [x, x])
-    assert "ratio has no rule for argument 1: it takes 2 and has 1 rules" in found
+    assert "ratio has no rule for argument 1: it was called with 2 and has 1 of them" in found
+
+
+def test_a_wrong_rule_is_blamed_also_where_its_explanation_raises():
+    """The rules of argument 0 and 1 are tried in each other's place, where the operation ends at 0."""
+
+    def root(a, b):
+        if (b <= 0.5).any():
+            raise ValueError("b ends at 0.5")
+        return a * b
+
+    op = primitive("ending", root, lambda g, y, a, b: g * a, lambda g, y, a, b: g * b)
+    inputs = [mt.tensor([1.0, 2.0], requires_grad=True), mt.tensor([0.5 + 1e-9, 3.0], requires_grad=True)]
+    assert "the rule of ending for argument 0 at index" in verdict(op, inputs)
 
 
 def test_a_forward_that_writes_into_its_input_is_named():

@@ -232,8 +232,12 @@ class RuleChecker:
         if error.max() <= 1e-6 * largest + SMALLEST:
             return None
         worst = tuple(int(n) for n in np.unravel_index(int(error.argmax()), error.shape))
-        cause = self._exchanged(call, y, analytic, numeric) or self._summed_wrongly(call, x, y, numeric)
-        cause = cause or likely_cause(analytic, numeric, call.value) or self._misread(call, x, y, numeric)
+        try:
+            cause = self._exchanged(call, y, analytic, numeric) or self._summed_wrongly(call, x, y, numeric)
+            cause = cause or likely_cause(analytic, numeric, call.value) or self._misread(call, x, y, numeric)
+        except NoGradientError:
+            # Another call, which would have told the cause, raised.
+            cause = ""
         where = f"{self.prefix}{call.name}"
         return Mismatch(where, worst, float(analytic[worst]), float(numeric[worst]), cause)
 
@@ -362,7 +366,7 @@ def without_rule(node: Node) -> str:
     name, count = node.primitive.name, _rules(node)
     for i, x in enumerate(node.inputs):
         if i >= count and isinstance(x, Tensor) and x.requires_grad:
-            return f"{name} has no rule for argument {i}: it takes {len(node.inputs)} and has {count} rules"
+            return f"{name} has no rule for argument {i}: it was called with {len(node.inputs)} and has {count} of them"
     return ""
 
 
