@@ -6,6 +6,7 @@ Here too: gradients clipped before the step.
 import copy
 import json
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -146,6 +147,16 @@ def test_zero_grad_sets_none_and_forgetting_it_doubles():
         assert w.grad.item() == expected
     optimiser.zero_grad()
     assert w.grad is None
+
+
+def test_zero_grad_can_leave_zeros_which_are_stepped():
+    w, unused = leaf(1.0), leaf(1.0)
+    optimiser = mt.optim.SGD([w, unused], lr=0.5, weight_decay=1.0)
+    (w * 3).backward()
+    optimiser.zero_grad(set_to_none=False)
+    assert (w.grad.numpy().tolist(), unused.grad) == ([0.0], None)
+    optimiser.step()
+    assert (w.item(), unused.item()) == (0.5, 1.0)
 
 
 def test_parameters_may_come_from_a_generator():
@@ -372,6 +383,171 @@ def test_a_state_that_does_not_fit_changes_nothing(change, message):
     before = repr(optimiser.state_dict())
     with pytest.raises(ValueError, match=f"Adam.load_state_dict: .*{message}"):
         optimiser.load_state_dict(saved)
+    assert repr(optimiser.state_dict()) == before
+
+
+# --- kinds of numbers -----------------------------------------------------------------------------------------
+
+KINDS = {
+    "float64": np.float64,
+    "float32": np.float32,
+    "float16": np.float16,
+    "0-d array": np.array,
+    "0-d tensor": mt.tensor,
+    "tensor of one element": lambda v: mt.tensor([v]),
+    "tensor with a gradient": lambda v: mt.tensor(v, requires_grad=True),
+    "fraction": Fraction,
+}
+# 0.25 and 0.5 are the same in float16, and in range everywhere.
+DEFAULTS = {make: make([leaf(1.0)]).defaults for make in CLASSES}
+NUMERIC = [(make, name) for make in CLASSES for name, v in DEFAULTS[make].items() if type(v) is not bool]
+FLAGS = [(make, name) for make in CLASSES for name, v in DEFAULTS[make].items() if type(v) is bool]
+
+
+def setting(name, value):
+    return (value, value) if name == "betas" else value
+
+
+def one_step(make, options, **of_group):
+    w = leaf(1.0, -2.0)
+    optimiser = make([{"params": w, **of_group}], **options)
+    w.grad = [0.5, 0.25]
+    optimiser.step()
+    return w.numpy().tolist(), optimiser.state_dict()["param_groups"]
+
+
+def plain(value):
+    return all(map(plain, value)) if type(value) in (list, tuple) else type(value) in (bool, int, float)
+
+
+@pytest.mark.parametrize(("make", "name"), NUMERIC, ids=lambda x: x if type(x) is str else x.__name__)
+def test_settings_of_every_kind_of_number_are_pythons_own(make, name, tmp_path):
+    expected = one_step(make, {name: setting(name, 0.25)})
+    for kind in KINDS.values():
+        given = setting(name, kind(0.25))
+        for made in (one_step(make, {name: given}), one_step(make, {}, **{name: given})):
+            assert made == expected
+            assert all(plain(v) for group in made[1] for v in group.values())
+    if name != "betas":
+        assert one_step(make, {name: 0}) == one_step(make, {name: np.uint8(0)}) == one_step(make, {name: 0.0})
+        # Set by hand, as loops do; saved, and loaded.
+        w = leaf(1.0)
+        optimiser, other = make([w]), make([w])
+        optimiser.param_groups[0][name] = np.logspace(-2, -1, 3)[1]
+        mt.save(tmp_path / "o.npz", optimiser.state_dict())
+        other.load_state_dict(mt.load(tmp_path / "o.npz"))
+        assert other.param_groups[0][name] == float(np.logspace(-2, -1, 3)[1])
+
+
+@pytest.mark.parametrize(("make", "name"), NUMERIC, ids=lambda x: x if type(x) is str else x.__name__)
+def test_what_is_no_number_is_refused_by_name(make, name):
+    w = leaf(1.0)
+    kept = make([w])
+    for strange in (True, np.True_, mt.tensor(True), "1", None, 1j, np.array([0.1, 0.2]), -1, np.nan, np.inf, 10**400):
+        for call in (
+            lambda s=strange: make([w], **{name: setting(name, s)}),
+            lambda s=strange: kept.add_param_group({"params": leaf(1.0), name: setting(name, s)}),
+        ):
+            with pytest.raises(ValueError, match=rf"^{make.__name__}: {name}.* is .*needed$"):
+                call()
+    assert len(kept.param_groups) == 1
+
+
+@pytest.mark.parametrize(("make", "name"), FLAGS, ids=lambda x: x if type(x) is str else x.__name__)
+def test_flags_are_yes_or_no(make, name):
+    options = {"momentum": 0.5} if name == "nesterov" else {}
+    expected = one_step(make, {**options, name: True})
+    assert expected != one_step(make, options) or name == "amsgrad"
+    for yes in (np.True_, 1, np.array(True), mt.tensor(True), 1.0):
+        assert one_step(make, {**options, name: yes}) == expected
+    for strange in ("no", 2, None, np.array([True, False]), [True]):
+        with pytest.raises(ValueError, match=rf"{make.__name__}: {name} is .*; True or False is needed"):
+            make([leaf(1.0)], **{**options, name: strange})
+
+
+def test_old_files_with_arrays_of_no_axes_load(tmp_path):
+    parameters = shaped()
+    optimiser = mt.optim.Adam(parameters, lr=0.1)
+    some_steps(optimiser, parameters)
+    state = optimiser.state_dict()
+    (group,) = state["param_groups"]
+    numbers = {name: np.array(group[name]) for name in (*optimiser.defaults, "initial_lr") if name in group}
+    old = {**state, "param_groups": [{**group, **numbers, "initial_lr": np.float64(0.2)}]}
+    mt.save(tmp_path / "old.npz", old)
+    other = mt.optim.Adam(parameters)
+    other.load_state_dict(mt.load(tmp_path / "old.npz"))
+    assert other.param_groups[0] == {**optimiser.param_groups[0], "initial_lr": 0.2}
+    assert all(plain(v) for name, v in other.param_groups[0].items() if name != "params")
+
+
+# --- states of others -----------------------------------------------------------------------------------------
+
+# What PyTorch 2.13 adds to a group: by itself, from named_parameters(), and through its schedules.
+RUNS = {"foreach": None, "capturable": False, "differentiable": False, "fused": None, "maximize": False}
+ADDED = {
+    "names": {"param_names": ["w", "b"]},
+    "one cycle": {"initial_lr": 0.02, "max_lr": 0.5, "min_lr": 2e-06, "max_momentum": 0.95, "base_momentum": 0.85},
+    "averaging": {"swa_lr": 0.5, "initial_lr": 0.1},
+    "a rate that is a tensor": {"lr": np.array(0.1, np.float32)},
+    "on a device": {"capturable": True, "fused": True, "foreach": True},
+}
+
+
+@pytest.mark.parametrize("make", CLASSES)
+@pytest.mark.parametrize("added", ADDED.values(), ids=ADDED)
+def test_groups_of_pytorch_are_read(make, added):
+    parameters = shaped()
+    optimiser = make(parameters, lr=0.3)
+    some_steps(optimiser, parameters)
+    state = optimiser.state_dict()
+    for entry in state["state"].values():
+        entry["step"] = np.array(5.0, np.float32)
+    decoupled = {"decoupled_weight_decay": make is mt.optim.AdamW} if issubclass(make, mt.optim.Adam) else {}
+    group = {**state["param_groups"][0], **RUNS, **decoupled, **added}
+    other = make(parameters, lr=0.7)
+    other.load_state_dict({**state, "param_groups": [group]})
+    loaded = other.param_groups[0]
+    assert loaded["lr"] == (0.3 if "lr" not in added else float(np.float32(0.1)))
+    assert loaded.keys() == {"params", *other.defaults} | (added.keys() & {"initial_lr"})
+    assert all(type(entry.get("step", 0)) is int for entry in other.state.values())
+
+
+@pytest.mark.parametrize(("make", "said"), [(mt.optim.Adam, "AdamW"), (mt.optim.AdamW, "Adam")])
+def test_adam_and_adamw_do_not_take_each_others_state(make, said):
+    optimiser = make([leaf(1.0)])
+    state = optimiser.state_dict()
+    state["param_groups"][0]["decoupled_weight_decay"] = make is mt.optim.Adam
+    with pytest.raises(ValueError, match=f"group 0: it is of {said}, which decays otherwise"):
+        optimiser.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        5,
+        "state",
+        [],
+        {"state": {}, "param_groups": None},
+        {"state": None, "param_groups": []},
+        {"state": {}, "param_groups": [5]},
+        {"state": {}, "param_groups": [{"params": 5}]},
+        {"state": {}, "param_groups": [{"params": [[1], [2]]}]},
+        {"state": [1], "param_groups": [{"params": [0, 1]}]},
+        {"state": {0: 5}, "param_groups": [{"params": [0, 1], **DEFAULTS[mt.optim.Adam]}]},
+        {"state": {0: {"step": "x"}}, "param_groups": [{"params": [0, 1], **DEFAULTS[mt.optim.Adam]}]},
+        {"state": {0: {"step": 1.5}}, "param_groups": [{"params": [0, 1], **DEFAULTS[mt.optim.Adam]}]},
+        {"state": {0: {"step": -1}}, "param_groups": [{"params": [0, 1], **DEFAULTS[mt.optim.Adam]}]},
+        {"state": {0: {1: 2, "exp_avg": {}}}, "param_groups": [{"params": [0, 1], **DEFAULTS[mt.optim.Adam]}]},
+    ],
+)
+def test_what_is_no_state_is_a_value_error_and_changes_nothing(state):
+    parameters = shaped()
+    optimiser = mt.optim.Adam(parameters)
+    some_steps(optimiser, parameters)
+    before = repr(optimiser.state_dict())
+    with pytest.raises(ValueError, match=r"^Adam\.load_state_dict: "):
+        optimiser.load_state_dict(state)
     assert repr(optimiser.state_dict()) == before
 
 

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: each is a function from the epoch to the rate of every parameter group."""
+"""Schedules of the learning rate: each moves the rate of every parameter group from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -7,76 +7,125 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from microtensor.optim.optimizer import Optimizer
+from microtensor.optim.optimizer import Optimizer, Options
+from microtensor.support.checks import plain_number
 
 
 class LRScheduler:
-    """The base of the schedules: counts epochs, and gives the optimiser the rates that :meth:`lrs_at` names.
+    """The base of the schedules: counts epochs, and moves the rates that the optimiser has by one step of a curve.
 
-    A schedule starts with the rates that the optimiser has when it is made (``initial_lr`` of a group) and sets the
-    rates of epoch 0 at once; call :meth:`step` after the optimiser's, once an epoch or once a batch. The rate depends
-    on the epoch alone, so one optimiser has one schedule; :class:`SequentialLR` joins several, one after the other.
+    A schedule starts from the rates that it finds when it is made; call :meth:`step` after the optimiser's, once an
+    epoch or once a batch. A step *multiplies* the rates (:class:`CosineAnnealingLR` moves them towards ``eta_min``),
+    as PyTorch's chainable form does. So several schedules of one optimiser work together, :class:`ReduceLROnPlateau`
+    keeps its reductions, and a rate that is set by hand is gone on from. :class:`SequentialLR` joins several, one
+    after the other.
 
     Parameters
     ----------
     optimizer : Optimizer
     last_epoch : int
-        The epoch to go on after; −1 for a new start.
+        −1 for a new start. Any other is the epoch to go on after: the rates of the next one are set, counted from
+        ``initial_lr`` of each group.
 
     Attributes
     ----------
     last_epoch : int
         The epoch whose rates are set.
+
+    Raises
+    ------
+    TypeError
+        The first argument is no optimiser.
+    ValueError
+        A setting is out of range; or, in a step, a rate would be negative or not finite. No rate is changed then.
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(self).__name__}: {type(optimizer).__name__} is not an Optimizer")
+        _check_optimizer(optimizer, type(self).__name__)
         self.optimizer = optimizer
-        self.last_epoch = last_epoch
-        self.step()
+        self.last_epoch = _whole(last_epoch, f"{type(self).__name__}: last_epoch", -1)
+        self._given: list[float] = []
+        start = self.last_epoch + 1
+        self._go_to(start, self._moved(0) if start == 0 else self.lrs_at(start))
 
     @property
     def base_lrs(self) -> list[float]:
-        """The rate of every group at the start."""
-        for group in self.optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+        """``initial_lr`` of every group: its rate before the first schedule."""
+        self._remember()
         return [group["initial_lr"] for group in self.optimizer.param_groups]
 
+    def _remember(self) -> None:
+        """Keep the rate of every group that no schedule has moved yet, before one does."""
+        for group, rate in zip(self.optimizer.param_groups, self.get_last_lr(), strict=True):
+            group.setdefault("initial_lr", rate)
+
     def lrs_at(self, epoch: int) -> list[float]:
-        """The rate of every group at an epoch; changes nothing."""
+        """The rate of every group at an epoch if this schedule alone moves ``initial_lr``; changes nothing."""
         raise NotImplementedError
+
+    def _moved(self, epoch: int) -> list[float]:
+        """The rates of an epoch from those that the groups have, which are those of the epoch before.
+
+        A schedule that does not say how names its rates, and then has to be the only one that does.
+        """
+        for i, (found, given) in enumerate(zip(self.get_last_lr(), self._given, strict=False)):
+            if found != given:
+                raise ValueError(
+                    f"{type(self).__name__}: group {i} has the rate {found}, and not {given} as it was set; "
+                    "a step would undo what another schedule or an assignment did. "
+                    "Join schedules one after the other by SequentialLR"
+                )
+        return self.lrs_at(epoch)
+
+    def _times(self, factor: float) -> list[float]:
+        return [rate * factor for rate in self.get_last_lr()]
 
     def get_last_lr(self) -> list[float]:
         """The rate of every group as it is now."""
-        return [group["lr"] for group in self.optimizer.param_groups]
+        return [_rate_of(group, type(self).__name__) for group in self.optimizer.param_groups]
 
     def step(self) -> None:
         """Go on to the next epoch."""
-        rates = self.lrs_at(self.last_epoch + 1)
-        self.last_epoch += 1
-        _set_rates(self.optimizer, rates)
+        self._go_to(self.last_epoch + 1, self._moved(self.last_epoch + 1))
+
+    def _go_to(self, epoch: int, rates: list[float]) -> None:
+        for rate in rates:
+            if not 0 <= rate < math.inf:
+                raise ValueError(
+                    f"{type(self).__name__}: at epoch {epoch} a rate would be {rate}; it has to be finite, from 0 on. "
+                    "Schedules that do not go together are joined one after the other by SequentialLR"
+                )
+        self._remember()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.last_epoch = epoch
+        self._gave(epoch, rates)
+
+    def _gave(self, epoch: int, rates: list[float]) -> None:
+        """Note what the groups were given for an epoch; an empty list when that is not known."""
+        self._given = rates
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch; the rates at the start are in the optimiser's state."""
+        """The epoch; the rates, now and at the start, are in the optimiser's state."""
         return {"last_epoch": self.last_epoch}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go to the epoch of a state, and set its rates. Load the optimiser's state before.
+        """Go on after the epoch of a state. The rates stay as they are: load the optimiser's state too.
 
         Raises
         ------
         ValueError
-            The state has other keys; nothing is changed.
+            The state has other keys, or its epoch is none; nothing is changed.
         """
-        _check_keys(self, state_dict)
-        rates = self.lrs_at(state_dict["last_epoch"])
-        self.last_epoch = state_dict["last_epoch"]
-        _set_rates(self.optimizer, rates)
+        self.last_epoch = _loaded(self, state_dict)["last_epoch"]
+        self._gave(self.last_epoch, [])
 
 
 class LambdaLR(LRScheduler):
-    """A rate of one's own: lr₀ · f(epoch).
+    """A rate of one's own: lr₀ · f(epoch), with lr₀ the ``initial_lr`` of the group.
+
+    The one schedule that names its rates instead of moving those that it finds, as in PyTorch. Where PyTorch then
+    undoes what others have done to the rate, this raises.
 
     Parameters
     ----------
@@ -88,7 +137,9 @@ class LambdaLR(LRScheduler):
     Raises
     ------
     ValueError
-        There are more or fewer functions than groups.
+        There are more or fewer functions than groups; or, in a step, something else has changed a rate.
+    TypeError
+        `lr_lambda` is no function, and no list of functions.
 
     Examples
     --------
@@ -105,6 +156,10 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
+        if not callable(lr_lambda) and not (isinstance(lr_lambda, (list, tuple)) and all(map(callable, lr_lambda))):
+            raise TypeError(
+                f"LambdaLR: lr_lambda is {lr_lambda!r}; a function, or a list of one for each group, is needed"
+            )
         self.lr_lambda = lr_lambda
         super().__init__(optimizer, last_epoch)
 
@@ -114,7 +169,13 @@ class LambdaLR(LRScheduler):
         functions = [self.lr_lambda] * len(bases) if callable(self.lr_lambda) else list(self.lr_lambda)
         if len(functions) != len(bases):
             raise ValueError(f"LambdaLR: {len(functions)} functions for {len(bases)} parameter groups")
-        return [base * float(f(epoch)) for base, f in zip(bases, functions, strict=True)]
+        return [base * self._factor(f(epoch)) for base, f in zip(bases, functions, strict=True)]
+
+    def _factor(self, value: Any) -> float:
+        factor = plain_number(value)
+        if factor is None:
+            raise ValueError(f"LambdaLR: the function gives {value!r}; a number is needed")
+        return factor
 
 
 class StepLR(LRScheduler):
@@ -144,13 +205,16 @@ class StepLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size = _at_least(1, step_size, "StepLR: step_size")
-        self.gamma = _at_least(0, gamma, "StepLR: gamma")
+        self.step_size = _whole(step_size, "StepLR: step_size", 1)
+        self.gamma = _number(gamma, "StepLR: gamma")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
         """lr₀ · γ^⌊epoch / step_size⌋."""
         return [base * self.gamma ** (epoch // self.step_size) for base in self.base_lrs]
+
+    def _moved(self, epoch: int) -> list[float]:
+        return self._times(1.0 if epoch == 0 or epoch % self.step_size else self.gamma)
 
 
 class MultiStepLR(LRScheduler):
@@ -169,6 +233,8 @@ class MultiStepLR(LRScheduler):
     ------
     ValueError
         A setting is out of range.
+    TypeError
+        The milestones are no sequence.
 
     Examples
     --------
@@ -182,13 +248,16 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = sorted(milestones)
-        self.gamma = _at_least(0, gamma, "MultiStepLR: gamma")
+        self.milestones = sorted(_epochs(milestones, "MultiStepLR", 0))
+        self.gamma = _number(gamma, "MultiStepLR: gamma")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
         """lr₀ · γⁿ."""
         return [base * self.gamma ** bisect_right(self.milestones, epoch) for base in self.base_lrs]
+
+    def _moved(self, epoch: int) -> list[float]:
+        return self._times(self.gamma ** self.milestones.count(epoch))
 
 
 class ExponentialLR(LRScheduler):
@@ -216,12 +285,15 @@ class ExponentialLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = _at_least(0, gamma, "ExponentialLR: gamma")
+        self.gamma = _number(gamma, "ExponentialLR: gamma")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
         """lr₀ · γ^epoch."""
         return [base * self.gamma**epoch for base in self.base_lrs]
+
+    def _moved(self, epoch: int) -> list[float]:
+        return self._times(self.gamma if epoch else 1.0)
 
 
 class LinearLR(LRScheduler):
@@ -231,7 +303,7 @@ class LinearLR(LRScheduler):
     ----------
     optimizer : Optimizer
     start_factor, end_factor : float
-        The factor at epoch 0, and from epoch `total_iters` on.
+        The factor at epoch 0, above 0, and that from epoch `total_iters` on, not negative.
     total_iters : int
         The epochs of the ramp, at least 1.
     last_epoch : int
@@ -262,9 +334,11 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        self.start_factor = _at_least(0, start_factor, "LinearLR: start_factor")
-        self.end_factor = _at_least(0, end_factor, "LinearLR: end_factor")
-        self.total_iters = _at_least(1, total_iters, "LinearLR: total_iters")
+        self.start_factor = _number(start_factor, "LinearLR: start_factor")
+        if self.start_factor == 0:
+            raise ValueError("LinearLR: start_factor is 0; no multiple of a rate of 0 leads up: take a small one")
+        self.end_factor = _number(end_factor, "LinearLR: end_factor")
+        self.total_iters = _whole(total_iters, "LinearLR: total_iters", 1)
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
@@ -272,6 +346,15 @@ class LinearLR(LRScheduler):
         done = min(epoch / self.total_iters, 1.0)
         factor = self.start_factor * (1 - done) + self.end_factor * done
         return [base * factor for base in self.base_lrs]
+
+    def _moved(self, epoch: int) -> list[float]:
+        if epoch == 0:
+            return self._times(self.start_factor)
+        if epoch > self.total_iters:
+            return self.get_last_lr()
+        rise = self.end_factor - self.start_factor
+        # Down to 0, rounding can leave less than nothing.
+        return self._times(max(1 + rise / (self.total_iters * self.start_factor + (epoch - 1) * rise), 0.0))
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -307,18 +390,35 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:  # noqa: N803
-        self.T_max = _at_least(1, T_max, "CosineAnnealingLR: T_max")
-        self.eta_min = _at_least(0, eta_min, "CosineAnnealingLR: eta_min")
+        self.T_max = _whole(T_max, "CosineAnnealingLR: T_max", 1)
+        self.eta_min = _number(eta_min, "CosineAnnealingLR: eta_min")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
         """lrₘ + (lr₀ − lrₘ) · (1 + cos(π · epoch / T)) / 2."""
-        height = (1 + math.cos(math.pi * epoch / self.T_max)) / 2
+        height = self._height(epoch)
         return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
+
+    def _height(self, epoch: int) -> float:
+        return (1 + math.cos(math.pi * epoch / self.T_max)) / 2
+
+    def _moved(self, epoch: int) -> list[float]:
+        rates = self.get_last_lr()
+        if epoch == 0:
+            return rates
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
+            # At the bottom nothing is left to multiply: the way up is that from there to lr₀.
+            first = self._height(self.T_max + 1)
+            return [rate + (base - self.eta_min) * first for rate, base in zip(rates, self.base_lrs, strict=True)]
+        factor = self._height(epoch) / self._height(epoch - 1)
+        return [self.eta_min + (rate - self.eta_min) * factor for rate in rates]
 
 
 class SequentialLR(LRScheduler):
     """Schedules one after the other, each counting from the epoch at which it takes over.
+
+    Each begins at its milestone from ``initial_lr``, wherever the rate is then, as in PyTorch; between milestones
+    it moves the rate that it finds.
 
     Parameters
     ----------
@@ -332,7 +432,8 @@ class SequentialLR(LRScheduler):
     Raises
     ------
     ValueError
-        The milestones are not one fewer than the schedules or do not rise; a schedule has another optimiser.
+        The milestones are not one fewer than the schedules, or are no rising epochs from 1 on; a schedule has another
+        optimiser.
     TypeError
         One of them is :class:`ReduceLROnPlateau`, which follows a measurement and not the epoch.
 
@@ -353,7 +454,7 @@ class SequentialLR(LRScheduler):
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
     ) -> None:
         self.schedulers = list(schedulers)
-        self.milestones = list(milestones)
+        self.milestones = _epochs(milestones, "SequentialLR", 1)
         for scheduler in self.schedulers:
             if not isinstance(scheduler, LRScheduler):
                 raise TypeError(f"SequentialLR: {type(scheduler).__name__} does not follow the epoch")
@@ -368,8 +469,21 @@ class SequentialLR(LRScheduler):
 
     def lrs_at(self, epoch: int) -> list[float]:
         """The rates of the schedule whose turn it is."""
+        scheduler, local = self._turn(epoch)
+        return scheduler.lrs_at(local)
+
+    def _turn(self, epoch: int) -> tuple[LRScheduler, int]:
+        """The schedule of an epoch, and the epoch as it counts."""
         turn = bisect_right(self.milestones, epoch)
-        return self.schedulers[turn].lrs_at(epoch - [0, *self.milestones][turn])
+        return self.schedulers[turn], epoch - [0, *self.milestones][turn]
+
+    def _moved(self, epoch: int) -> list[float]:
+        scheduler, local = self._turn(epoch)
+        return scheduler._moved(local) if local else scheduler.lrs_at(0)
+
+    def _gave(self, epoch: int, rates: list[float]) -> None:
+        scheduler, local = self._turn(epoch)
+        scheduler._gave(local, rates)
 
 
 class ReduceLROnPlateau:
@@ -391,7 +505,7 @@ class ReduceLROnPlateau:
     cooldown : int
         The epochs after a reduction that are not judged.
     min_lr : float or sequence of float
-        The rate below which it does not go, for all groups or one for each.
+        The rate below which it does not go, for all groups (also those that join later) or one for each.
     eps : float
         A reduction by no more than this is left out.
 
@@ -399,6 +513,8 @@ class ReduceLROnPlateau:
     ------
     ValueError
         A setting is out of range.
+    TypeError
+        The first argument is no optimiser.
 
     Examples
     --------
@@ -424,32 +540,54 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ) -> None:
         who = type(self).__name__
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{who}: {type(optimizer).__name__} is not an Optimizer")
+        _check_optimizer(optimizer, who)
         if mode not in ("min", "max"):
             raise ValueError(f"{who}: mode {mode!r} is not 'min' or 'max'")
         if threshold_mode not in ("rel", "abs"):
             raise ValueError(f"{who}: threshold_mode {threshold_mode!r} is not 'rel' or 'abs'")
-        if not 0 <= factor < 1:
-            raise ValueError(f"{who}: factor is {factor!r}; a number from 0 to below 1 is needed")
-        groups = len(optimizer.param_groups)
-        self.min_lrs = [float(m) for m in min_lr] if isinstance(min_lr, Sequence) else [float(min_lr)] * groups
-        if len(self.min_lrs) != groups:
-            raise ValueError(f"{who}: {len(self.min_lrs)} values of min_lr for {groups} parameter groups")
+        self.factor = _number(factor, f"{who}: factor", below=1.0)
         self.optimizer = optimizer
+        # One for each group, or one for all.
+        several = isinstance(min_lr, (list, tuple)) or len(getattr(min_lr, "shape", ())) == 1
+        given: Any = min_lr if several else [min_lr]
+        self.min_lrs = [_number(m, f"{who}: min_lr") for m in given]
+        self._one_min_lr = not several
+        self._floors()
         self.mode, self.threshold_mode = mode, threshold_mode
-        self.factor, self.threshold, self.eps = factor, threshold, eps
-        self.patience = _at_least(0, patience, f"{who}: patience")
-        self.cooldown = _at_least(0, cooldown, f"{who}: cooldown")
+        self.threshold = _number(threshold, f"{who}: threshold")
+        self.eps = _number(eps, f"{who}: eps")
+        self.patience = _whole(patience, f"{who}: patience", 0)
+        self.cooldown = _whole(cooldown, f"{who}: cooldown", 0)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
 
+    def _floors(self) -> list[float]:
+        """The lowest rate of every group."""
+        groups = len(self.optimizer.param_groups)
+        if self._one_min_lr:
+            return self.min_lrs * groups
+        if len(self.min_lrs) != groups:
+            raise ValueError(
+                f"{type(self).__name__}: {len(self.min_lrs)} values of min_lr for {groups} parameter groups; "
+                "give one number for all, or set min_lrs after add_param_group"
+            )
+        return self.min_lrs
+
     def step(self, metrics: Any) -> None:
-        """Take the measurement of an epoch, a number or a tensor of one element; NaN counts as no improvement."""
-        value = float(metrics)
+        """Take the measurement of an epoch, a number or a tensor of one element; NaN counts as no improvement.
+
+        Raises
+        ------
+        ValueError
+            The measurement is no number, or `min_lr` has not one value for each group; nothing is changed.
+        """
+        value = plain_number(metrics)
+        if value is None:
+            raise ValueError(f"{type(self).__name__}.step: metrics is {metrics!r}; one number is needed")
+        rates, floors = self.get_last_lr(), self._floors()
         self.last_epoch += 1
         if self._improves(value):
-            self.best, self.num_bad_epochs = value, 0
+            self.best, self.num_bad_epochs = float(value), 0
         else:
             self.num_bad_epochs += 1
         if self.cooldown_counter > 0:
@@ -457,9 +595,9 @@ class ReduceLROnPlateau:
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
             self.num_bad_epochs, self.cooldown_counter = 0, self.cooldown
-            for group, floor in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-                lower = max(group["lr"] * self.factor, floor)
-                if group["lr"] - lower > self.eps:
+            for group, rate, floor in zip(self.optimizer.param_groups, rates, floors, strict=True):
+                lower = max(rate * self.factor, floor)
+                if rate - lower > self.eps:
                     group["lr"] = lower
 
     def _improves(self, value: float) -> bool:
@@ -469,7 +607,7 @@ class ReduceLROnPlateau:
 
     def get_last_lr(self) -> list[float]:
         """The rate of every group as it is now."""
-        return [group["lr"] for group in self.optimizer.param_groups]
+        return [_rate_of(group, type(self).__name__) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """What has been counted so far; the rates are in the optimiser's state."""
@@ -482,24 +620,60 @@ class ReduceLROnPlateau:
         Raises
         ------
         ValueError
-            The state has other keys; nothing is changed.
+            The state has other keys, or values that are no such numbers; nothing is changed.
         """
-        _check_keys(self, state_dict)
-        self.__dict__.update(state_dict)
+        self.__dict__.update(_loaded(self, state_dict))
 
 
-def _set_rates(optimizer: Optimizer, rates: list[float]) -> None:
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+def _check_optimizer(optimizer: Any, who: str) -> None:
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{who}: {type(optimizer).__name__} is not an Optimizer")
 
 
-def _check_keys(scheduler: LRScheduler | ReduceLROnPlateau, state_dict: Mapping[str, Any]) -> None:
-    if state_dict.keys() != (own := scheduler.state_dict()).keys():
-        who = type(scheduler).__name__
-        raise ValueError(f"{who}.load_state_dict: keys are {sorted(state_dict)}, expected {sorted(own)}")
+def _rate_of(group: Options, who: str) -> float:
+    rate = plain_number(group["lr"])
+    if rate is None:
+        raise ValueError(f"{who}: the rate of a group is {group['lr']!r}; a number is needed")
+    return float(rate)
 
 
-def _at_least(low: int, value: Any, what: str) -> Any:
-    if isinstance(value, bool) or not (isinstance(value, (int, float)) and low <= value < math.inf):
-        raise ValueError(f"{what} is {value!r}; a finite number of at least {low} is needed")
-    return value
+def _loaded(scheduler: LRScheduler | ReduceLROnPlateau, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a state as Python numbers; all but the best measurement are counts."""
+    who = f"{type(scheduler).__name__}.load_state_dict"
+    own = scheduler.state_dict()
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(f"{who}: the state is of type {type(state_dict).__name__}; a mapping is needed")
+    if state_dict.keys() != own.keys():
+        raise ValueError(f"{who}: keys are {sorted(map(str, state_dict))}, expected {sorted(own)}")
+    loaded: dict[str, Any] = {
+        name: _whole(value, f"{who}: {name}", 0) for name, value in state_dict.items() if name != "best"
+    }
+    if "best" in own:
+        best = plain_number(state_dict["best"])
+        if best is None:
+            raise ValueError(f"{who}: best is {state_dict['best']!r}; a number is needed")
+        loaded["best"] = float(best)
+    return loaded
+
+
+def _number(value: Any, what: str, below: float = math.inf) -> float:
+    number = plain_number(value)
+    if number is None or not 0 <= number < below:
+        bound = "" if below == math.inf else f", and below {below}"
+        raise ValueError(f"{what} is {value!r}; a finite number of at least 0{bound} is needed")
+    return float(number)
+
+
+def _epochs(values: Any, who: str, low: int) -> list[int]:
+    try:
+        given = list(values)
+    except TypeError:
+        raise TypeError(f"{who}: milestones is {values!r}; a sequence of epochs is needed") from None
+    return [_whole(value, f"{who}: a milestone", low) for value in given]
+
+
+def _whole(value: Any, what: str, low: int) -> int:
+    number = plain_number(value)
+    if number is None or not low <= number < math.inf or number != int(number):
+        raise ValueError(f"{what} is {value!r}; a whole number of at least {low} is needed")
+    return int(number)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from microtensor.support.arrays import Array, own_array
+from microtensor.support.checks import plain_flag, plain_number
 from microtensor.tensor import Parameter, Tensor
 
 Options: TypeAlias = dict[str, Any]
@@ -17,8 +17,14 @@ State: TypeAlias = dict[str, Any]
 
 # What a group holds beside the settings of the optimiser: its tensors, and the rate that a schedule starts from.
 _OWN_KEYS = {"params", "initial_lr"}
-# How PyTorch runs an update, not what it is; its checkpoints carry these along.
-_PYTORCH_KEYS = {"capturable", "decoupled_weight_decay", "differentiable", "foreach", "fused"}
+# What PyTorch's checkpoints carry along beside: how it runs an update, the names of the parameters, and what its
+# schedules leave in a group.
+_PYTORCH_KEYS = {
+    *("capturable", "differentiable", "foreach", "fused", "param_names"),
+    *("max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"),
+}
+# Adam and AdamW have the same settings; only this tells their states apart.
+_DECOUPLED = "decoupled_weight_decay"
 
 
 class Optimizer:
@@ -39,7 +45,8 @@ class Optimizer:
     Attributes
     ----------
     param_groups : list of dict
-        Each group's parameters and settings, to be read and changed: ``param_groups[0]["lr"] = 0.01``.
+        Each group's parameters and settings, to be read and changed: ``param_groups[0]["lr"] = 0.01``. Settings
+        given as NumPy scalars, fractions, or arrays or tensors of one element are kept as Python numbers.
     state : dict
         For each parameter that has been stepped, what the optimiser remembers of it.
 
@@ -122,8 +129,7 @@ class Optimizer:
         if len(set(everyone)) != len(everyone):
             raise ValueError(f"{who}: a parameter is given twice")
         new = {**self.defaults, **group, "params": params}
-        self._settings(new)
-        self.param_groups.append(new)
+        self.param_groups.append({**new, **self._settings(new)})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set ``.grad`` of every parameter to None, so that the next backward starts from nothing.
@@ -180,19 +186,19 @@ class Optimizer:
         raise NotImplementedError
 
     def _settings(self, group: Options) -> Options:
-        """The settings of a group, checked; numbers become Python's own, which promote no dtype."""
+        """The settings of a group, checked, as Python's own numbers, which promote no dtype and go into any file."""
         who = type(self).__name__
         settings: Options = {}
         for name in self.defaults:
             value, below = group[name], self._below.get(name, math.inf)
             if name in self._flags:
-                settings[name] = bool(value)
+                settings[name] = _flag(value, f"{who}: {name}")
             elif name == "betas":
-                if not isinstance(value, (tuple, list)) or len(value) != 2:
-                    raise ValueError(f"{who}: betas is {value!r}; two numbers are needed")
-                settings[name] = tuple(_number(v, f"{who}: {name}[{i}]", below) for i, v in enumerate(value))
+                settings[name] = _pair(value, f"{who}: {name}", below)
             else:
                 settings[name] = _number(value, f"{who}: {name}", below)
+        if "initial_lr" in group:
+            settings["initial_lr"] = _number(group["initial_lr"], f"{who}: initial_lr", math.inf)
         return settings
 
     def _parameters(self) -> list[Tensor]:
@@ -207,6 +213,11 @@ class Optimizer:
         -------
         dict
             ``param_groups``, each with its settings and the numbers of its parameters, and ``state``, by number.
+
+        Raises
+        ------
+        ValueError
+            A setting has been changed to something out of range, which could not be loaded.
         """
         number = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
@@ -214,7 +225,10 @@ class Optimizer:
                 number[parameter]: {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in state.items()}
                 for parameter, state in self.state.items()
             },
-            "param_groups": [{**group, "params": [number[p] for p in group["params"]]} for group in self.param_groups],
+            "param_groups": [
+                {**group, **self._settings(group), "params": [number[p] for p in group["params"]]}
+                for group in self.param_groups
+            ],
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -227,19 +241,22 @@ class Optimizer:
         """
         who = f"{type(self).__name__}.load_state_dict"
         try:
-            saved, entries = state_dict["param_groups"], state_dict["state"]
-            sizes = [len(group["params"]) for group in saved]
-        except (KeyError, TypeError) as error:
+            saved, entries = list(state_dict["param_groups"]), dict(state_dict["state"])
+            numbers = [list(group["params"]) for group in saved]
+            known = {number for group in numbers for number in group}
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{who}: this is no state of an optimiser, which has param_groups and state") from error
-        own = [len(group["params"]) for group in self.param_groups]
+        sizes, own = [len(group) for group in numbers], [len(group["params"]) for group in self.param_groups]
         if sizes != own:
             raise ValueError(f"{who}: the state has groups of {sizes} parameters; this optimiser has {own}")
         problems: list[str] = []
         groups: list[Options] = []
         state: dict[Tensor, State] = {}
         for i, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
-            differing = (theirs.keys() - _OWN_KEYS - _PYTORCH_KEYS) ^ self.defaults.keys()
+            differing = (theirs.keys() - _OWN_KEYS - _PYTORCH_KEYS - {_DECOUPLED}) ^ self.defaults.keys()
             problems += [f"group {i}: {name} is missing or unexpected" for name in differing]
+            if theirs.get(_DECOUPLED, self._decoupled) != self._decoupled:
+                problems.append(f"group {i}: it is of {'Adam' if self._decoupled else 'AdamW'}, which decays otherwise")
             if differing:
                 continue
             try:
@@ -247,13 +264,12 @@ class Optimizer:
             except ValueError as error:
                 problems.append(f"group {i}: {error}")
                 continue
-            groups.append(options | {k: theirs[k] for k in ("initial_lr",) if k in theirs})
-            for number, parameter in zip(theirs["params"], ours["params"], strict=True):
+            groups.append(options)
+            for number, parameter in zip(numbers[i], ours["params"], strict=True):
                 if number in entries:
                     what = f"parameter {number}"
                     state[parameter] = self._loaded(entries[number], parameter, options, what, problems)
-        strangers = entries.keys() - {n for group in saved for n in group["params"]}
-        problems += [f"parameter {number} is in no group" for number in strangers]
+        problems += [f"parameter {number} is in no group" for number in entries.keys() - known]
         if problems:
             raise ValueError(f"{who}: nothing was loaded: {'; '.join(sorted(problems))}")
         for ours, options in zip(self.param_groups, groups, strict=True):
@@ -265,6 +281,9 @@ class Optimizer:
     ) -> State:
         """One parameter's state from a saved one; what does not fit is added to the problems."""
         expected = self._start(options)
+        if not isinstance(entry, Mapping):
+            problems.append(f"{who}: its state is of type {type(entry).__name__}; a mapping is needed")
+            return {}
         given = {name: value for name, value in entry.items() if value is not None}
         # PyTorch counts the steps in every state.
         problems += [f"{who}: {name} is unexpected" for name in given.keys() - expected.keys() - {"step"}]
@@ -274,17 +293,24 @@ class Optimizer:
                 if start is not None:
                     problems.append(f"{who}: {name} is missing")
                 continue
-            counts = isinstance(start, int)
+            if isinstance(start, int):
+                count, shape = plain_number(given[name]), np.shape(given[name])
+                if shape:
+                    problems.append(f"{who}: {name} has shape {shape}, expected ()")
+                elif count is None or not (0 <= count < math.inf and count == int(count)):
+                    problems.append(f"{who}: {name} is {given[name]!r}; a count is needed")
+                else:
+                    state[name] = int(count)
+                continue
             try:
-                value = own_array(given[name], f"{who}: {name}", None if counts else _state_dtype(parameter))
+                value = own_array(given[name], f"{who}: {name}", _state_dtype(parameter))
             except (TypeError, ValueError) as error:
                 problems.append(str(error))
                 continue
-            shape = () if counts else parameter.shape
-            if value.shape != shape:
-                problems.append(f"{who}: {name} has shape {value.shape}, expected {shape}")
+            if value.shape != parameter.shape:
+                problems.append(f"{who}: {name} has shape {value.shape}, expected {parameter.shape}")
             else:
-                state[name] = int(value) if counts else value
+                state[name] = value
         return state
 
 
@@ -294,6 +320,21 @@ def _state_dtype(parameter: Tensor) -> np.dtype[Any]:
 
 
 def _number(value: Any, what: str, below: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < below:
+    number = plain_number(value)
+    if number is None or not 0 <= number < below:
         raise ValueError(f"{what} is {value!r}; a number from 0 to below {below} is needed")
-    return float(value)
+    return float(number)
+
+
+def _pair(value: Any, what: str, below: float) -> tuple[float, ...]:
+    is_sequence = isinstance(value, (tuple, list)) or len(getattr(value, "shape", ())) == 1
+    if not is_sequence or len(value) != 2:
+        raise ValueError(f"{what} is {value!r}; two numbers are needed")
+    return tuple(_number(v, f"{what}[{i}]", below) for i, v in enumerate(value))
+
+
+def _flag(value: Any, what: str) -> bool:
+    flag = plain_flag(value)
+    if flag is None:
+        raise ValueError(f"{what} is {value!r}; True or False is needed")
+    return flag

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeAlias
 
 from microtensor.support.axes import axis_count
@@ -277,3 +277,27 @@ def trailing_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(normalized_shape, SupportsIndex):
         return (operator.index(normalized_shape),)
     return tuple(operator.index(n) for n in normalized_shape)
+
+
+def plain_number(value: Any) -> int | float | None:
+    """A number as Python's own int or float; None for a boolean, a number beyond floats, and what is no number.
+
+    NumPy's scalars, fractions, and arrays and tensors of one element are numbers. Nothing else is kept of them: a
+    Python number promotes no dtype and goes into every file.
+    """
+    if not isinstance(value, Real) and hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return int(value) if isinstance(value, Integral) else number
+
+
+def plain_flag(value: Any) -> bool | None:
+    """Yes or no as Python's own bool, also from 0 and 1 and from NumPy's; None for whatever is neither."""
+    if hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
+        value = value.item()
+    return bool(value) if isinstance(value, Real) and value in (0, 1) else None
