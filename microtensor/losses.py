@@ -1,4 +1,8 @@
-"""Losses: how far a prediction is from its target, as compositions. No derivative and no numpy in here."""
+"""Losses: how far a prediction is from its target, as compositions. No derivative and no numpy in here.
+
+A NaN in an input, in a target of floats or in a weight comes out as NaN; a number out of range is refused. 0 · ∞, where
+a class of probability 0 has the log-probability −∞, counts as 0, its limit; PyTorch gives NaN.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +30,50 @@ from microtensor.ops import (
 )
 from microtensor.primitive import Traced, label
 from microtensor.support.arrays import own_array
-from microtensor.support.checks import KL_REDUCTIONS, check_delta, check_float, check_reduction, check_setting
+from microtensor.support.checks import (
+    KL_REDUCTIONS,
+    check_delta,
+    check_float,
+    check_reduction,
+    check_setting,
+    plain_number,
+)
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
+
+# How far from 1 the probabilities of a target may sum: room for float16, and for thirds typed as 0.33.
+SLACK = 0.02
+
+
+def check_ignored(index: int, who: str) -> int:
+    """The class index that counts for nothing.
+
+    Raises
+    ------
+    TypeError
+        It is not an integer.
+    """
+    number = plain_number(index)
+    if not isinstance(number, int):
+        raise TypeError(f"{who}: ignore_index is {index!r}; an integer is needed")
+    return number
+
+
+def check_weight(weight: Any, name: str, who: str) -> Any:
+    """Weights as a tensor or an array of our own; None as it is.
+
+    Raises
+    ------
+    ValueError
+        One is negative.
+    """
+    if weight is None:
+        return None
+    weight = _as_constant(weight, f"{who}: {name}")
+    if any(greater(0, weight)):
+        raise ValueError(f"{who}: {name} holds a negative weight; one from 0 on is needed")
+    return weight
 
 
 def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
@@ -59,8 +103,28 @@ def _matched(input: Tensor, target: Any, who: str) -> Any:
     return target
 
 
-def _weighted(values: Tensor, weight: Any) -> Tensor:
-    return values if weight is None else values * _as_constant(weight, "weight")
+def _weighted(values: Tensor, weight: Any, name: str, who: str) -> Tensor:
+    """The values times weights that broadcast to their shape."""
+    weight = check_weight(weight, name, who)
+    if weight is None:
+        return values
+    sizes = zip(reversed(weight.shape), reversed(values.shape), strict=False)
+    if weight.ndim > values.ndim or not all(size in (1, whole) for size, whole in sizes):
+        raise ValueError(f"{who}: {name} of shape {weight.shape} does not broadcast to the input's {values.shape}")
+    return _product(values, weight)
+
+
+def _check_probabilities(values: Any, what: str, who: str, hint: str = "") -> None:
+    if any(greater(0, values)) or any(greater(values, 1)):
+        raise ValueError(f"{who}: the {what} leaves [0, 1]{hint}")
+
+
+def _product(values: Tensor, factor: Any) -> Tensor:
+    """X · p, where ∞ · 0 is 0, and so is its gradient."""
+    void = equal(factor, 0) & equal(absolute(as_array(values)), math.inf)
+    # Only then one operation more, which a picture need not show.
+    product: Tensor = (where(void, 0.0, values) if any(void) else values) * factor
+    return product
 
 
 # --- regression -------------------------------------------------------------------------------------------
@@ -216,9 +280,9 @@ def cross_entropy(
         Logits, shape (C,), (N, C) or (N, C, d₁, …).
     target : Tensor or array_like
         Class indices in [0, C), integers of shape (), (N,) or (N, d₁, …); or probabilities, floats of the shape of
-        `input`.
+        `input` that sum to 1 over the classes, to within 0.02.
     weight : Tensor or array_like, optional
-        w, one weight a class, shape (C,).
+        w, one weight a class, shape (C,), not negative.
     ignore_index : int
         The class index of positions that count for nothing; for class indices only.
     reduction : {'mean', 'sum', 'none'}
@@ -228,11 +292,12 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        The shapes do not fit, a setting is out of range, or a mean is asked for where all targets are ignored.
+        The shapes do not fit, a setting is out of range, a weight or probability is negative, probabilities do not sum
+        to 1 (PyTorch takes all of these), or a mean is asked for where all targets are ignored.
     TypeError
-        The input is not floating point.
+        The input is not floating point, or class indices or `ignore_index` are no integers.
     IndexError
-        A class index is out of range.
+        A class index is negative or beyond the classes, and is not `ignore_index`.
 
     References
     ----------
@@ -254,11 +319,24 @@ def cross_entropy(
     logp = log_softmax(input, axis=axis)
     if target.dtype.kind != "f":
         return _from_indices(logp, target, weight, ignore_index, reduction, smoothing, axis, who)
+    check_ignored(ignore_index, who)
+    _check_distribution(as_array(target), axis, who)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / input.shape[axis]
     if weight is not None:
-        logp = logp * _per_class(weight, logp, axis, who)
-    return _reduced(-sum(logp * target, axis=axis), reduction, who)
+        target = target * _per_class(weight, logp, axis, who)
+    return _reduced(-sum(_product(logp, target), axis=axis), reduction, who)
+
+
+def _check_distribution(target: Any, axis: int, who: str) -> None:
+    if any(greater(0, target)):
+        raise ValueError(f"{who}: the target holds a negative probability; class indices are integers")
+    off = target.sum(axis=axis, dtype=float) - 1.0
+    strange = greater(absolute(off), SLACK)
+    if any(strange):
+        raise ValueError(
+            f"{who}: the probabilities of a target sum to {off[strange][0] + 1:.4g} over axis {axis}, and not to 1"
+        )
 
 
 @scoped
@@ -277,7 +355,7 @@ def nll_loss(
     Raises
     ------
     ValueError, TypeError, IndexError
-        As :func:`cross_entropy`; TypeError also when the target is not of integers.
+        As :func:`cross_entropy` with class indices; TypeError also when the target is of floats.
 
     Examples
     --------
@@ -323,16 +401,22 @@ def _from_indices(
     who: str,
 ) -> Tensor:
     """The weighted negative logarithms at the target's classes, mixed with those of all classes."""
+    if target.dtype.kind == "b":
+        raise TypeError(f"{who}: target has dtype bool; class indices are integers")
+    ignore_index = check_ignored(ignore_index, who)
     ignored = equal(target, ignore_index)
     some_ignored = bool(any(ignored))
     # An ignored index need not be a class: class 0 stands in for it, and counts for nothing afterwards.
     index = where(ignored, 0, as_array(target)) if some_ignored else target
-    values = -pick(logp, index, axis=axis)
+    try:
+        values = -pick(logp, index, axis=axis)
+    except IndexError as error:
+        raise IndexError(f"{who}: a class of the target is out of range: {error}") from None
     counted: Any = where(ignored, 0.0, 1.0)
     if weight is not None:
         wide = _per_class(weight, logp, axis, who)
         chosen = take(reshape(wide, shape=(-1,)), index)
-        values = values * chosen
+        values = _product(values, chosen)
         counted = where(ignored, 0.0, chosen)
     if smoothing:
         everywhere = -sum(logp if weight is None else logp * wide, axis=axis)
@@ -350,7 +434,7 @@ def _from_indices(
 
 def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
     """The weights of the classes, lying along their axis."""
-    weight = _as_constant(weight, f"{who}: weight")
+    weight = check_weight(weight, "weight", who)
     classes = logp.shape[axis]
     if weight.shape != (classes,):
         raise ValueError(f"{who}: weight has shape {weight.shape}; one for each of {classes} classes is needed")
@@ -364,8 +448,9 @@ def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
 def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
     """Cross entropy of yes or no, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
 
-    A logarithm below −100 counts as −100, as in PyTorch, and passes no gradient back. From logits take
-    :func:`binary_cross_entropy_with_logits`, which loses nothing.
+    A logarithm below −100 counts as −100, as in PyTorch, and passes no gradient back. NaN in input or target gives
+    NaN, as in every other loss; PyTorch raises. From logits take :func:`binary_cross_entropy_with_logits`, which loses
+    nothing.
 
     Parameters
     ----------
@@ -374,13 +459,14 @@ def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, redu
     target : Tensor or array_like
         t, from 0 to 1, of the same shape.
     weight : Tensor or array_like, optional
-        What each element's loss is multiplied by; it broadcasts.
+        What each element's loss is multiplied by, not negative; it broadcasts to the shape of the input.
     reduction : {'mean', 'sum', 'none'}
 
     Raises
     ------
     ValueError
-        The shapes differ, a value is no probability, or the reduction has another name.
+        The shapes do not fit, a value or a target leaves [0, 1], a weight is negative, or the reduction has another
+        name.
     TypeError
         The input is not floating point.
 
@@ -392,15 +478,16 @@ def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, redu
     """
     who = "binary_cross_entropy"
     target = _matched(input, target, who)
-    if any(greater(0, input)) or any(greater(input, 1)):
-        raise ValueError(f"{who}: the input leaves [0, 1]; give logits to binary_cross_entropy_with_logits")
+    _check_probabilities(input, "input", who, "; give logits to binary_cross_entropy_with_logits")
+    _check_probabilities(target, "target", who)
     values = -(target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input))
-    return _reduced(_weighted(values, weight), reduction, who)
+    return _reduced(_weighted(values, weight, "weight", who), reduction, who)
 
 
 def _bounded_log(x: Tensor) -> Tensor:
-    # The logarithm sees 1 where x is out of bounds, so that its slope there is not 1/0.
-    inside = greater(x, math.exp(-100))
+    # The logarithm sees 1 where x is out of bounds, so that its slope there is not 1/0. NaN is not out of bounds, and
+    # 0 is, whatever the bound is in float16.
+    inside = ~(equal(x, 0) | greater(math.exp(-100), x))
     return where(inside, log(where(inside, x, 1.0)), -100.0)
 
 
@@ -419,15 +506,16 @@ def binary_cross_entropy_with_logits(
     target : Tensor or array_like
         t, from 0 to 1, of the same shape.
     weight : Tensor or array_like, optional
-        What each element's loss is multiplied by; it broadcasts.
+        What each element's loss is multiplied by, not negative; it broadcasts to the shape of the input.
     reduction : {'mean', 'sum', 'none'}
     pos_weight : Tensor or array_like, optional
-        p, what a yes weighs more than a no; it broadcasts.
+        p, what a yes weighs more than a no, not negative; it broadcasts to the shape of the input.
 
     Raises
     ------
     ValueError
-        The shapes do not fit, or the reduction has another name.
+        The shapes do not fit, a target leaves [0, 1] (which PyTorch takes), a weight is negative, or the reduction has
+        another name.
     TypeError
         The input is not floating point.
 
@@ -439,13 +527,17 @@ def binary_cross_entropy_with_logits(
     """
     who = "binary_cross_entropy_with_logits"
     target = _matched(input, target, who)
-    values = _weighted(target * softplus(-input), pos_weight) + (1 - target) * softplus(input)
-    return _reduced(_weighted(values, weight), reduction, who)
+    _check_probabilities(target, "target", who)
+    yes = _weighted(_product(softplus(-input), target), pos_weight, "pos_weight", who)
+    values = yes + _product(softplus(input), 1 - target)
+    return _reduced(_weighted(values, weight, "weight", who), reduction, who)
 
 
 @scoped
 def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Kullback-Leibler divergence of the prediction from the target: t (ln t − input), elementwise; 0 where t is 0.
+
+    Where t is 0, so is the gradient of the input, also at the log-probability −∞.
 
     The divergence of a batch is the sum over its classes: reduction 'batchmean'. 'mean' divides by the number of
     classes too, as in PyTorch.
@@ -476,13 +568,14 @@ def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: b
     who = "kl_div"
     target = _matched(input, target, who)
     check_reduction(reduction, who, KL_REDUCTIONS)
+    # The logarithm is 0 where t is 0, and 0 · 0 is the limit of t ln t.
     if log_target:
-        values: Tensor = exp(target) * (target - input)
+        probability, logarithm = exp(target), where(equal(target, -math.inf), 0.0, target)
     else:
         if any(greater(0, target)):
             raise ValueError(f"{who}: the target holds negative values; for logarithms say log_target=True")
-        # The logarithm sees 1 where t is 0, and 0 · ln 1 = 0 is the limit of t ln t.
-        values = target * (log(where(equal(target, 0), 1.0, target)) - input)
+        probability, logarithm = target, log(where(equal(target, 0), 1.0, target))
+    values: Tensor = _product(logarithm - input, probability)
     if reduction != "batchmean":
         return _reduced(values, reduction, who)
     if input.ndim == 0:

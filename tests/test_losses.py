@@ -134,6 +134,95 @@ def test_the_divergence_from_itself_is_0_also_where_the_target_is():
     assert losses.kl_div(logp, p, reduction="batchmean").item() == 0.0
 
 
+# --- NaN, and 0 · ∞ ---------------------------------------------------------------------------------------
+
+REDUCTIONS = ("mean", "sum", "none")
+CLASSES = ("cross_entropy", "nll_loss")
+SIGNS = ("hinge_loss", "hinge_embedding_loss")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nan_in_the_input_is_not_hidden(name, reduction, dtype):
+    targets = [target_for(name)] if name not in SIGNS else [np.ones((3, 4)), -np.ones((3, 4))]
+    if name == "cross_entropy":
+        targets.append(np.full((3, 4), 0.25))
+    for target in targets:
+        for column in range(4):
+            values = np.full((3, 4), 0.5, dtype)
+            values[1, column] = np.nan
+            y = FUNCTIONS[name](mt.tensor(values), target, reduction=reduction).numpy()
+            # Nobody asks for the log-probability of a class that is not the target's.
+            seen = name != "nll_loss" or target[1] == column
+            assert np.isnan(y).any() == seen
+            assert reduction != "none" or np.isnan(y).sum() == seen
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"nll_loss", *SIGNS}))
+def test_nan_in_a_target_is_not_hidden(name, reduction):
+    target = np.full((3, 4), 0.25)
+    target[1, 2] = np.nan
+    for one in (target, mt.tensor(target)):
+        y = FUNCTIONS[name](mt.sigmoid(draw(3, 4)), one, reduction=reduction).numpy()
+        assert np.isnan(y).any()
+        assert reduction != "none" or np.isnan(y).sum() == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
+)
+def test_nan_in_a_weight_is_not_hidden(name):
+    y = FUNCTIONS[name](mt.sigmoid(draw(3, 4)), target_for(name), weight=[np.nan] * 4)
+    assert np.isnan(y.item())
+    if name.endswith("logits"):
+        assert np.isnan(FUNCTIONS[name](draw(3, 4), target_for(name), pos_weight=[np.nan]).item())
+
+
+def test_an_uncertain_probability_is_nan_beside_certain_ones():
+    x = mt.tensor([np.nan, 0.0, 1.0, 0.5], requires_grad=True)
+    y = losses.binary_cross_entropy(x, [1.0, 0.0, 0.0, 1.0], reduction="none")
+    np.testing.assert_array_equal(y.numpy(), [np.nan, 0.0, 100.0, np.log(2)])
+    y.backward(np.ones(4))
+    assert np.isnan(x.grad.numpy()).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("log_target", [False, True])
+def test_an_impossible_class_adds_nothing_to_the_divergence(log_target, dtype):
+    logp = mt.tensor(np.array([[np.log(0.25), np.log(0.75), -np.inf]], dtype), requires_grad=True)
+    p = np.array([[0.5, 0.5, 0.0]], dtype)
+    with np.errstate(divide="ignore"):
+        target = mt.tensor(np.log(p) if log_target else p, requires_grad=True)
+    y = losses.kl_div(logp, target, reduction="none", log_target=log_target)
+    np.testing.assert_allclose(y.numpy(), [[0.5 * np.log(2.0), 0.5 * np.log(0.5 / 0.75), 0.0]], rtol=1e-6)
+    y.backward(np.ones((1, 3), dtype))
+    np.testing.assert_allclose(logp.grad.numpy(), [[-0.5, -0.5, 0.0]], rtol=1e-6)
+    assert np.isfinite(target.grad.numpy()).all()
+    assert losses.kl_div(mt.tensor([-np.inf]), [0.5]).item() == np.inf
+    assert np.isnan(losses.kl_div(mt.tensor([np.nan]), [0.0]).item())
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.0]])
+def test_a_masked_class_of_probability_0_adds_nothing_to_the_cross_entropy(weight):
+    x = mt.tensor([[0.2, 0.5, -np.inf]], requires_grad=True)
+    y = losses.cross_entropy(x, [[0.5, 0.5, 0.0]], weight)
+    two = losses.cross_entropy(mt.tensor([[0.2, 0.5]]), [[0.5, 0.5]], weight and weight[:2])
+    np.testing.assert_allclose(y.item(), two.item(), rtol=1e-14)
+    y.backward()
+    assert x.grad.numpy()[0, 2] == 0.0
+    assert np.isfinite(x.grad.numpy()).all()
+
+
+def test_a_logit_of_infinity_on_the_right_side_costs_nothing():
+    x = mt.tensor([np.inf, -np.inf, np.inf], requires_grad=True)
+    y = losses.binary_cross_entropy_with_logits(x, [1.0, 0.0, 0.0], reduction="none")
+    np.testing.assert_array_equal(y.numpy(), [0.0, 0.0, np.inf])
+    y.backward(np.ones(3))
+    np.testing.assert_array_equal(x.grad.numpy(), [0.0, 0.0, 1.0])
+
+
 # --- dtypes, kinds of targets, reductions ---------------------------------------------------------------------
 
 
@@ -227,10 +316,102 @@ def test_unfit_probabilities_are_named():
         losses.kl_div(mt.tensor(0.5), 0.5, reduction="batchmean")
 
 
+WITH_WEIGHT = ["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
+
+
+@pytest.mark.parametrize("as_target", [np.array, mt.tensor, list])
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize("bad", [2.0, -1.0, 1.0001, -1e-3, np.inf, -np.inf, 2, -1])
+def test_targets_that_are_no_probability_are_named(name, bad, as_target):
+    for reduction in REDUCTIONS:
+        with pytest.raises(ValueError, match=rf"^{name}: the target leaves \[0, 1\]"):
+            FUNCTIONS[name](mt.tensor([0.5, 0.5]), as_target([1, bad]), reduction=reduction)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ([[0.9, -0.2, 0.3]], "the target holds a negative probability"),
+        ([[-np.inf, np.inf, 1.0]], "the target holds a negative probability"),
+        ([[1.0, 1.0, 0.0]], "the probabilities of a target sum to 2 over axis 1, and not to 1"),
+        ([[0.0, 0.0, 0.0]], "the probabilities of a target sum to 0"),
+        ([[0.5, 0.45, 0.0]], r"the probabilities of a target sum to 0\.95"),
+        ([[np.inf, 0.0, 0.0]], "the probabilities of a target sum to inf"),
+    ],
+)
+def test_targets_that_are_no_distribution_are_named(target, said):
+    for one, x in ((target, draw(1, 3)), (target[0], draw(3)), (np.float16(target), draw(1, 3))):
+        with pytest.raises(ValueError, match=rf"^cross_entropy: {said}".replace("axis 1", "axis [01]")):
+            losses.cross_entropy(x, one)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rounded_distributions_are_taken(dtype):
+    for classes in (3, 1_000, 20_000):
+        losses.cross_entropy(draw(2, classes), np.full((2, classes), 1 / classes, dtype))
+    losses.cross_entropy(draw(1, 3), np.array([[0.33, 0.33, 0.33]], dtype))
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 1])
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8])
+@pytest.mark.parametrize("name", CLASSES)
+def test_classes_out_of_range_are_named(name, dtype, ignore_index):
+    for bad in (3, 100, -1, -101):
+        if np.iinfo(dtype).min <= bad:
+            for x, target in ((draw(2, 3), [0, bad]), (draw(3), bad), (draw(1, 3, 2), [[0, bad]])):
+                with pytest.raises(IndexError, match=f"^{name}: .*index {bad} is out of range for axis . with size 3"):
+                    FUNCTIONS[name](x, np.array(target, dtype), ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("bad", [[0.0, 1.0], [np.nan, 1.0], [True, False], [None, 1], ["0", "1"], [0j, 1j]])
+def test_classes_that_are_no_integers_are_named(name, bad):
+    with pytest.raises(TypeError, match=f"^{name}: target has dtype"):
+        FUNCTIONS[name](draw(2, 3), bad)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("bad", [None, 1.5, "1", True, np.array([1, 2]), np.nan])
+def test_an_ignored_class_is_an_integer(name, bad):
+    with pytest.raises(TypeError, match=f"^{name}: ignore_index is .*; an integer is needed"):
+        FUNCTIONS[name](draw(3, 4), target_for(name), ignore_index=bad)
+    with pytest.raises(TypeError, match=f"^{MODULES[name].__name__}: ignore_index is"):
+        MODULES[name](ignore_index=bad)
+    assert FUNCTIONS[name](draw(2, 3), [0, 1], ignore_index=np.int64(1)).item() > -2
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [*((name, "weight") for name in WITH_WEIGHT), ("binary_cross_entropy_with_logits", "pos_weight")]
+)
+def test_unfit_weights_are_named(name, key):
+    x, target = mt.sigmoid(draw(3, 4)), target_for(name)
+    for negative in ([1.0, 1.0, -1.0, 1.0], [-np.inf] * 4, mt.tensor([-1e-9] * 4)):
+        with pytest.raises(ValueError, match=f"^{name}: {key} holds a negative weight"):
+            FUNCTIONS[name](x, target, **{key: negative})
+        with pytest.raises(ValueError, match=f"^{MODULES[name].__name__}: {key} holds a negative weight"):
+            MODULES[name](**{key: negative})
+    for shape in ((3,), (2, 3, 4), (1, 1, 1), (5,), (2, 1)):
+        with pytest.raises(ValueError, match=rf"^{name}: {key} (has|of) shape \({shape[0]},"):
+            FUNCTIONS[name](x, target, **{key: np.ones(shape)})
+    with pytest.raises(TypeError, match=f"^{name}: {key} has dtype"):
+        FUNCTIONS[name](x, target, **{key: ["much"] * 4})
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (3, 1), (1, 4), (3, 4)])
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+def test_weights_of_elements_broadcast_to_the_input(name, shape):
+    x, target = mt.sigmoid(draw(3, 4)), target_for(name)
+    y = FUNCTIONS[name](x, target, weight=np.full(shape, 2.0), reduction="none")
+    np.testing.assert_allclose(y.numpy(), 2 * FUNCTIONS[name](x, target, reduction="none").numpy(), rtol=1e-14)
+
+
 @pytest.mark.parametrize("name", ["hinge_loss", "hinge_embedding_loss"])
 def test_labels_other_than_signs_are_named(name):
     with pytest.raises(ValueError, match=f"{name}: target holds 0; labels are 1 or −1"):
         FUNCTIONS[name](draw(3), [1, 0, -1])
+    for bad in (np.nan, 0.5, np.inf):
+        with pytest.raises(ValueError, match=f"{name}: target holds {bad}; labels are 1 or −1"):
+            FUNCTIONS[name](draw(2), [1.0, bad])
 
 
 @pytest.mark.parametrize(

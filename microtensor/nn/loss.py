@@ -31,6 +31,7 @@ class _Loss(Module):
 
     def _hold_weight(self, name: str, weight: Tensor | ArrayLike | None) -> None:
         """A weight is part of the state, and is not learnt."""
+        losses.check_weight(weight, name, type(self).__name__)
         self.register_buffer(name, weight if weight is None or isinstance(weight, Tensor) else Tensor(weight))
 
     def __call__(self, input: Tensor, target: Any) -> Any:
@@ -179,7 +180,9 @@ class CrossEntropyLoss(_Loss):
     Raises
     ------
     ValueError
-        A setting is out of range.
+        A setting is out of range, or a weight is negative.
+    TypeError
+        `ignore_index` is not an integer.
 
     Examples
     --------
@@ -201,7 +204,7 @@ class CrossEntropyLoss(_Loss):
     ) -> None:
         super().__init__(reduction)
         self._hold_weight("weight", weight)
-        self.ignore_index = ignore_index
+        self.ignore_index = losses.check_ignored(ignore_index, type(self).__name__)
         self.label_smoothing = check_setting(label_smoothing, "label_smoothing", "CrossEntropyLoss", high=1.0)
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
@@ -227,7 +230,9 @@ class NLLLoss(_Loss):
     Raises
     ------
     ValueError
-        The reduction has another name.
+        The reduction has another name, or a weight is negative.
+    TypeError
+        `ignore_index` is not an integer.
 
     Examples
     --------
@@ -244,7 +249,7 @@ class NLLLoss(_Loss):
     ) -> None:
         super().__init__(reduction)
         self._hold_weight("weight", weight)
-        self.ignore_index = ignore_index
+        self.ignore_index = losses.check_ignored(ignore_index, type(self).__name__)
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         """The loss of log-probabilities."""
@@ -263,7 +268,7 @@ class BCELoss(_Loss):
     Raises
     ------
     ValueError
-        The reduction has another name.
+        The reduction has another name, or a weight is negative.
 
     Examples
     --------
@@ -296,7 +301,7 @@ class BCEWithLogitsLoss(_Loss):
     Raises
     ------
     ValueError
-        The reduction has another name.
+        The reduction has another name, or a weight is negative.
 
     Examples
     --------
