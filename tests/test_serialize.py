@@ -14,6 +14,7 @@ import tracemalloc
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from random import Random
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
@@ -232,6 +233,7 @@ for _ in range(100_000):
         (".npz", {1: 2}, TypeError, "save: state has the key 1; keys are strings"),
         (".npz", {"a": {1.5: 2}}, TypeError, "save: state['a'] has the key 1.5; keys are strings and integers"),
         (".npz", {"a": {True: 2}}, TypeError, "save: state['a'] has the key True"),
+        (".npz", {"n": [10**5000]}, ValueError, "save: state['n'][0] is an integer of 16610 bits; at most 14000 are"),
         (".npz", loop, ValueError, "nested too deeply, or contains itself"),
         (".npz", {"deep": deep}, ValueError, "nested too deeply, or contains itself"),
         (".npz", [1], TypeError, "save: the state is of type list; a mapping is needed"),
@@ -247,7 +249,7 @@ for _ in range(100_000):
         (".safetensors", {"__metadata__": np.ones(2)}, ValueError, "the format keeps this key for itself"),
         (".safetensors", {"\ud800": np.ones(2)}, ValueError, "surrogates not allowed"),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_states_that_cannot_be_stored_leave_the_old_file(tmp_path, suffix, state, error, said):
     path = tmp_path / f"a{suffix}"
@@ -366,6 +368,7 @@ def test_a_forged_file_that_is_right_loads(path):
     assert identical(load(path), {"w": np.arange(2.0)})
 
 
+DEEP, TWO = {"dtype": "<f8", "shape": [1] * 70}, {"dtype": "|b1", "shape": [2]}
 HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }"
 
 
@@ -397,7 +400,27 @@ HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }"
         ({"format": 2}, "its format is 2, and this version of microtensor reads 1"),
         ({"arrays": {"w": {"dtype": "<f8", "shape": [3]}}}, "'w' is an array of shape (2,) and dtype float64, which"),
         ({"arrays": {"w": None}}, "which is not what is declared"),
-        ({"arrays": 5}, "it is damaged"),
+        ({"arrays": 5}, "it is damaged (its arrays are not declared by name)"),
+        ({"arrays": ["w"]}, "it is damaged (its arrays are not declared by name)"),
+        ({"arrays": "w"}, "it is damaged (its arrays are not declared by name)"),
+        ({"arrays": None}, "it is damaged (its arrays are not declared by name)"),
+        ({"manifest": '["format", "arrays", "state"]'}, "does not say format, arrays and state"),
+        ({"manifest": '{"format": 1, "arrays": {}}'}, "does not say format, arrays and state"),
+        ({"manifest": b"\xff\xfe{}"}, "it is damaged"),
+        ({"format": True}, "its format is True, and this version of microtensor reads 1"),
+        ({"format": [10**400]}, "its format is [1000000000000"),
+        ({"arrays": {"w": {"dtype": "<f8", "shape": [10**400]}}}, "which is not what is declared"),
+        ({"state": {"dict": [[["w"], {"array": "w"}]]}}, "it is damaged"),
+        ({"state": {"dict": [[None, {"array": "w"}]]}}, "its description of the state is not understood"),
+        ({"state": {"array": ["w"]}}, "its description of the state is not understood"),
+        (
+            {"members": {"w.npy": header(HEADER % ("(" + "1, " * 70 + ")"), b"\0" * 8)}, "arrays": {"w": DEEP}},
+            "it is damaged (maximum supported dimension",
+        ),
+        (
+            {"members": {"w.npy": npy(np.array([2, 0], np.uint8)).replace(b"u1", b"b1")}, "arrays": {"w": TWO}},
+            "'w' holds bytes that are no booleans",
+        ),
         ({"state": {"array": "w"}}, "its state is not a mapping from strings that uses each array once"),
         ({"state": {"dict": []}}, "its state is not a mapping from strings that uses each array once"),
         ({"state": {"dict": [[1, {"array": "w"}]]}}, "its state is not a mapping from strings"),
@@ -412,6 +435,103 @@ HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': %s, }"
 def test_forged_files(path, change, said):
     forge(path, **change)
     assert said in problem(path)
+
+
+JUNK = [
+    None,
+    True,
+    -1,
+    1.5,
+    10**400,
+    "w",
+    "\ud800",
+    [],
+    ["w"],
+    {},
+    {"array": "w"},
+    {"dict": ["w"]},
+    {"dict": [[{}, 1]]},
+]
+
+
+def spoilt(random, tree):
+    """The tree with something in it left out, replaced or put in."""
+    if not isinstance(tree, (dict, list)) or not tree or random.random() < 0.2:
+        return random.choice(JUNK)
+    changed = tree.copy()
+    place = random.choice(list(tree)) if isinstance(tree, dict) else random.randrange(len(tree))
+    kind = random.random()
+    if kind < 0.7:
+        changed[place] = spoilt(random, tree[place])
+    elif kind < 0.85:
+        del changed[place]
+    elif isinstance(tree, dict):
+        changed[random.choice(["w", "x", "array", "dict"])] = random.choice(JUNK)
+    else:
+        changed.insert(place, random.choice(JUNK))
+    return changed
+
+
+def hit(random, content):
+    """The bytes with a few of them changed, left out or put in."""
+    content = bytearray(content)
+    for _ in range(random.randint(1, 5)):
+        place = random.randrange(len(content))
+        kind = random.random()
+        if kind < 0.6:
+            content[place] = random.randrange(256)
+        elif kind < 0.8:
+            del content[place : place + random.randint(1, 3)]
+        else:
+            content[place:place] = random.choice([b"9", b"-", b"[", b"]", b'"', b",", b"F16", b"null", b"\0\0"])
+    return bytes(content)
+
+
+def refused(path):
+    """Whether a file is refused, in the documented way; anything else fails the test."""
+    said = ""
+    try:
+        load(path)
+    except CheckpointError as error:
+        said = str(error)
+    assert not said or said.startswith(f"cannot load {path}: ")
+    assert said.isprintable()
+    assert len(said) < 400 + len(str(path))
+    return said != ""
+
+
+def test_spoilt_manifests_end_in_the_documented_error(path):
+    random = Random(0)
+    whole = {
+        "format": 1,
+        "arrays": {"w": {"dtype": "<f8", "shape": [2]}},
+        "state": {"dict": [["w", {"array": "w"}], ["more", {"tuple": [1, {"dict": [[0, "x"]]}]}]]},
+    }
+    member = npy(np.arange(2.0))
+    count = 0
+    for _ in range(300):
+        members = {"w.npy": hit(random, member) if random.random() < 0.2 else member}
+        forge(path, members, json.dumps(spoilt(random, whole)))
+        count += refused(path)
+    assert count > 250
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_hit_files_end_in_the_documented_error(tmp_path, suffix):
+    random, path = Random(1), tmp_path / f"a{suffix}"
+    save(path, {"w": np.arange(6.0).reshape(2, 3), "b": np.array([True, False]), "n": np.int64(3)})
+    whole = path.read_bytes()
+    length = len(whole) if suffix == ".npz" else 8 + int.from_bytes(whole[:8], "little")
+    count = 0
+    for _ in range(250):
+        content = hit(random, whole[:length]) + whole[length:]
+        if suffix == ".safetensors" and random.random() < 0.7:
+            # The length of the header as it is now, so that the reader gets to the header.
+            size = max(len(content) - (len(whole) - length) - 8, 0)
+            content = struct.pack("<Q", size) + content[8:]
+        path.write_bytes(content)
+        count += refused(path)
+    assert count > 125
 
 
 def test_an_archive_of_numpys_own(path):
@@ -520,6 +640,33 @@ def test_an_absurd_header_of_safetensors(tmp_path):
     assert "it is damaged, or no safetensors file" in problem(path)
     path.write_bytes(struct.pack("<Q", 2**62) + text)
     assert "it is damaged, or no safetensors file" in problem(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "data", "said"),
+    [
+        ({"shape": [1] * 70, "data_offsets": [0, 4]}, b"\0" * 4, "maximum supported dimension"),
+        ({"shape": [0, 2**62], "data_offsets": [0, 0]}, b"", "is too big"),
+        ({"shape": [0, 2**63, 2**63], "data_offsets": [0, 0]}, b"", "Maximum allowed dimension exceeded"),
+        ({"shape": [1], "data_offsets": [0, 1], "dtype": "BOOL"}, b"\7", "'w' holds bytes that are no booleans"),
+        ({"shape": [1], "data_offsets": [0, 8], "dtype": "C64"}, b"\0" * 8, "it holds 'w' of dtype C64; convert"),
+        ({"shape": [-1], "data_offsets": [0, 4]}, b"\0" * 4, "it is damaged, or no safetensors file"),
+        ({"shape": [1], "data_offsets": [4, 0]}, b"\0" * 4, "it is damaged, or no safetensors file"),
+        (["w"], b"", "it is damaged, or no safetensors file"),
+    ],
+)
+def test_forged_files_of_safetensors(tmp_path, entry, data, said):
+    path = tmp_path / "a.safetensors"
+    text = json.dumps({"w": {"dtype": "F32", **entry} if isinstance(entry, dict) else entry}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    assert said in problem(path)
+
+
+def test_names_in_a_damaged_file_move_no_cursor(tmp_path):
+    path = tmp_path / "a.safetensors"
+    text = json.dumps({"\x1b[2J\r\u202e": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"\0" * 4)
+    assert problem(path).isprintable()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -35,7 +35,7 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
     TypeError
         A key or value cannot be stored; the message names its place.
     ValueError
-        The suffix is another one.
+        The suffix is another one, or the state contains itself or is too large for the format.
     ImportError
         The package for ``.safetensors`` is missing.
     OSError

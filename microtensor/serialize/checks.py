@@ -52,3 +52,9 @@ def stored_array(value: Any, who: str) -> Array | None:
     array = np.asarray(value)
     plain_dtype(array.dtype, who)
     return array
+
+
+def check_booleans(array: Array, name: str, path: str) -> None:
+    """Raises CheckpointError for booleans that are neither 0 nor 1, with which NumPy counts wrong."""
+    if array.dtype == bool and np.any(array.view(np.uint8) > 1):
+        raise CheckpointError(path, f"{name!r} holds bytes that are no booleans")

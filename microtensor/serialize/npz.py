@@ -18,14 +18,17 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from microtensor.serialize.checks import CheckpointError, stored_array
+from microtensor.serialize.checks import CheckpointError, check_booleans, stored_array
 from microtensor.support.arrays import Array
+from microtensor.support.text import safe_text
 
 MANIFEST = "__microtensor__"
 VERSION = 1
 # A zip with more members needs a 64-bit directory, and a model with more arrays is a mistake.
 MOST_MEMBERS = 0xFFFE
 LONGEST_NAME = 100
+# In bits: Python refuses to read an integer of more than 4300 decimal digits.
+LARGEST_INTEGER = 14_000
 
 Key: TypeAlias = str | int
 
@@ -54,7 +57,7 @@ def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
     TypeError
         A value or a key is of another kind; the message names its place.
     ValueError
-        The state contains itself, or has more arrays than a file can hold.
+        The state contains itself, or has an integer or a number of arrays that no file can hold.
     """
     arrays: dict[str, Array] = {}
     try:
@@ -76,6 +79,9 @@ def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
 
 def _encoded(value: Any, path: tuple[Key, ...], arrays: dict[str, Array]) -> Any:
     """The value as JSON, its arrays moved to `arrays`."""
+    if type(value) is int and value.bit_length() > LARGEST_INTEGER:
+        bits = value.bit_length()
+        raise ValueError(f"{_place(path)} is an integer of {bits} bits; at most {LARGEST_INTEGER} are taken")
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Mapping):
@@ -117,19 +123,22 @@ def read(file: BinaryIO, path: str) -> dict[str, Any]:
         The file is not what :func:`write` writes.
     """
     try:
-        return _read(file)
+        return _read(file, path)
     except _BadFileError as error:
         raise CheckpointError(path, str(error)) from None
-    except (ValueError, KeyError, TypeError, EOFError, OverflowError, RuntimeError, zipfile.BadZipFile) as error:
-        raise CheckpointError(path, f"it is damaged ({error})") from error
+    except (CheckpointError, MemoryError):
+        raise
     except OSError as error:
         # A damaged offset, followed to before the start of the file; any other failure is the disk's own.
         if error.errno != errno.EINVAL:
             raise
         raise CheckpointError(path, "it is damaged (an offset points outside)") from error
+    except Exception as error:
+        # What zipfile, json and NumPy raise over bytes that they do not expect is not documented, and is much.
+        raise CheckpointError(path, f"it is damaged ({safe_text(str(error), 200) or type(error).__name__})") from error
 
 
-def _read(file: BinaryIO) -> dict[str, Any]:
+def _read(file: BinaryIO, path: str) -> dict[str, Any]:
     size = file.seek(0, 2)
     count = _count_members(file, size)
     with zipfile.ZipFile(file) as archive:
@@ -144,14 +153,19 @@ def _read(file: BinaryIO) -> dict[str, Any]:
         if MANIFEST not in names:
             raise _BadFileError(f"it has no member {MANIFEST}, so it is no checkpoint; numpy.load reads other archives")
         manifest = json.loads(archive.read(MANIFEST))
-        if manifest["format"] != VERSION:
-            raise _BadFileError(
-                f"its format is {manifest['format']!r}, and this version of microtensor reads {VERSION}"
-            )
+        if not isinstance(manifest, dict) or not manifest.keys() >= {"format", "arrays", "state"}:
+            raise _BadFileError(f"it is damaged ({MANIFEST} does not say format, arrays and state)")
+        version = manifest["format"]
+        if type(version) is not int or version != VERSION:
+            raise _BadFileError(f"its format is {repr(version)[:40]}, and this version of microtensor reads {VERSION}")
         declared = manifest["arrays"]
+        if not isinstance(declared, dict):
+            raise _BadFileError("it is damaged (its arrays are not declared by name)")
         if names != {MANIFEST, *(f"{name}.npy" for name in declared)}:
             raise _BadFileError("its members are not those that it declares")
         arrays = {name: _array(archive.read(f"{name}.npy"), name, entry) for name, entry in declared.items()}
+    for name, array in arrays.items():
+        check_booleans(array, name, path)
     state = _decoded(manifest["state"], arrays)
     if arrays or not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise _BadFileError("its state is not a mapping from strings that uses each array once")

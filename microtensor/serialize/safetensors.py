@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from microtensor.serialize.checks import CheckpointError, stored_array
+from microtensor.serialize.checks import CheckpointError, check_booleans, stored_array
 from microtensor.support.arrays import Array
+from microtensor.support.text import safe_text
 
 DTYPES = {"BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64"}
 RESERVED = "__metadata__"
@@ -60,9 +61,15 @@ def read(path: str) -> dict[str, Array]:
             unknown = [f"{name!r} of dtype {dtype}" for name, dtype in dtypes.items() if dtype not in DTYPES]
             if unknown:
                 raise CheckpointError(path, f"it holds {', '.join(unknown)}; convert to F32 where it was written")
-            return {name: file.get_tensor(name) for name in dtypes}
-    except library.SafetensorError as error:
-        raise CheckpointError(path, f"it is damaged, or no safetensors file ({error})") from error
+            arrays = {name: file.get_tensor(name) for name in dtypes}
+            for name, array in arrays.items():
+                check_booleans(array, name, path)
+            return arrays
+    except (CheckpointError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        # Beside its own error the library lets NumPy's through, of shapes that the format allows and NumPy does not.
+        raise CheckpointError(path, f"it is damaged, or no safetensors file ({safe_text(str(error), 200)})") from error
 
 
 def _library() -> ModuleType:
