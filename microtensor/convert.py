@@ -7,7 +7,10 @@ where PyTorch and this package have (out, in, …). What this module cannot chan
   reorder the features from (height, width, channel) to (channel, height, width).
 - ε and momentum are settings of the layers: Keras has ε = 1e-3, flax 1e-5 (1e-6 in its LayerNorm), and both give
   momentum as the weight of the *old* value, so that their 0.99 is ``momentum=1 - 0.99`` here.
-- Their running variance is the biased one, here it is the unbiased one; the numbers are copied as they are.
+- The kernel of a transposed convolution is (…, out, in) in Keras and (…, in, out) in flax, which turns it round as
+  well: it correlates where the others convolve. In a state of flax nothing but the name tells such a layer from a
+  convolution; those called ``ConvTranspose_0``, as linen does, are found, and others are named in `transposed`.
+  Their padding "VALID" is ``padding=0`` here.
 
 Recurrent layers and attention are refused or do not fit: their gates and heads are arranged otherwise.
 """
@@ -64,7 +67,9 @@ def from_keras(state: Mapping[str, Any], names: Mapping[str, str] | None = None)
     return _to_ours(_leaves(state), KERAS, names or {}, "from_keras")
 
 
-def from_flax(tree: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, Array]:
+def from_flax(
+    tree: Mapping[str, Any], names: Mapping[str, str] | None = None, transposed: Collection[str] = ()
+) -> dict[str, Array]:
     """The state for ``load_state_dict`` from the variables of a flax model; errors as of :func:`from_keras`.
 
     Parameters
@@ -73,6 +78,8 @@ def from_flax(tree: Mapping[str, Any], names: Mapping[str, str] | None = None) -
         Nested: linen's ``{"params": …, "batch_stats": …}``, or nnx's ``nnx.to_pure_dict(nnx.state(model))``.
     names : mapping, optional
         From flax's names of layers, ``"encoder/Dense_0"``, to those of here; the others keep theirs, with dots.
+    transposed : collection of str
+        flax's names of the ConvTranspose layers, with ``transpose_kernel=False``, that are not called so.
 
     Examples
     --------
@@ -83,11 +90,11 @@ def from_flax(tree: Mapping[str, Any], names: Mapping[str, str] | None = None) -
     """
     collections = tree.keys() & {"params", "batch_stats"}
     if not collections:
-        return _to_ours(_leaves(tree), FLAX, names or {}, "from_flax")
+        return _to_ours(_leaves(tree), FLAX, names or {}, "from_flax", transposed)
     if other := sorted(tree.keys() - collections):
         raise ValueError(f"from_flax: nothing was converted: no layer here has the collections {other}")
     leaves = (leaf for name in sorted(collections) for leaf in _leaves(tree[name]))
-    return _to_ours(leaves, FLAX, names or {}, "from_flax")
+    return _to_ours(leaves, FLAX, names or {}, "from_flax", transposed)
 
 
 def to_keras(
@@ -116,9 +123,19 @@ def to_keras(
 
 
 def to_flax(
-    state: Mapping[str, Any], names: Mapping[str, str] | None = None, embeddings: Collection[str] = ()
+    state: Mapping[str, Any],
+    names: Mapping[str, str] | None = None,
+    embeddings: Collection[str] = (),
+    transposed: Collection[str] = (),
 ) -> dict[str, Any]:
     """The variables of a flax (linen) model, ``{"params": …, "batch_stats": …}``, as :func:`to_keras` does it.
+
+    Parameters
+    ----------
+    state, names, embeddings
+        As :func:`to_keras`.
+    transposed : collection of str
+        Names, here, of the layers that are a ConvTranspose there; those called so there are found.
 
     Examples
     --------
@@ -127,7 +144,7 @@ def to_flax(
     {'params': {'LayerNorm_0': {'scale': array([1., 1.]), 'bias': array([0., 0.])}}}
     """
     tree: dict[str, Any] = {}
-    for path, value in _to_theirs(state, FLAX, names or {}, embeddings, "to_flax").items():
+    for path, value in _to_theirs(state, FLAX, names or {}, embeddings, "to_flax", transposed).items():
         *layer, leaf = path.split("/")
         place = tree.setdefault("batch_stats" if leaf in ("mean", "var") else "params", {})
         for part in layer:
@@ -142,12 +159,16 @@ def _leaves(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]
         yield from _leaves(value, here) if isinstance(value, Mapping) else [(here, value)]
 
 
-def _to_ours(leaves: Entries, theirs: Mapping[str, str], names: Mapping[str, str], who: str) -> dict[str, Array]:
+def _to_ours(
+    leaves: Entries, theirs: Mapping[str, str], names: Mapping[str, str], who: str, transposed: Collection[str] = ()
+) -> dict[str, Array]:
     # Keras's RMSNormalization says scale, too.
     ours = {there: here for here, there in theirs.items()} | {"kernel": "kernel", "bias": "bias", "scale": "weight"}
 
     def change(layer: str, leaf: str, value: Array) -> Entries:
         match ours.get(leaf):
+            case "kernel" if value.ndim >= 3 and theirs is FLAX and _is_transposed(layer, transposed):
+                yield "weight", _turned(value.transpose(-2, -1, *range(value.ndim - 2)))
             case "kernel" if value.ndim >= 2:
                 yield "weight", value.transpose(-1, -2, *range(value.ndim - 2))
             case "weight" | "table":
@@ -161,20 +182,37 @@ def _to_ours(leaves: Entries, theirs: Mapping[str, str], names: Mapping[str, str
             case _:
                 raise ValueError(f"no layer here has such a variable of shape {value.shape}")
 
-    return _renamed(leaves, "/", ".", change, names, set(names), who)
+    return _renamed(leaves, "/", ".", change, names, {*names, *transposed}, who)
+
+
+def _is_transposed(layer: str, named: Collection[str]) -> bool:
+    return layer in named or layer.rpartition("/")[2].partition("_")[0] == "ConvTranspose"
+
+
+def _turned(weight: Array) -> Array:
+    """The weight, its axes from 2 on read backwards."""
+    return np.flip(weight, tuple(range(2, weight.ndim))).copy()
 
 
 def _to_theirs(
-    state: Mapping[str, Any], theirs: Mapping[str, str], names: Mapping[str, str], embeddings: Collection[str], who: str
+    state: Mapping[str, Any],
+    theirs: Mapping[str, str],
+    names: Mapping[str, str],
+    embeddings: Collection[str],
+    who: str,
+    transposed: Collection[str] = (),
 ) -> dict[str, Array]:
     axes = {key: np.ndim(value) for key, value in state.items()}
 
     def change(layer: str, leaf: str, value: Array) -> Entries:
         weight, bias = (axes.get(f"{layer}.{name}".lstrip(".")) for name in ("weight", "bias"))
         is_norm = weight in (None, 1, bias)
+        is_transposed = layer in transposed or _is_transposed(names.get(layer, layer.replace(".", "/")), ())
         match leaf:
             case "weight" if layer in embeddings:
                 yield theirs["table"], value
+            case "weight" if not is_norm and value.ndim >= 3 and theirs is FLAX and is_transposed:
+                yield "kernel", _turned(value).transpose(*range(2, value.ndim), 0, 1)
             case "weight" if not is_norm:
                 yield "kernel", value.transpose(*range(2, value.ndim), 1, 0)
             case "bias" if not is_norm:
@@ -186,7 +224,7 @@ def _to_theirs(
             case _:
                 raise ValueError("it has no counterpart there")
 
-    return _renamed(state.items(), ".", "/", change, names, {*names, *embeddings}, who)
+    return _renamed(state.items(), ".", "/", change, names, {*names, *embeddings, *transposed}, who)
 
 
 def _renamed(

@@ -7,6 +7,7 @@ import pytest
 
 import microtensor as mt
 from microtensor import convert, nn
+from microtensor.nn.convolution import ConvTranspose2d
 
 rng = np.random.default_rng(0)
 
@@ -89,6 +90,77 @@ def test_a_convolution_with_channels_first_computes_what_one_with_channels_last_
     np.testing.assert_allclose(np.moveaxis(first.numpy(), 1, -1), last, rtol=1e-12, atol=1e-12)
 
 
+def transposed(x, kernel, stride, turned):
+    """A transposed convolution without padding, channels last, by its definition.
+
+    flax (``lax.conv_transpose``) correlates the input, spread out and padded, with a kernel (…, in, out). Keras, and
+    flax with `transpose_kernel`, scatter each input by a kernel (…, out, in): the adjoint of a convolution.
+    """
+    n, *sizes = x.shape[:-1]
+    spatial = kernel.shape[:-2]
+    if turned:
+        spread = np.zeros(
+            (n, *[(s - 1) * stride + 2 * k - 1 for s, k in zip(sizes, spatial, strict=True)], x.shape[-1])
+        )
+        inside = (slice(k - 1, k + (s - 1) * stride, stride) for s, k in zip(sizes, spatial, strict=True))
+        spread[(slice(None), *inside)] = x
+        windows = np.lib.stride_tricks.sliding_window_view(spread, spatial, axis=tuple(range(1, x.ndim - 1)))
+        return np.tensordot(
+            windows, kernel, ((x.ndim - 1, *range(x.ndim, windows.ndim)), (kernel.ndim - 2, *range(len(spatial))))
+        )
+    y = np.zeros((n, *[(s - 1) * stride + k for s, k in zip(sizes, spatial, strict=True)], kernel.shape[-2]))
+    for place in np.ndindex(*sizes):
+        window = tuple(slice(p * stride, p * stride + k) for p, k in zip(place, spatial, strict=True))
+        y[(slice(None), *window)] += np.einsum("ni,...oi->n...o", x[(slice(None), *place)], kernel)
+    return y
+
+
+@pytest.mark.parametrize("channels", [(4, 4), (3, 5)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_transposed_convolutions_compute_what_those_of_keras_and_flax_do(channels, stride):
+    into, out = channels
+    x, bias = draw(2, 4, 5, into), draw(out)
+    layer = ConvTranspose2d(into, out, (3, 2), stride=stride)
+    flax, keras = draw(3, 2, into, out), draw(3, 2, out, into)
+    for state, expected in [
+        (
+            convert.from_flax({"params": {"ConvTranspose_0": {"kernel": flax, "bias": bias}}}, {"ConvTranspose_0": ""}),
+            flax,
+        ),
+        (convert.from_flax({"up": {"kernel": flax, "bias": bias}}, {"up": ""}, transposed=["up"]), flax),
+        (
+            convert.from_keras(
+                {"conv2d_transpose/kernel": keras, "conv2d_transpose/bias": bias}, {"conv2d_transpose": ""}
+            ),
+            keras,
+        ),
+    ]:
+        layer.load_state_dict(state)
+        y = np.moveaxis(layer(mt.tensor(np.moveaxis(x, -1, 1))).numpy(), 1, -1)
+        np.testing.assert_allclose(y, transposed(x, expected, stride, expected is flax) + bias, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("spatial", [(5,), (3, 2), (2, 3, 4)])
+@pytest.mark.parametrize("channels", [(4, 4), (3, 5)])
+def test_kernels_of_transposed_convolutions_there_and_back(spatial, channels):
+    into, out = channels
+    kernel = draw(*spatial, into, out)
+    ours = convert.from_flax({"params": {"net": {"ConvTranspose_3": {"kernel": kernel}}}})
+    weight = ours["net.ConvTranspose_3.weight"]
+    assert weight.shape == (into, out, *spatial)
+    for place in np.ndindex(*spatial):
+        opposite = tuple(-1 - p for p in place)
+        np.testing.assert_array_equal(weight[(slice(None), slice(None), *place)], kernel[opposite])
+    assert same(convert.to_flax(ours), {"params": {"net": {"ConvTranspose_3": {"kernel": kernel}}}})
+    assert same(
+        convert.to_flax({"up.weight": weight}, {"up": "ConvTranspose_0"}),
+        {"params": {"ConvTranspose_0": {"kernel": kernel}}},
+    )
+    assert same(convert.to_flax({"up.weight": weight}, transposed=["up"]), {"params": {"up": {"kernel": kernel}}})
+    assert same(convert.from_flax({"up": {"kernel": kernel}}, transposed=["up"]), {"up.weight": weight})
+    assert convert.from_flax({"Conv_0": {"kernel": kernel}})["Conv_0.weight"].shape == (out, into, *spatial)
+
+
 @pytest.mark.parametrize(
     ("ours", "keras", "flax"),
     [
@@ -148,6 +220,8 @@ def test_the_result_is_a_copy():
         (convert.from_flax, {**FLAX, "cache": {}, "losses": {}}, {}, "has the collections ['cache', 'losses']"),
         (convert.to_keras, {"rnn.weight_ih_l0": DENSE}, {}, "rnn.weight_ih_l0: it has no counterpart there"),
         (convert.to_flax, {"a.weight": DENSE}, {"embeddings": ["b"]}, "b: there is no such layer"),
+        (convert.to_flax, {"a.weight": DENSE}, {"transposed": ["b"]}, "b: there is no such layer"),
+        (convert.from_flax, {"a": {"kernel": DENSE}}, {"transposed": ["b"]}, "b: there is no such layer"),
         (convert.to_flax, {"a.weight": BIAS, "b.weight": BIAS}, {"names": {"a": "b"}}, "b/scale is taken by another"),
     ],
 )
