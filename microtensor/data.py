@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,24 @@ from numpy.typing import ArrayLike
 
 from microtensor.random import generator
 from microtensor.support.arrays import Array
+from microtensor.support.checks import plain_flag
 from microtensor.tensor import Tensor
+
+# PyTorch's other settings, and the value with which each does what happens here anyway.
+_PYTORCH: dict[str, Any] = {
+    "sampler": None,
+    "batch_sampler": None,
+    "num_workers": 0,
+    "pin_memory": False,
+    "timeout": 0,
+    "worker_init_fn": None,
+    "multiprocessing_context": None,
+    "generator": None,
+    "prefetch_factor": None,
+    "persistent_workers": False,
+    "pin_memory_device": "",
+    "in_order": True,
+}
 
 
 class TensorDataset:
@@ -24,7 +41,9 @@ class TensorDataset:
     Raises
     ------
     ValueError
-        There are no tensors, one has no axes, or their lengths differ.
+        There are no tensors, one has no axes or is ragged, or their lengths differ.
+    TypeError
+        One is not of numbers, such as a dict.
 
     Examples
     --------
@@ -38,7 +57,7 @@ class TensorDataset:
     """
 
     def __init__(self, *tensors: Tensor | ArrayLike) -> None:
-        self.tensors = tuple(x if isinstance(x, Tensor) else Tensor(x) for x in tensors)
+        self.tensors = tuple(_tensor(x, f"TensorDataset: tensor {i}") for i, x in enumerate(tensors))
         shapes = [x.shape for x in self.tensors]
         if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
             raise ValueError(f"TensorDataset: shapes are {shapes}; tensors of one length along axis 0 are needed")
@@ -55,12 +74,14 @@ class DataLoader:
     """Walk over a data set in batches; every walk is one epoch.
 
     A :class:`TensorDataset` is indexed with whole arrays; any other data set, which needs ``len(data)`` and
-    ``data[i]``, sample by sample, and the samples are stacked.
+    ``data[i]``, sample by sample, and the samples are put together as in PyTorch: arrays and numbers are stacked,
+    mappings, tuples and lists keep their form, texts become a list. A tuple gives a tuple, where PyTorch gives a list.
 
     Parameters
     ----------
     dataset : TensorDataset, or any sequence of samples
-        A sample is an array, a number, or a tuple of these; so is a batch, with one more axis in front.
+        A sample is an array, a number, a text, or a mapping, tuple or list of these; so is a batch, with one more axis
+        in front. Without samples there are no batches.
     batch_size : int
     shuffle : bool
         Take the samples in a new random order each epoch.
@@ -69,13 +90,19 @@ class DataLoader:
     rng : int or numpy.random.Generator, optional
         Where the order comes from: the same seed gives the same orders, epoch by epoch. Unless given, the default
         generator, which :func:`microtensor.manual_seed` seeds.
+    collate_fn : callable, optional
+        What makes a batch of a list of samples, in place of stacking them; for samples that differ in length, say.
+    **pytorch
+        PyTorch's other settings, such as ``num_workers=0``, with the values that change nothing.
 
     Raises
     ------
     ValueError
-        The batch size is not positive.
+        The batch size is not positive, or a setting of PyTorch's asks for what this loader has not; in a walk, samples
+        of a batch differ in shape, length or keys.
     TypeError
-        It is not an integer, or the data set has no length.
+        The batch size is not an integer, a flag is neither True nor False, a setting is unknown, or the data set has no
+        length or no index; in a walk, a sample is nothing that can be stacked.
 
     Examples
     --------
@@ -91,18 +118,38 @@ class DataLoader:
     """
 
     def __init__(
-        self, dataset: Any, batch_size: int = 1, shuffle: bool = False, *, drop_last: bool = False, rng: Any = None
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool | None = False,
+        *,
+        drop_last: bool = False,
+        rng: Any = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        **pytorch: Any,
     ) -> None:
+        for name, value in pytorch.items():
+            if name not in _PYTORCH:
+                raise TypeError(f"DataLoader: there is no setting {name!r}")
+            default = _PYTORCH[name]
+            if value is not default and (default is None or value != default):
+                hint = "; say rng=" if name == "generator" else ""
+                raise ValueError(
+                    f"DataLoader: {name} is {value!r}; this loader loads in its own process and in its own order, and "
+                    f"takes {default!r} only{hint}"
+                )
         if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool):
             raise TypeError(f"DataLoader: batch_size is {batch_size!r}; an integer is needed")
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size is {batch_size}; at least 1 is needed")
-        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-            raise TypeError(f"DataLoader: a {type(dataset).__name__} has no length or no index; give a TensorDataset")
+        _check_dataset(dataset)
+        if collate_fn is not None and not callable(collate_fn):
+            raise TypeError(f"DataLoader: collate_fn is {collate_fn!r}; a function from a list of samples is needed")
         self.dataset = dataset
         self.batch_size = int(batch_size)
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.shuffle = shuffle is not None and _flag(shuffle, "shuffle")
+        self.drop_last = _flag(drop_last, "drop_last")
+        self.collate_fn = collate_fn
         self._rng = None if rng is None else generator(rng)
 
     def __len__(self) -> int:
@@ -116,14 +163,84 @@ class DataLoader:
         return (self._batch(order, slice(start, start + self.batch_size)) for start in starts)
 
     def _batch(self, order: Array | None, part: slice) -> Any:
-        if isinstance(self.dataset, TensorDataset):
+        if isinstance(self.dataset, TensorDataset) and self.collate_fn is None:
             return self.dataset[part if order is None else order[part]]
-        chosen = range(len(self.dataset))[part] if order is None else order[part]
-        samples = [self.dataset[int(i)] for i in chosen]
-        if isinstance(samples[0], (tuple, list)):
-            return tuple(_stacked(column) for column in zip(*samples, strict=True))
-        return _stacked(samples)
+        chosen = [int(i) for i in (range(len(self.dataset))[part] if order is None else order[part])]
+        samples = [self.dataset[i] for i in chosen]
+        return self.collate_fn(samples) if self.collate_fn else _collated(samples, chosen, "")
 
 
-def _stacked(samples: Any) -> Tensor:
-    return Tensor(np.stack([x.numpy() if isinstance(x, Tensor) else np.asarray(x) for x in samples]))
+def _check_dataset(dataset: Any) -> None:
+    """Raises TypeError unless there is a length, and an index that counts from 0."""
+    kind = type(dataset).__name__
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise TypeError(f"DataLoader: a {kind} has no length or no index; give a TensorDataset")
+    try:
+        length = len(dataset)
+    except TypeError as error:
+        raise TypeError(f"DataLoader: this {kind} has no length ({error}); give a TensorDataset") from error
+    if isinstance(dataset, Mapping) and not all(i in dataset for i in range(length)):
+        raise TypeError(f"DataLoader: a {kind} is indexed by its keys; give TensorDataset(*data.values()), or a list")
+
+
+def _flag(value: Any, name: str) -> bool:
+    flag = plain_flag(value)
+    if flag is None:
+        raise TypeError(f"DataLoader: {name} is {value!r}; True or False is needed")
+    return flag
+
+
+def _collated(samples: list[Any], numbers: list[int], place: str) -> Any:
+    """The batch of samples, which are the parts at `place` of those with these numbers."""
+    parts = [_part(sample, f"DataLoader: sample {n}{place}") for sample, n in zip(samples, numbers, strict=True)]
+    first, form = parts[0], _form(parts[0])
+    for part, number in zip(parts, numbers, strict=True):
+        if _form(part) != form:
+            raise ValueError(
+                f"DataLoader: sample {number}{place} is {_form(part)}, and sample {numbers[0]}{place} {form}; "
+                "the samples of a batch need one form. Pad or convert them in the data set, or give a collate_fn"
+            )
+    if isinstance(first, Mapping):
+        return {key: _collated([part[key] for part in parts], numbers, f"{place}[{key!r}]") for key in first}
+    if isinstance(first, (tuple, list)):
+        columns = enumerate(zip(*parts, strict=True))
+        batch = [_collated(list(column), numbers, f"{place}[{i}]") for i, column in columns]
+        if isinstance(first, list):
+            return batch
+        return type(first)(*batch) if hasattr(first, "_fields") else tuple(batch)
+    return parts if isinstance(first, (str, bytes)) else Tensor(np.stack(parts))
+
+
+def _part(sample: Any, who: str) -> Any:
+    """A mapping, a sequence or a text as it is, and everything else as an array of numbers."""
+    if isinstance(sample, (Mapping, tuple, list, str, bytes)):
+        return sample
+    array = sample.numpy() if isinstance(sample, Tensor) else np.asarray(sample)
+    if array.dtype.kind not in "biuf" or isinstance(sample, np.ma.MaskedArray):
+        raise TypeError(
+            f"{who} is of type {type(sample).__name__}; numbers, arrays and texts, in mappings, tuples and lists, "
+            "make a batch. Convert it in the data set, or give a collate_fn"
+        )
+    return array
+
+
+def _form(part: Any) -> str:
+    """What has to be the same for all samples of a batch, in words."""
+    match part:
+        case Mapping():
+            return f"a mapping with the keys {', '.join(sorted(map(repr, part)))}"
+        case tuple() | list():
+            return f"a {type(part).__name__} of length {len(part)}"
+        case str() | bytes():
+            return "a text"
+    return f"an array of shape {part.shape}"
+
+
+def _tensor(value: Any, who: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    try:
+        return Tensor(value)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{who} is of type {type(value).__name__}, of which no tensor can be made: {error}") from error
