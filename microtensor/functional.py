@@ -29,7 +29,7 @@ from microtensor.ops import (
     where,
 )
 from microtensor.primitive import label, name_scope
-from microtensor.support.axes import Axis, axis_count
+from microtensor.support.axes import Axis, filled_count, normalize_axis
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -77,11 +77,16 @@ def var(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool =
     >>> mt.var(mt.tensor([1.0, 2.0, 3.0])).item()
     0.6666666666666666
     """
-    count = axis_count(x.shape, axis)
-    if count and correction >= count:
-        raise ValueError(f"var: correction {correction} needs more than {count} elements (axis {axis} of {x.shape})")
-    centered = label(x - label(mean(x, axis=axis, keepdims=True), "μ"), "x − μ")
-    spread = mean(square(centered), axis=axis, keepdims=keepdims)
+    return _var(x, axis, correction, keepdims, "var")
+
+
+def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, who: str) -> Tensor:
+    axes = normalize_axis(axis, x.ndim, who)
+    count = filled_count(x.shape, axes, who, "a variance")
+    if correction >= count:
+        raise ValueError(f"{who}: correction {correction} needs more than {count} elements (axis {axes} of {x.shape})")
+    centered = label(x - label(mean(x, axis=axes, keepdims=True), "μ"), "x − μ")
+    spread = mean(square(centered), axis=axes, keepdims=keepdims)
     if correction:
         spread = spread * (count / (count - correction))
     return label(spread, "σ²")
@@ -112,7 +117,9 @@ def std(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool =
     >>> mt.std(mt.tensor([1.0, 3.0])).item()
     1.0
     """
-    return label(sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims)), "σ")
+    with name_scope("var"):
+        variance = _var(x, axis, correction, keepdims, "std")
+    return label(sqrt(variance), "σ")
 
 
 @scoped
@@ -141,21 +148,29 @@ def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor
     >>> round(mt.logsumexp(mt.tensor([1000.0, 1000.0])).item(), 4)
     1000.6931
     """
-    shift = label(stop_gradient(max(x, axis=axis, keepdims=True)), "max")
-    total = log(sum(exp(x - shift), axis=axis, keepdims=keepdims))
+    axes = _classes(x, axis, "logsumexp")
+    shift = label(stop_gradient(max(x, axis=axes, keepdims=True)), "max")
+    total = log(sum(exp(x - shift), axis=axes, keepdims=keepdims))
     return total + (shift if keepdims else reshape(shift, shape=total.shape))
 
 
+def _classes(x: Tensor, axis: Axis, who: str) -> tuple[int, ...]:
+    """The axes that exponentials are summed over, which hold an element at least."""
+    axes = normalize_axis(axis, x.ndim, who)
+    filled_count(x.shape, axes, who, "the largest")
+    return axes
+
+
 @scoped
-def log_softmax(x: Tensor, *, axis: int = -1) -> Tensor:
+def log_softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
     """Logarithm of the softmax along an axis: x − ln Σ eˣ.
 
     Parameters
     ----------
     x : Tensor
         Any shape.
-    axis : int
-        The axis of the classes.
+    axis : int, tuple of int, optional
+        The axis of the classes; several together, or all with None, as in SciPy.
 
     Raises
     ------
@@ -168,19 +183,19 @@ def log_softmax(x: Tensor, *, axis: int = -1) -> Tensor:
     >>> mt.log_softmax(mt.tensor([0.0, 0.0]))
     tensor([-0.69314718, -0.69314718])
     """
-    return x - logsumexp(x, axis=axis, keepdims=True)
+    return x - logsumexp(x, axis=_classes(x, axis, "log_softmax"), keepdims=True)
 
 
 @scoped
-def softmax(x: Tensor, *, axis: int = -1) -> Tensor:
+def softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
     """Exponentials normalised to sum 1 along an axis: eˣ / Σ eˣ.
 
     Parameters
     ----------
     x : Tensor
         Any shape.
-    axis : int
-        The axis of the classes.
+    axis : int, tuple of int, optional
+        The axis of the classes; several together, or all with None, as in SciPy.
 
     Raises
     ------
@@ -193,7 +208,7 @@ def softmax(x: Tensor, *, axis: int = -1) -> Tensor:
     >>> mt.softmax(mt.tensor([0.0, 0.0]))
     tensor([0.5, 0.5])
     """
-    return exp(log_softmax(x, axis=axis))
+    return exp(log_softmax(x, axis=_classes(x, axis, "softmax")))
 
 
 def reciprocal(x: Tensor) -> Tensor:
@@ -401,10 +416,12 @@ def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     """
     if not ord >= 1:
         raise ValueError(f"norm: ord is {ord}; at least 1 is needed")
+    axes = normalize_axis(axis, x.ndim, "norm")
     if ord == math.inf:
-        return max(absolute(x), axis=axis, keepdims=keepdims)
+        filled_count(x.shape, axes, "norm", "the largest")
+        return max(absolute(x), axis=axes, keepdims=keepdims)
     if ord == 1:
-        return sum(absolute(x), axis=axis, keepdims=keepdims)
+        return sum(absolute(x), axis=axes, keepdims=keepdims)
     if ord == 2:
-        return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
-    return power(sum(power(absolute(x), ord), axis=axis, keepdims=keepdims), 1 / ord)
+        return sqrt(sum(square(x), axis=axes, keepdims=keepdims))
+    return power(sum(power(absolute(x), ord), axis=axes, keepdims=keepdims), 1 / ord)

@@ -403,6 +403,9 @@ class Primitive:
         What a drawing shows in place of the name.
     shown : tuple of str
         The rules as text for the drawing, over ``g``, ``y`` and the arguments ``a``, ``b``.
+    settle : callable, optional
+        ``settle(params, arrays)`` writes keyword arguments back in their plain form: `forward`, the record and the
+        rules see an axis as a tuple of integers, however the user spelt it.
     doc : str
         The docstring.
     """
@@ -415,6 +418,7 @@ class Primitive:
         *,
         symbol: str | None = None,
         shown: tuple[str, ...] = (),
+        settle: Callable[..., None] | None = None,
         doc: str = "",
     ) -> None:
         self.name = self.__name__ = name
@@ -422,6 +426,7 @@ class Primitive:
         self.rules = rules
         self.symbol = symbol or name
         self.shown = shown
+        self.settle = settle
         self.__doc__ = doc
         frame = sys._getframe(1)
         while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
@@ -460,6 +465,8 @@ class Primitive:
             else:
                 constants += 1
                 arrays.append(x)
+        if params and self.settle is not None:
+            self.settle(params, arrays)
         if not tracked:
             return self.forward(*inputs, **params)
         if constants:
@@ -568,6 +575,7 @@ def primitive(
     *rules: Rule | None,
     symbol: str | None = None,
     shown: tuple[str, ...] = (),
+    settle: Callable[..., None] | None = None,
     doc: str = "",
 ) -> Primitive:
     """Define an operation in one statement; see :class:`Primitive`.
@@ -580,4 +588,4 @@ def primitive(
     >>> cube(np.array([2.0]))
     array([8.])
     """
-    return Primitive(name, forward, rules, symbol=symbol, shown=shown, doc=doc)
+    return Primitive(name, forward, rules, symbol=symbol, shown=shown, settle=settle, doc=doc)

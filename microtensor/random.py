@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from microtensor.support.arrays import Array
+from microtensor.support.axes import Shape, integer, shape_of_new
 from microtensor.tensor import Tensor, get_default_dtype
 
 # Made when it is first drawn from: numpy.random takes longer to load than all of this package.
@@ -46,7 +46,7 @@ def _made(draws: Array, dtype: DTypeLike | None, requires_grad: bool) -> Tensor:
 
 
 def normal(
-    shape: int | Sequence[int] = (),
+    shape: Shape = (),
     mean: float = 0.0,
     std: float = 1.0,
     *,
@@ -71,11 +71,11 @@ def normal(
     >>> mt.random.normal(3, rng=0).numpy().round(2)
     array([ 0.13, -0.13,  0.64])
     """
-    return _made(generator(rng).normal(mean, std, shape), dtype, requires_grad)
+    return _made(generator(rng).normal(mean, std, shape_of_new(shape, "normal")), dtype, requires_grad)
 
 
 def uniform(
-    shape: int | Sequence[int] = (),
+    shape: Shape = (),
     low: float = 0.0,
     high: float = 1.0,
     *,
@@ -100,10 +100,10 @@ def uniform(
     >>> mt.random.uniform(3, rng=0).numpy().round(2)
     array([0.64, 0.27, 0.04])
     """
-    return _made(generator(rng).uniform(low, high, shape), dtype, requires_grad)
+    return _made(generator(rng).uniform(low, high, shape_of_new(shape, "uniform")), dtype, requires_grad)
 
 
-def integers(shape: int | Sequence[int], low: int, high: int, *, rng: Any = None) -> Tensor:
+def integers(shape: Shape, low: int, high: int, *, rng: Any = None) -> Tensor:
     """Uniform integers from low to high − 1.
 
     Examples
@@ -112,7 +112,7 @@ def integers(shape: int | Sequence[int], low: int, high: int, *, rng: Any = None
     >>> mt.random.integers(3, 0, 10, rng=0)
     tensor([8, 6, 5])
     """
-    return Tensor(generator(rng).integers(low, high, shape))
+    return Tensor(generator(rng).integers(low, high, shape_of_new(shape, "integers")))
 
 
 def permutation(size: int, *, rng: Any = None) -> Array:
@@ -124,4 +124,4 @@ def permutation(size: int, *, rng: Any = None) -> Array:
     >>> mt.random.permutation(4, rng=0)
     array([2, 0, 1, 3])
     """
-    return generator(rng).permutation(size)
+    return generator(rng).permutation(shape_of_new(integer(size, "size", "permutation"), "permutation")[0])

@@ -7,7 +7,6 @@ methods. The arrays inside are never changed in place: an update puts a new arra
 from __future__ import annotations
 
 import copy
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, SupportsIndex, TypeAlias, cast
 
@@ -17,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from microtensor import functional, ops
 from microtensor.primitive import Node, Traced, is_recording, use_tensor_type
 from microtensor.support.arrays import Array, own_array
-from microtensor.support.axes import Axis
+from microtensor.support.axes import MOST_ELEMENTS, Axis, Shape, shape_of_new
 
 Operand: TypeAlias = "Tensor | ArrayLike"
 
@@ -605,23 +604,23 @@ class Tensor(Traced):
         """See :func:`microtensor.logsumexp`."""
         return functional.logsumexp(self, axis=axis, keepdims=keepdims)
 
-    def softmax(self, axis: int = -1) -> Tensor:
+    def softmax(self, axis: Axis = -1) -> Tensor:
         """See :func:`microtensor.softmax`."""
         return functional.softmax(self, axis=axis)
 
-    def log_softmax(self, axis: int = -1) -> Tensor:
+    def log_softmax(self, axis: Axis = -1) -> Tensor:
         """See :func:`microtensor.log_softmax`."""
         return functional.log_softmax(self, axis=axis)
 
-    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+    def reshape(self, *shape: Shape) -> Tensor:
         """See :func:`microtensor.reshape`; the sizes may stand alone or in a tuple."""
         return ops.reshape(self, shape=_sizes(shape))
 
-    def permute_dims(self, *axes: int | Sequence[int]) -> Tensor:
+    def permute_dims(self, *axes: Axis) -> Tensor:
         """See :func:`microtensor.permute_dims`; the axes may stand alone or in a tuple."""
         return ops.permute_dims(self, axes=_sizes(axes))
 
-    def broadcast_to(self, *shape: int | Sequence[int]) -> Tensor:
+    def broadcast_to(self, *shape: Shape) -> Tensor:
         """See :func:`microtensor.broadcast_to`; the sizes may stand alone or in a tuple."""
         return ops.broadcast_to(self, shape=_sizes(shape))
 
@@ -773,7 +772,7 @@ class Tensor(Traced):
         """See :func:`microtensor.prod`."""
         return ops.prod(self, axis=axis, keepdims=keepdims)
 
-    def cumsum(self, axis: int = -1) -> Tensor:
+    def cumsum(self, axis: SupportsIndex | None = -1) -> Tensor:
         """See :func:`microtensor.cumsum`."""
         return ops.cumsum(self, axis=axis)
 
@@ -781,11 +780,11 @@ class Tensor(Traced):
         """See :func:`microtensor.norm`."""
         return functional.norm(self, axis=axis, keepdims=keepdims, ord=ord)
 
-    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Array:
+    def argmax(self, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
         """See :func:`microtensor.argmax`."""
         return ops.argmax(self, axis=axis, keepdims=keepdims)
 
-    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Array:
+    def argmin(self, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
         """See :func:`microtensor.argmin`."""
         return ops.argmin(self, axis=axis, keepdims=keepdims)
 
@@ -817,11 +816,11 @@ class Tensor(Traced):
         """See :func:`microtensor.hardtanh`."""
         return functional.hardtanh(self, min_val, max_val)
 
-    def moveaxis(self, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
+    def moveaxis(self, source: Shape, destination: Shape) -> Tensor:
         """See :func:`microtensor.moveaxis`."""
         return cast("Tensor", ops.moveaxis(self, source, destination))
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+    def swapaxes(self, axis1: SupportsIndex, axis2: SupportsIndex) -> Tensor:
         """See :func:`microtensor.swapaxes`."""
         return cast("Tensor", ops.swapaxes(self, axis1, axis2))
 
@@ -829,11 +828,11 @@ class Tensor(Traced):
         """See :func:`microtensor.squeeze`."""
         return cast("Tensor", ops.squeeze(self, axis=axis))
 
-    def expand_dims(self, axis: int | tuple[int, ...] = 0) -> Tensor:
+    def expand_dims(self, axis: Shape = 0) -> Tensor:
         """See :func:`microtensor.expand_dims`."""
         return cast("Tensor", ops.expand_dims(self, axis=axis))
 
-    def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+    def flatten(self, start_axis: SupportsIndex = 0, end_axis: SupportsIndex = -1) -> Tensor:
         """See :func:`microtensor.flatten`."""
         return cast("Tensor", ops.flatten(self, start_axis, end_axis))
 
@@ -841,55 +840,55 @@ class Tensor(Traced):
         """See :func:`microtensor.flip`."""
         return cast("Tensor", ops.flip(self, axis=axis))
 
-    def roll(self, shift: int, axis: int = -1) -> Tensor:
+    def roll(self, shift: Shape, axis: Axis = -1) -> Tensor:
         """See :func:`microtensor.roll`."""
         return cast("Tensor", ops.roll(self, shift, axis=axis))
 
-    def tile(self, repetitions: Sequence[int]) -> Tensor:
+    def tile(self, repetitions: Shape) -> Tensor:
         """See :func:`microtensor.tile`."""
         return cast("Tensor", ops.tile(self, repetitions))
 
-    def repeat(self, repeats: int, axis: int = -1) -> Tensor:
+    def repeat(self, repeats: Shape, axis: SupportsIndex | None = -1) -> Tensor:
         """See :func:`microtensor.repeat`."""
         return cast("Tensor", ops.repeat(self, repeats, axis=axis))
 
-    def pad(self, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
+    def pad(self, widths: Sequence[Sequence[SupportsIndex]], value: float = 0.0) -> Tensor:
         """See :func:`microtensor.pad`."""
         return cast("Tensor", ops.pad(self, widths, value=value))
 
-    def tril(self, k: int = 0) -> Tensor:
+    def tril(self, k: SupportsIndex = 0) -> Tensor:
         """See :func:`microtensor.tril`."""
         return cast("Tensor", ops.tril(self, k))
 
-    def triu(self, k: int = 0) -> Tensor:
+    def triu(self, k: SupportsIndex = 0) -> Tensor:
         """See :func:`microtensor.triu`."""
         return cast("Tensor", ops.triu(self, k))
 
-    def split(self, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    def split(self, sizes: Shape, axis: SupportsIndex = 0) -> list[Tensor]:
         """See :func:`microtensor.split`."""
         return cast("list[Tensor]", ops.split(self, sizes, axis=axis))
 
-    def take(self, indices: ArrayLike | Tensor, axis: int = 0) -> Tensor:
+    def take(self, indices: ArrayLike | Tensor, axis: SupportsIndex | None = 0) -> Tensor:
         """See :func:`microtensor.take`."""
         return cast("Tensor", ops.take(self, indices, axis=axis))
 
-    def take_along_axis(self, indices: ArrayLike | Tensor, axis: int = -1) -> Tensor:
+    def take_along_axis(self, indices: ArrayLike | Tensor, axis: SupportsIndex | None = -1) -> Tensor:
         """See :func:`microtensor.take_along_axis`."""
         return cast("Tensor", ops.take_along_axis(self, indices, axis=axis))
 
-    def pick(self, indices: ArrayLike | Tensor, axis: int = -1) -> Tensor:
+    def pick(self, indices: ArrayLike | Tensor, axis: SupportsIndex = -1) -> Tensor:
         """See :func:`microtensor.pick`."""
         return ops.pick(self, indices, axis=axis)
 
-    def scatter_add(self, indices: ArrayLike | Tensor, updates: Operand, axis: int = -1) -> Tensor:
+    def scatter_add(self, indices: ArrayLike | Tensor, updates: Operand, axis: SupportsIndex = -1) -> Tensor:
         """See :func:`microtensor.scatter_add`."""
         return cast("Tensor", ops.scatter_add(self, indices, updates, axis=axis))
 
-    def sort(self, axis: int = -1, descending: bool = False) -> Tensor:
+    def sort(self, axis: SupportsIndex | None = -1, descending: bool = False) -> Tensor:
         """See :func:`microtensor.sort`."""
         return cast("Tensor", ops.sort(self, axis=axis, descending=descending))
 
-    def tensordot(self, other: Tensor, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Tensor:
+    def tensordot(self, other: Tensor, axes: SupportsIndex | Sequence[Shape] = 2) -> Tensor:
         """See :func:`microtensor.tensordot`."""
         return cast("Tensor", ops.tensordot(self, other, axes))
 
@@ -946,10 +945,9 @@ def _plain_index(index: Any) -> Any:
     return index
 
 
-def _sizes(items: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
-    if len(items) == 1 and not isinstance(items[0], SupportsIndex):
-        items = tuple(items[0])
-    return tuple(operator.index(cast("SupportsIndex", n)) for n in items)
+def _sizes(items: tuple[Any, ...]) -> Any:
+    """What stands alone in ``x.reshape(2, 3)`` or as one argument in ``x.reshape((2, 3))``."""
+    return items[0] if len(items) == 1 else items
 
 
 def tensor(
@@ -989,7 +987,7 @@ def tensor(
     return Tensor(data, dtype=dtype, requires_grad=requires_grad, name=name)
 
 
-def zeros(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+def zeros(shape: Shape, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros, in the default dtype unless another is given.
 
     Examples
@@ -998,10 +996,10 @@ def zeros(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, require
     >>> mt.zeros(2)
     tensor([0., 0.])
     """
-    return full(shape, 0, dtype=dtype, requires_grad=requires_grad)
+    return full(shape_of_new(shape, "zeros"), 0, dtype=dtype, requires_grad=requires_grad)
 
 
-def ones(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+def ones(shape: Shape, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones, in the default dtype unless another is given.
 
     Examples
@@ -1010,12 +1008,10 @@ def ones(shape: int | Sequence[int], *, dtype: DTypeLike | None = None, requires
     >>> mt.ones((1, 2))
     tensor([[1., 1.]])
     """
-    return full(shape, 1, dtype=dtype, requires_grad=requires_grad)
+    return full(shape_of_new(shape, "ones"), 1, dtype=dtype, requires_grad=requires_grad)
 
 
-def full(
-    shape: int | Sequence[int], value: float, *, dtype: DTypeLike | None = None, requires_grad: bool = False
-) -> Tensor:
+def full(shape: Shape, value: float, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with `value`, in the default dtype unless another is given.
 
     Examples
@@ -1024,7 +1020,7 @@ def full(
     >>> mt.full((2,), 0.5)
     tensor([0.5, 0.5])
     """
-    array = np.full(shape, value, dtype=get_default_dtype() if dtype is None else dtype)
+    array = np.full(shape_of_new(shape, "full"), value, dtype=get_default_dtype() if dtype is None else dtype)
     return Tensor(array, requires_grad=requires_grad)
 
 
@@ -1061,10 +1057,15 @@ def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: D
     >>> mt.arange(3)
     tensor([0, 1, 2])
     """
-    return Tensor(np.arange(0 if stop is None else start, start if stop is None else stop, step, dtype=dtype))
+    start, stop = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise ValueError("arange: step is 0; write another number")
+    if (stop > start) == (step > 0) and abs(stop - start) > MOST_ELEMENTS * abs(step):
+        raise ValueError(f"arange: {start} to {stop} in steps of {step} are more than 2**36 numbers")
+    return Tensor(np.arange(start, stop, step, dtype=dtype))
 
 
-def eye(rows: int, columns: int | None = None, *, dtype: DTypeLike | None = None) -> Tensor:
+def eye(rows: SupportsIndex, columns: SupportsIndex | None = None, *, dtype: DTypeLike | None = None) -> Tensor:
     """Ones on the diagonal, zeros elsewhere, in the default dtype unless another is given.
 
     Examples
@@ -1074,4 +1075,5 @@ def eye(rows: int, columns: int | None = None, *, dtype: DTypeLike | None = None
     tensor([[1., 0.],
             [0., 1.]])
     """
-    return Tensor(np.eye(rows, columns, dtype=get_default_dtype() if dtype is None else dtype))
+    shape = shape_of_new((rows, rows if columns is None else columns), "eye")
+    return Tensor(np.eye(shape[0], shape[1], dtype=get_default_dtype() if dtype is None else dtype))

@@ -32,7 +32,7 @@ def with_rules(op, **rules):
     kept = list(op.rules)
     for key, rule in rules.items():
         kept[int(key[1:])] = rule
-    return Primitive(op.name, op.forward, tuple(kept))
+    return Primitive(op.name, op.forward, tuple(kept), settle=op.settle)
 
 
 def always(function):

@@ -560,7 +560,9 @@ def test_integers_take_part_as_constants(dtype):
 )
 @pytest.mark.parametrize("function", [mt.var, mt.std])
 def test_a_correction_needs_more_elements_than_itself(function, shape, axis, correction):
-    with pytest.raises(ValueError, match=rf"var: correction {correction} needs more than {correction} elements"):
+    with pytest.raises(
+        ValueError, match=rf"{function.__name__}: correction {correction} needs more than {correction} "
+    ):
         function(mt.ones(shape), axis=axis, correction=correction)
     if correction > 1:
         assert function(mt.ones(shape), axis=axis, correction=correction - 0.5).numpy().sum() == 0
@@ -569,7 +571,7 @@ def test_a_correction_needs_more_elements_than_itself(function, shape, axis, cor
 @pytest.mark.parametrize("function", [mt.mean, mt.var, mt.std])
 def test_statistics_of_nothing_are_refused(function):
     for shape, axis in [((0,), None), ((2, 0), 1), ((0, 3), 0)]:
-        with pytest.raises(ValueError, match=r"mean: shape .* has no elements"):
+        with pytest.raises(ValueError, match=rf"^{function.__name__}: shape .* has no elements"):
             function(mt.ones(shape, requires_grad=True), axis=axis)
 
 

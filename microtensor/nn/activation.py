@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from microtensor import functional, ops
 from microtensor.nn.module import Module
-from microtensor.support.axes import normalize_axis
+from microtensor.support.axes import integer, one_axis
 from microtensor.support.checks import check_float
 from microtensor.tensor import Tensor
 
@@ -247,7 +247,7 @@ class Softmax(Activation):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self._set(dim=dim)
+        self._set(dim=integer(dim, "dim", "Softmax"))
 
     @staticmethod
     def function(x: Tensor, dim: int) -> Tensor:
@@ -274,7 +274,7 @@ class LogSoftmax(Activation):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self._set(dim=dim)
+        self._set(dim=integer(dim, "dim", "LogSoftmax"))
 
     @staticmethod
     def function(x: Tensor, dim: int) -> Tensor:
@@ -286,5 +286,5 @@ class LogSoftmax(Activation):
 
 def _empty(x: Tensor, dim: int, who: str) -> Tensor:
     """A batch of nothing as it is: there is no largest element to subtract."""
-    normalize_axis(dim, x.ndim, who)
+    one_axis(dim, x.ndim, who)
     return x

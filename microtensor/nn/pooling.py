@@ -10,6 +10,7 @@ from microtensor import ops
 from microtensor.nn.convolution import short
 from microtensor.nn.module import Module
 from microtensor.ops.windows import Size, check_fit, check_positions, edges_of, per_axis
+from microtensor.support.axes import integer, integers
 from microtensor.support.checks import check_array, check_float
 from microtensor.tensor import Tensor
 
@@ -299,8 +300,8 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        self.start_dim = integer(start_dim, "start_dim", "Flatten")
+        self.end_dim = integer(end_dim, "end_dim", "Flatten")
 
     def extra_repr(self) -> str:
         """The axes where they are not the defaults."""
@@ -345,8 +346,8 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
-        self.dim = dim
-        sizes = tuple(unflattened_size)
+        self.dim = integer(dim, "dim", "Unflatten")
+        sizes = integers(unflattened_size, "unflattened_size", "Unflatten")
         if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
             raise ValueError(f"Unflatten: unflattened_size is {sizes}; positive sizes are needed, −1 for one at most")
         self.unflattened_size = sizes

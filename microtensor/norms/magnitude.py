@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from microtensor.functional import scoped
@@ -11,7 +10,7 @@ from microtensor.norms.sample import last_axes
 from microtensor.norms.standard import as_shape, broadcast_shape, narrowed, over_rms, scale_and_shift, widened
 from microtensor.ops import avg_pool, machine_epsilon, maximum, pad, power, reshape, sqrt, square, sum
 from microtensor.primitive import label, name_scope
-from microtensor.support.axes import axis_count
+from microtensor.support.axes import Shape, axis_count, check_room
 from microtensor.support.checks import check_array, check_channels, check_eps, check_float, check_number, check_size
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @scoped
 def rms_norm(
     x: Tensor,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Shape,
     weight: Tensor | None = None,
     eps: float | None = None,
 ) -> Tensor:
@@ -198,9 +197,10 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     """
     who = "local_response_norm"
     check_float(x, who)
-    check_size(size, "size", who)
+    size = check_size(size, "size", who)
     alpha, beta, k = (check_number(n, what, who) for n, what in ((alpha, "alpha"), (beta, "beta"), (k, "k")))
     channels = check_channels(x, who)
+    check_room((*x.shape, size), who)
     wide = widened(x)
     with name_scope("statistics"):
         rows = reshape(square(wide), shape=(x.shape[0], 1, channels, axis_count(x.shape, tuple(range(2, x.ndim)))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from microtensor.functional import scoped
@@ -11,7 +10,7 @@ from microtensor.norms.running import move_running, standardize_with_running
 from microtensor.norms.standard import broadcast_shape, scale_and_shift, standardize, standardize_with_statistics
 from microtensor.ops import mean, reshape
 from microtensor.primitive import no_grad
-from microtensor.support.axes import axis_count, normalize_axis
+from microtensor.support.axes import Shape, axis_count, sizes
 from microtensor.support.checks import (
     check_array,
     check_channels,
@@ -21,7 +20,6 @@ from microtensor.support.checks import (
     check_momentum,
     check_pair,
     check_running,
-    trailing_shape,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 @scoped
 def layer_norm(
     x: Tensor,
-    normalized_shape: int | Sequence[int],
+    normalized_shape: Shape,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
@@ -76,13 +74,13 @@ def layer_norm(
 
 
 def last_axes(
-    x: Tensor, normalized_shape: int | Sequence[int], who: str, eps: float | None, *parameters: Tensor | None
+    x: Tensor, normalized_shape: Shape, who: str, eps: float | None, *parameters: Tensor | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The normalised shape and its axes, after checking that everything fits it."""
     check_float(x, who)
     if eps is not None:
         check_eps(eps, who)
-    shape = trailing_shape(normalized_shape)
+    shape = sizes(normalized_shape, "normalized_shape", who, 1)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"{who}: input of shape {x.shape} does not end in normalized_shape {shape}")
     for parameter in parameters:
@@ -90,7 +88,7 @@ def last_axes(
             check_array(parameter, who, "a parameter")
         if parameter is not None and parameter.shape != shape:
             raise ValueError(f"{who}: a parameter of shape {parameter.shape} does not fit normalized_shape {shape}")
-    return shape, normalize_axis(tuple(range(-len(shape), 0)), x.ndim, who)
+    return shape, tuple(range(x.ndim - len(shape), x.ndim))
 
 
 @scoped

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from microtensor.norms.axes import Axes
 from microtensor.ops import astype, mean, reshape, sqrt, square
 from microtensor.primitive import label, name_scope
+from microtensor.support.axes import Axis, filled_count, normalize_axis
 from microtensor.support.checks import check_float
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
 
 
-def standardize(x: Tensor, axis: int | tuple[int, ...], eps: float = 1e-5) -> Tensor:
+def standardize(x: Tensor, axis: Axis, eps: float = 1e-5) -> Tensor:
     """Shift and scale to mean 0 and variance 1 over axes: x̂ = (x − μ) / √(σ² + ε).
 
     The line that all norms share; a norm only chooses the axes. μ and the biased variance σ², the mean of (x − μ)²
@@ -36,8 +37,8 @@ def standardize(x: Tensor, axis: int | tuple[int, ...], eps: float = 1e-5) -> Te
     ----------
     x : Tensor
         Any shape; float16 has its statistics taken in float32.
-    axis : int or tuple of int
-        The axes over which the statistics are taken.
+    axis : int, tuple of int or None
+        The axes over which the statistics are taken; None for all of them.
     eps : float
         ε, added to the variance.
 
@@ -60,10 +61,12 @@ def standardize(x: Tensor, axis: int | tuple[int, ...], eps: float = 1e-5) -> Te
             [ 1.]])
     """
     check_float(x, "standardize")
-    return standardize_with_statistics(x, axis, eps)[0]
+    axes = normalize_axis(axis, x.ndim, "standardize")
+    filled_count(x.shape, axes, "standardize", "a mean")
+    return standardize_with_statistics(x, axes, eps)[0]
 
 
-def standardize_with_statistics(x: Tensor, axis: int | tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def standardize_with_statistics(x: Tensor, axis: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """x̂, and the μ and σ² it was made with."""
     wide = widened(x)
     with name_scope("statistics") as statistics:
@@ -76,7 +79,7 @@ def standardize_with_statistics(x: Tensor, axis: int | tuple[int, ...], eps: flo
     return label(narrowed(centered / sigma, x), "x̂"), mu, variance
 
 
-def over_rms(x: Tensor, axis: int | tuple[int, ...], eps: float) -> Tensor:
+def over_rms(x: Tensor, axis: tuple[int, ...], eps: float) -> Tensor:
     """X over its root mean square: x / √(mean(x²) + ε); the mean stays."""
     wide = widened(x)
     with name_scope("statistics"):

@@ -19,7 +19,7 @@ from microtensor.ops import (
     sum,
 )
 from microtensor.primitive import label, name_scope, no_grad
-from microtensor.support.axes import axis_count, normalize_axis
+from microtensor.support.axes import axis_count, one_axis
 from microtensor.support.checks import check_eps, check_float, check_integer, check_running
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def weight_length(v: Tensor, dim: int | None) -> Tensor:
 
 def _all_but(dim: int, ndim: int, who: str) -> tuple[int, ...]:
     """The axes of the statistics of a weight whose axis of outputs is `dim`; the table has it first."""
-    (kept,) = normalize_axis(dim, ndim, who)
+    kept = one_axis(dim, ndim, who, "dim")
     return tuple(i for i in range(ndim) if i != kept)
 
 
@@ -147,7 +147,7 @@ def spectral_norm(
 def as_matrix(weight: Tensor, dim: int) -> Tensor:
     """The weight as a matrix: axis `dim` by all others."""
     others = _all_but(dim, weight.ndim, "spectral_norm")
-    (first,) = normalize_axis(dim, weight.ndim, "spectral_norm")
+    first = one_axis(dim, weight.ndim, "spectral_norm", "dim")
     if first:
         weight = permute_dims(weight, axes=(first, *others))
     return weight if weight.ndim == 2 else reshape(weight, shape=(weight.shape[0], -1))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, SupportsIndex, TypeVar, cast
 
 import numpy as np
 
 from microtensor.primitive import Primitive, Traced
 from microtensor.support.arrays import Array
-from microtensor.support.axes import Axis
+from microtensor.support.axes import Axis, normalize_axis, one_axis, shape_of_new
 
 T = TypeVar("T")
 
@@ -21,6 +22,27 @@ def doctests(names: dict[str, Any]) -> dict[str, str]:
 def as_array(x: Any) -> Any:
     """The array inside a tensor; anything else as it is."""
     return x._array if isinstance(x, Traced) else x
+
+
+def settled_axes(who: str) -> Callable[..., None]:
+    """For a primitive that takes several axes as `axis`: each call leaves a tuple of integers from 0 on, or None."""
+
+    def settle(params: dict[str, Any], arrays: list[Any]) -> None:
+        axis = params.get("axis")
+        if axis is not None:
+            (x,) = arrays
+            params["axis"] = normalize_axis(axis, x.ndim if type(x) is np.ndarray else np.ndim(x), who)
+
+    return settle
+
+
+def settled_shape(who: str) -> Callable[..., None]:
+    """For a primitive that takes the shape of its result: each call leaves a tuple of integers."""
+
+    def settle(params: dict[str, Any], arrays: list[Any]) -> None:
+        params["shape"] = shape_of_new(params.get("shape"), who)
+
+    return settle
 
 
 def equal(a: Any, b: Any) -> Array:
@@ -43,24 +65,28 @@ def greater(a: Any, b: Any) -> Array:
     return np.asarray(np.greater(as_array(a), as_array(b)))
 
 
-def argmax(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Array:
+def _one_or_flat(x: Any, axis: Any, who: str) -> int | None:
+    return None if axis is None else one_axis(axis, len(shape_of(x)), who)
+
+
+def argmax(x: Any, *, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
     """Index of the largest element along an axis, or in the flattened tensor, as a plain array of integers.
 
     >>> import microtensor as mt
     >>> mt.argmax(mt.tensor([1.0, 3.0, 2.0]))
     array(1)
     """
-    return np.asarray(np.argmax(as_array(x), axis=axis, keepdims=keepdims))
+    return np.asarray(np.argmax(as_array(x), axis=_one_or_flat(x, axis, "argmax"), keepdims=keepdims))
 
 
-def argmin(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Array:
+def argmin(x: Any, *, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
     """Index of the smallest element along an axis, or in the flattened tensor, as a plain array of integers.
 
     >>> import microtensor as mt
     >>> mt.argmin(mt.tensor([1.0, 3.0, 2.0]))
     array(0)
     """
-    return np.asarray(np.argmin(as_array(x), axis=axis, keepdims=keepdims))
+    return np.asarray(np.argmin(as_array(x), axis=_one_or_flat(x, axis, "argmin"), keepdims=keepdims))
 
 
 def any(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -70,7 +96,8 @@ def any(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> mt.any(mt.tensor([0.0, 1.0]))
     array(True)
     """
-    return np.asarray(np.any(as_array(x), axis=axis, keepdims=keepdims))
+    axes = normalize_axis(axis, len(shape_of(x)), "any")
+    return np.asarray(np.any(as_array(x), axis=axes, keepdims=keepdims))
 
 
 def all(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -80,7 +107,8 @@ def all(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
     >>> mt.all(mt.tensor([0.0, 1.0]))
     array(False)
     """
-    return np.asarray(np.all(as_array(x), axis=axis, keepdims=keepdims))
+    axes = normalize_axis(axis, len(shape_of(x)), "all")
+    return np.asarray(np.all(as_array(x), axis=axes, keepdims=keepdims))
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

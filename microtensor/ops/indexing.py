@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from microtensor.ops.arithmetic import where
-from microtensor.ops.common import as_array, doctests
-from microtensor.ops.shape import expand_dims
+from microtensor.ops.common import as_array, doctests, settled_shape, shape_of
+from microtensor.ops.shape import expand_dims, flattened, reshape
 from microtensor.primitive import EachArgument, Primitive, primitive
 from microtensor.support.arrays import Array
-from microtensor.support.axes import Axis, normalize_axis
+from microtensor.support.axes import (
+    Axis,
+    Shape,
+    check_room,
+    integer,
+    integers,
+    normalize_axis,
+    one_axis,
+    sizes,
+)
 
 
 def _put(g: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
@@ -52,6 +62,7 @@ put: Primitive = primitive(
     _put,
     lambda g, y, x, index, shape: getitem(g, index=index),
     shown=("g[i]",),
+    settle=settled_shape("put"),
     doc="""Zeros of `shape` with x added at `index`: the adjoint of indexing.
 
     >>> import microtensor as mt
@@ -61,15 +72,24 @@ put: Primitive = primitive(
 )
 
 
+def _integer_indices(indices: Any, who: str) -> Array:
+    """The indices as an array of our own; booleans would choose by another rule."""
+    found = np.array(as_array(indices))
+    if found.size == 0 and not isinstance(indices, np.ndarray):
+        # An empty list is an array of floats to NumPy.
+        found = found.astype(np.intp)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"{who}: indices have dtype {found.dtype}; integers are needed")
+    return found
+
+
 def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -> tuple[Any, ...]:
     """The advanced index that takes, at every position of the other axes, the element that `indices` names."""
-    axis = normalize_axis(axis, len(shape), who)[0]
     indices = np.asarray(as_array(indices))
     rest = shape[:axis] + shape[axis + 1 :]
     if indices.shape != rest:
         raise ValueError(f"{who}: indices have shape {indices.shape}; one index for each of {rest} is needed")
-    if indices.dtype.kind not in "iu":
-        raise TypeError(f"{who}: indices have dtype {indices.dtype}; integers are needed")
+    indices = _integer_indices(indices, who)
     if indices.size and not (indices.min() >= 0 and indices.max() < shape[axis]):
         bad = indices.min() if indices.min() < 0 else indices.max()
         raise IndexError(f"{who}: index {bad} is out of range for axis {axis} with size {shape[axis]}")
@@ -79,18 +99,34 @@ def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -
 
 
 def _place(g: Array, indices: Any, *, axis: int, size: int) -> Array:
-    axis = normalize_axis(axis, g.ndim + 1, "place")[0]
     out = np.zeros((*g.shape[:axis], size, *g.shape[axis:]), dtype=g.dtype)
     out[_one_a_position(out.shape, indices, axis, "place")] = g
     return out
 
 
+def _pick(x: Any, indices: Any, *, axis: int = -1) -> Array:
+    x = np.asarray(x)
+    picked: Array = x[_one_a_position(x.shape, indices, one_axis(axis, x.ndim, "pick"), "pick")]
+    return picked
+
+
+def _settle_pick(params: dict[str, Any], arrays: list[Any]) -> None:
+    if "axis" in params:
+        params["axis"] = one_axis(params["axis"], np.ndim(arrays[0]), "pick")
+
+
+def _settle_place(params: dict[str, Any], arrays: list[Any]) -> None:
+    params["axis"] = one_axis(params.get("axis"), np.ndim(arrays[0]) + 1, "place")
+    params["size"] = integer(params.get("size"), "size", "place")
+
+
 pick = primitive(
     "pick",
-    lambda x, indices, *, axis=-1: np.asarray(x)[_one_a_position(np.shape(x), indices, axis, "pick")],
+    _pick,
     lambda g, y, x, indices, axis=-1: place(g, indices, axis=axis, size=x.shape[axis]),
     None,
     shown=("g at i", ""),
+    settle=_settle_pick,
     doc="""One element a position along `axis`, which is dropped: y[i] = x[i, indices[i]] for a matrix.
 
     `indices` has the shape of x without `axis`. Raises IndexError for an index below 0 or beyond the axis,
@@ -108,6 +144,7 @@ place: Primitive = primitive(
     lambda g, y, x, indices, axis, size: pick(g, indices, axis=axis),
     None,
     shown=("g[i]", ""),
+    settle=_settle_place,
     doc="""Zeros with a new `axis` of `size` places, in which x stands at `indices`: the adjoint of pick.
 
     >>> import microtensor as mt
@@ -118,7 +155,7 @@ place: Primitive = primitive(
 )
 
 
-def take(x: Any, indices: Any, *, axis: int = 0) -> Any:
+def take(x: Any, indices: Any, *, axis: SupportsIndex | None = 0) -> Any:
     """Elements at integer indices along one axis; an element taken twice receives both gradients.
 
     Parameters
@@ -126,10 +163,13 @@ def take(x: Any, indices: Any, *, axis: int = 0) -> Any:
     x : Tensor
     indices : array_like of int
         Any shape; it takes the place of the axis.
-    axis : int
+    axis : int, optional
+        None takes from the flattened tensor, as in NumPy.
 
     Raises
     ------
+    TypeError
+        The indices are not integers.
     IndexError
         An index is out of range.
 
@@ -139,8 +179,8 @@ def take(x: Any, indices: Any, *, axis: int = 0) -> Any:
     >>> mt.take(mt.tensor([1.0, 2.0, 3.0]), [2, 0, 2])
     tensor([3., 1., 3.])
     """
-    axis = normalize_axis(axis, x.ndim, "take")[0]
-    return getitem(x, index=(slice(None),) * axis + (np.array(as_array(indices)),))
+    x, place = flattened(x, axis, "take")
+    return getitem(x, index=(slice(None),) * place + (_integer_indices(indices, "take"),))
 
 
 def embedding(indices: Any, weight: Any) -> Any:
@@ -167,9 +207,7 @@ def embedding(indices: Any, weight: Any) -> Any:
     tensor([[3., 4.],
             [1., 2.]])
     """
-    rows = np.array(as_array(indices))
-    if rows.dtype.kind not in "iu":
-        raise TypeError(f"embedding: indices have dtype {rows.dtype}; integers are needed")
+    rows = _integer_indices(indices, "embedding")
     if rows.size and not (rows.min() >= 0 and rows.max() < weight.shape[0]):
         raise IndexError(f"embedding: index {rows.min() if rows.min() < 0 else rows.max()} of {weight.shape[0]} rows")
     return getitem(weight, index=rows)
@@ -182,7 +220,7 @@ def _along(indices: Array, shape: tuple[int, ...], axis: int) -> tuple[Any, ...]
     return tuple(grid)
 
 
-def take_along_axis(x: Any, indices: Any, *, axis: int = -1) -> Any:
+def take_along_axis(x: Any, indices: Any, *, axis: SupportsIndex | None = -1) -> Any:
     """Elements by an index for each place of the other axes: y[i, j] = x[i, indices[i, j]] for axis 1.
 
     Parameters
@@ -190,10 +228,13 @@ def take_along_axis(x: Any, indices: Any, *, axis: int = -1) -> Any:
     x : Tensor
     indices : array_like of int
         As many axes as x, and the sizes of x but for `axis`.
-    axis : int
+    axis : int, optional
+        None takes from the flattened tensor by indices of one axis, as in NumPy.
 
     Raises
     ------
+    TypeError
+        The indices are not integers.
     ValueError
         The number of axes differs.
     IndexError
@@ -206,14 +247,14 @@ def take_along_axis(x: Any, indices: Any, *, axis: int = -1) -> Any:
     tensor([[2.],
             [3.]])
     """
-    axis = normalize_axis(axis, x.ndim, "take_along_axis")[0]
-    places = np.array(as_array(indices))
+    x, along = flattened(x, axis, "take_along_axis")
+    places = _integer_indices(indices, "take_along_axis")
     if places.ndim != x.ndim:
         raise ValueError(f"take_along_axis: indices of shape {places.shape} for a tensor of shape {x.shape}")
-    return getitem(x, index=_along(places, x.shape, axis))
+    return getitem(x, index=_along(places, x.shape, along))
 
 
-def scatter_add(x: Any, indices: Any, updates: Any, *, axis: int = -1) -> Any:
+def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1) -> Any:
     """X with `updates` added at indices along an axis; repeated indices accumulate.
 
     Parameters
@@ -238,23 +279,24 @@ def scatter_add(x: Any, indices: Any, updates: Any, *, axis: int = -1) -> Any:
     >>> mt.scatter_add(mt.zeros(3), [0, 0, 2], mt.tensor([1.0, 2.0, 5.0]))
     tensor([3., 0., 5.])
     """
-    axis = normalize_axis(axis, x.ndim, "scatter_add")[0]
-    places = np.array(as_array(indices))
+    along = one_axis(axis, x.ndim, "scatter_add")
+    places = _integer_indices(indices, "scatter_add")
     if places.ndim != x.ndim or places.shape != np.shape(updates):
         raise ValueError(
             f"scatter_add: a tensor of shape {x.shape}, indices of shape {places.shape} and updates of shape "
             f"{np.shape(updates)} do not fit"
         )
-    return x + put(updates, index=_along(places, x.shape, axis), shape=x.shape)
+    return x + put(updates, index=_along(places, x.shape, along), shape=x.shape)
 
 
-def sort(x: Any, *, axis: int = -1, descending: bool = False) -> Any:
+def sort(x: Any, *, axis: SupportsIndex | None = -1, descending: bool = False) -> Any:
     """Elements in order along an axis; the gradient goes back to where each came from.
 
     Parameters
     ----------
     x : Tensor
-    axis : int
+    axis : int, optional
+        None sorts the flattened tensor, as in NumPy.
     descending : bool
         Largest first. Equal elements keep their order.
 
@@ -269,9 +311,9 @@ def sort(x: Any, *, axis: int = -1, descending: bool = False) -> Any:
     >>> mt.sort(mt.tensor([3.0, 1.0, 2.0]))
     tensor([1., 2., 3.])
     """
-    axis = normalize_axis(axis, x.ndim, "sort")[0]
+    x, along = flattened(x, axis, "sort")
     values = as_array(x)
-    return take_along_axis(x, np.argsort(-values if descending else values, axis=axis, kind="stable"), axis=axis)
+    return take_along_axis(x, np.argsort(-values if descending else values, axis=along, kind="stable"), axis=along)
 
 
 def flip(x: Any, *, axis: Axis = None) -> Any:
@@ -287,8 +329,24 @@ def flip(x: Any, *, axis: Axis = None) -> Any:
     return getitem(x, index=tuple(slice(None, None, -1 if i in axes else None) for i in range(x.ndim)))
 
 
-def roll(x: Any, shift: int, *, axis: int = -1) -> Any:
-    """Elements moved along an axis by `shift` places; what leaves at one end comes in at the other.
+def roll(x: Any, shift: Shape, *, axis: Axis = -1) -> Any:
+    """Elements moved along axes by `shift` places; what leaves at one end comes in at the other.
+
+    Parameters
+    ----------
+    x : Tensor
+    shift : int or sequence of int
+        One number for each axis, or one for all of them.
+    axis : int or sequence of int, optional
+        None moves the elements of the flattened tensor and restores its shape. An axis that is named twice moves
+        twice. Both as in NumPy.
+
+    Raises
+    ------
+    ValueError
+        There are not as many shifts as axes.
+    numpy.exceptions.AxisError
+        An axis is out of range.
 
     Examples
     --------
@@ -296,12 +354,39 @@ def roll(x: Any, shift: int, *, axis: int = -1) -> Any:
     >>> mt.roll(mt.tensor([1.0, 2.0, 3.0]), 1)
     tensor([3., 1., 2.])
     """
-    size = x.shape[normalize_axis(axis, x.ndim, "roll")[0]]
-    return take(x, np.roll(np.arange(size), shift), axis=axis)
+    if axis is None:
+        return reshape(roll(reshape(x, shape=(-1,)), shift, axis=0), shape=x.shape)
+    shifts, axes = integers(shift, "shift", "roll"), integers(axis, "axis", "roll")
+    count = builtins.max(len(shifts), len(axes)) if shifts and axes else 0
+    if any(len(n) not in (1, count) for n in (shifts, axes)):
+        raise ValueError(f"roll: shift {shifts} and axis {axes}; one shift for each axis is needed, or one for all")
+    moves: dict[int, int] = {}
+    spread = [n * count if len(n) == 1 else n for n in (shifts, axes)]
+    for places, index in zip(*spread, strict=True):
+        place = one_axis(index, x.ndim, "roll")
+        moves[place] = moves.get(place, 0) + places
+    rolled = x
+    for place, places in moves.items():
+        size = builtins.max(x.shape[place], 1)
+        rolled = take(rolled, np.roll(np.arange(x.shape[place]), places % size), axis=place)
+    return rolled if moves else getitem(x, index=...)
 
 
-def repeat(x: Any, repeats: int, *, axis: int = -1) -> Any:
+def repeat(x: Any, repeats: Shape, *, axis: SupportsIndex | None = -1) -> Any:
     """Each element along an axis repeated in place.
+
+    Parameters
+    ----------
+    x : Tensor
+    repeats : int or sequence of int
+        How often each element stands in the result; one number serves them all.
+    axis : int, optional
+        None repeats the elements of the flattened tensor, as in NumPy.
+
+    Raises
+    ------
+    ValueError
+        A number is negative, there are not as many as elements, or the result is beyond any machine.
 
     Examples
     --------
@@ -309,8 +394,14 @@ def repeat(x: Any, repeats: int, *, axis: int = -1) -> Any:
     >>> mt.repeat(mt.tensor([1.0, 2.0]), 2)
     tensor([1., 1., 2., 2.])
     """
-    size = x.shape[normalize_axis(axis, x.ndim, "repeat")[0]]
-    return take(x, np.repeat(np.arange(size), repeats), axis=axis)
+    x, place = flattened(x, axis, "repeat")
+    size = x.shape[place]
+    counts = sizes(repeats, "repeats", "repeat")
+    if len(counts) not in (1, size):
+        raise ValueError(f"repeat: {len(counts)} repeats for axis {place} of shape {x.shape}; write one or {size}")
+    total = builtins.sum(counts * size if len(counts) == 1 else counts)
+    check_room((*x.shape[:place], total, *x.shape[place + 1 :]), "repeat")
+    return take(x, np.repeat(np.arange(size), counts), axis=place)
 
 
 def diagonal(x: Any) -> Any:
@@ -333,8 +424,20 @@ def diagonal(x: Any) -> Any:
     return getitem(x, index=(..., places, places))
 
 
-def tril(x: Any, k: int = 0) -> Any:
+def _below(x: Any, k: Any, who: str) -> Array:
+    """Where the last two axes are on or below the k-th diagonal."""
+    if x.ndim < 2:
+        raise ValueError(f"{who}: shape {x.shape} has no two axes")
+    return np.tri(x.shape[-2], x.shape[-1], integer(k, "k", who), dtype=bool)
+
+
+def tril(x: Any, k: SupportsIndex = 0) -> Any:
     """The last two axes with zeros above the k-th diagonal.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two axes.
 
     Examples
     --------
@@ -343,11 +446,16 @@ def tril(x: Any, k: int = 0) -> Any:
     tensor([[1., 0.],
             [1., 1.]])
     """
-    return where(np.tri(x.shape[-2], x.shape[-1], k, dtype=bool), x, 0.0)
+    return where(_below(x, k, "tril"), x, 0.0)
 
 
-def triu(x: Any, k: int = 0) -> Any:
+def triu(x: Any, k: SupportsIndex = 0) -> Any:
     """The last two axes with zeros below the k-th diagonal.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two axes.
 
     Examples
     --------
@@ -356,23 +464,25 @@ def triu(x: Any, k: int = 0) -> Any:
     tensor([[1., 1.],
             [0., 1.]])
     """
-    return where(np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool), 0.0, x)
+    return where(_below(x, integer(k, "k", "triu") - 1, "triu"), 0.0, x)
 
 
-def pad(x: Any, widths: Sequence[tuple[int, int]], *, value: float = 0.0) -> Any:
+def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], *, value: float = 0.0) -> Any:
     """Room of a constant value before and after each axis.
 
     Parameters
     ----------
     x : Tensor
     widths : sequence of pairs
-        How much before and after; one pair an axis.
+        How much before and after; one pair an axis, where NumPy also takes one for all of them.
     value : float
 
     Raises
     ------
+    TypeError
+        A width is not an integer.
     ValueError
-        There is not one pair an axis, or a width is negative.
+        There is not one pair an axis, a width is negative, or the result is beyond any machine.
 
     Examples
     --------
@@ -380,30 +490,41 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], *, value: float = 0.0) -> Any
     >>> mt.pad(mt.tensor([1.0, 2.0]), [(1, 0)])
     tensor([0., 1., 2.])
     """
-    if len(widths) != x.ndim or any(a < 0 or b < 0 for a, b in widths):
-        raise ValueError(f"pad: widths {list(widths)} for shape {x.shape}; one pair of sizes an axis is needed")
-    shape = tuple(a + n + b for n, (a, b) in zip(x.shape, widths, strict=True))
-    index = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths, strict=True))
-    padded = put(x, index=index, shape=shape)
+    return padded(x, widths, value, "pad")
+
+
+def padded(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float, who: str) -> Any:
+    """As :func:`pad`, for a function whose name the errors have."""
+    rows = isinstance(widths, (tuple, list)) or getattr(widths, "ndim", 0) == 2
+    edges = [integers(pair, "widths", who) for pair in widths] if rows else []
+    if not rows or len(edges) != x.ndim or any(len(pair) != 2 or builtins.min(pair) < 0 for pair in edges):
+        raise ValueError(f"{who}: widths {widths!r} for shape {x.shape}; one pair of sizes an axis is needed")
+    shape = tuple(a + n + b for n, (a, b) in zip(x.shape, edges, strict=True))
+    check_room(shape, who)
+    index = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, edges, strict=True))
+    out = put(x, index=index, shape=shape)
     if value == 0:
-        return padded
+        return out
     border = np.ones(shape, dtype=bool)
     border[index] = False
-    return where(border, value, padded)
+    return where(border, value, out)
 
 
 def _concat(*pieces: Array, axis: int = 0) -> Array:
     shapes = [np.shape(piece) for piece in pieces]
-    place = normalize_axis(axis, len(shapes[0]), "concat")[0]
-    rest = {shape[:place] + shape[place + 1 :] for shape in shapes}
+    rest = {shape[:axis] + shape[axis + 1 :] for shape in shapes}
     if len(rest) > 1 or len(set(map(len, shapes))) > 1:
         raise ValueError(f"concat: shapes {', '.join(map(str, shapes))} differ in more than axis {axis}")
-    return np.concatenate(pieces, axis=place)
+    return np.concatenate(pieces, axis=axis)
 
 
 def _concat_rule(i: int, g: Any, y: Any, *pieces: Any, axis: int = 0) -> Any:
     before = builtins.sum(piece.shape[axis] for piece in pieces[:i])
-    return _slice(g, axis % g.ndim, before, before + pieces[i].shape[axis])
+    return _slice(g, axis, before, before + pieces[i].shape[axis])
+
+
+def _settle_concat(params: dict[str, Any], pieces: list[Any]) -> None:
+    params["axis"] = one_axis(params.get("axis", 0), np.ndim(pieces[0]), "concat")
 
 
 def _slice(x: Any, axis: int, start: int, stop: int) -> Any:
@@ -415,6 +536,7 @@ _join = Primitive(
     _concat,
     EachArgument(_concat_rule),
     shown=(),
+    settle=_settle_concat,
     doc="""Tensors one after the other along an axis.
 
     >>> import microtensor as mt
@@ -424,14 +546,15 @@ _join = Primitive(
 )
 
 
-def concat(pieces: Sequence[Any], *, axis: int = 0) -> Any:
+def concat(pieces: Sequence[Any], *, axis: SupportsIndex | None = 0) -> Any:
     """Tensors one after the other along an existing axis.
 
     Parameters
     ----------
     pieces : sequence of Tensor
         Equal in shape but for `axis`.
-    axis : int
+    axis : int, optional
+        None flattens each of them first, as in NumPy.
 
     Raises
     ------
@@ -446,10 +569,12 @@ def concat(pieces: Sequence[Any], *, axis: int = 0) -> Any:
     """
     if not len(pieces):
         raise ValueError("concat: there is nothing to join")
+    if axis is None:
+        pieces, axis = [reshape(piece, shape=(-1,)) for piece in pieces], 0
     return _join(*pieces, axis=axis)
 
 
-def stack(pieces: Sequence[Any], *, axis: int = 0) -> Any:
+def stack(pieces: Sequence[Any], *, axis: SupportsIndex = 0) -> Any:
     """Tensors of one shape side by side along a new axis.
 
     Parameters
@@ -472,22 +597,28 @@ def stack(pieces: Sequence[Any], *, axis: int = 0) -> Any:
     """
     if not len(pieces) or len({tuple(np.shape(p)) for p in pieces}) > 1:
         raise ValueError(f"stack: shapes {', '.join(str(np.shape(p)) for p in pieces) or '(none)'}; one is needed")
-    return concat([expand_dims(p, axis=axis) for p in pieces], axis=axis)
+    place = one_axis(axis, len(shape_of(pieces[0])) + 1, "stack")
+    return concat([expand_dims(p, axis=place) for p in pieces], axis=place)
 
 
-def split(x: Any, sizes: int | Sequence[int], *, axis: int = 0) -> list[Any]:
+def split(x: Any, sizes: Shape, *, axis: SupportsIndex = 0) -> list[Any]:
     """Pieces of the given sizes along an axis; one number cuts pieces of that size, the last maybe shorter.
+
+    Sizes, as in PyTorch; ``np.split`` takes how many pieces there are, or where they end.
 
     Parameters
     ----------
     x : Tensor
     sizes : int or sequence of int
+        One positive size, or a size for each piece, which may be 0.
     axis : int
 
     Raises
     ------
+    TypeError
+        A size or the axis is not an integer.
     ValueError
-        The sizes do not add up to that of the axis, or are not positive.
+        One size for all is not positive, or one of several is negative, or they do not add up to that of the axis.
 
     Examples
     --------
@@ -495,16 +626,20 @@ def split(x: Any, sizes: int | Sequence[int], *, axis: int = 0) -> list[Any]:
     >>> mt.split(mt.tensor([1.0, 2.0, 3.0]), 2)
     [tensor([1., 2.]), tensor([3.])]
     """
-    place = normalize_axis(axis, x.ndim, "split")[0]
+    place = one_axis(axis, x.ndim, "split")
     total = x.shape[place]
-    if isinstance(sizes, int):
-        if sizes <= 0:
-            raise ValueError(f"split: a size of {sizes} is not positive")
-        sizes = [builtins.min(sizes, total - start) for start in range(0, total, sizes)]
-    if builtins.sum(sizes) != total:
-        raise ValueError(f"split: sizes {list(sizes)} do not add up to {total}, axis {axis} of shape {x.shape}")
-    ends = np.cumsum(sizes).tolist()
-    return [_slice(x, place, end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    found = integers(sizes, "sizes", "split")
+    if shape_of(sizes) == ():
+        if found[0] <= 0:
+            raise ValueError(f"split: a size of {found[0]} is not positive")
+        # At least one piece, as in PyTorch, also of an axis of no elements.
+        found = tuple(builtins.min(found[0], total - start) for start in range(0, builtins.max(total, 1), found[0]))
+    if any(size < 0 for size in found):
+        raise ValueError(f"split: sizes {list(found)} are not all 0 or more")
+    if builtins.sum(found) != total:
+        raise ValueError(f"split: sizes {list(found)} do not add up to {total}, axis {place} of shape {x.shape}")
+    ends = accumulate(found)
+    return [_slice(x, place, end - size, end) for end, size in zip(ends, found, strict=True)]
 
 
 __test__ = doctests(globals())

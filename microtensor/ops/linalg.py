@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from microtensor.ops.indexing import getitem
 from microtensor.ops.reductions import sum
 from microtensor.ops.shape import permute_dims, reshape
 from microtensor.primitive import EachArgument, Primitive, Traced, primitive
-from microtensor.support.axes import axis_count, normalize_axis
+from microtensor.support.axes import Shape, axis_count, integer, several_axes
 
 
 def _matmul(a: Any, b: Any) -> Any:
@@ -101,19 +101,34 @@ def outer(a: Any, b: Any) -> Any:
     return _column(a) * b
 
 
-def tensordot(a: Any, b: Any, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Any:
+def _paired_axes(axes: Any, ndim_a: int, ndim_b: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    who = "tensordot"
+    if isinstance(axes, (tuple, list)) or getattr(axes, "ndim", 0) > 0:
+        if len(axes) != 2:
+            raise ValueError(f"{who}: axes {axes!r}; write a number, or a pair: the axes of a and those of b")
+        return several_axes(axes[0], ndim_a, who, "axes"), several_axes(axes[1], ndim_b, who, "axes")
+    count = integer(axes, "axes", who, "a number, or a pair: the axes of a and those of b")
+    if not 0 <= count <= builtins.min(ndim_a, ndim_b):
+        raise ValueError(f"{who}: {count} axes are to pair, of {ndim_a} and {ndim_b}")
+    return tuple(range(ndim_a - count, ndim_a)), tuple(range(count))
+
+
+def tensordot(a: Any, b: Any, axes: SupportsIndex | Sequence[Shape] = 2) -> Any:
     """Sum of products over pairs of axes; the free axes of a come first, then those of b.
 
     Parameters
     ----------
     a, b : Tensor
     axes : int or pair of sequences
-        How many of a's last axes pair with b's first, or the axes of a and those of b that pair.
+        How many of a's last axes pair with b's first, or the axes of a and those of b that pair; one of each may
+        stand alone.
 
     Raises
     ------
+    TypeError
+        An axis is not an integer.
     ValueError
-        The sizes of paired axes differ.
+        The sizes of paired axes differ, or there are not so many axes.
 
     Examples
     --------
@@ -121,12 +136,7 @@ def tensordot(a: Any, b: Any, axes: int | tuple[Sequence[int], Sequence[int]] = 
     >>> mt.tensordot(mt.ones((2, 3)), mt.ones((3, 4)), axes=1).shape
     (2, 4)
     """
-    if isinstance(axes, int):
-        axes = (tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes)))
-    left, right = (
-        normalize_axis(tuple(axes[0]), a.ndim, "tensordot"),
-        normalize_axis(tuple(axes[1]), b.ndim, "tensordot"),
-    )
+    left, right = _paired_axes(axes, a.ndim, b.ndim)
     sizes = [a.shape[i] for i in left], [b.shape[i] for i in right]
     if sizes[0] != sizes[1]:
         raise ValueError(f"tensordot: {a.shape} and {b.shape}: paired sizes {sizes[0]} and {sizes[1]} differ")

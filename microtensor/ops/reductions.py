@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from microtensor.ops.arithmetic import negative, where
-from microtensor.ops.common import doctests, equal
+from microtensor.ops.common import doctests, equal, settled_axes, shape_of
 from microtensor.ops.indexing import flip
 from microtensor.ops.shape import permute_dims, reshape
 from microtensor.primitive import Primitive, primitive
 from microtensor.support.arrays import Array
-from microtensor.support.axes import Axis, axis_count, normalize_axis
+from microtensor.support.axes import Axis, axis_count, filled_count, normalize_axis, one_axis
+
+Axes: TypeAlias = tuple[int, ...] | None
+_add: Any = np.add.reduce
 
 
-def _kept(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+def _kept(g: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
     """The cotangent of a reduction with the reduced axes put back as size 1, ready to broadcast to x."""
     return g if keepdims or axis == () else reshape(g, shape=_kept_shape(x.shape, axis))
 
 
 @lru_cache
-def _kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
-    axes = normalize_axis(axis, len(shape), "reduction")
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+def _kept_shape(shape: tuple[int, ...], axis: Axes) -> tuple[int, ...]:
+    return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
 
 
-def _reduce(ufunc: Any, x: Array, axes: tuple[int, ...], keepdims: bool, dtype: Any = None) -> Any:
+def _reduce(ufunc: Any, x: Array, axes: Axes, keepdims: bool, dtype: Any = None) -> Any:
     return ufunc.reduce(x, axis=axes, keepdims=keepdims, dtype=dtype)
 
 
-def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x)
-    return _reduce(np.add, x, normalize_axis(axis, x.ndim, "sum"), keepdims)
+def _sum(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
+    return _add(np.asarray(x), axis=axis, keepdims=keepdims)
 
 
 sum = primitive(
@@ -42,6 +42,7 @@ sum = primitive(
     _sum,
     lambda g, y, x, axis=None, keepdims=False: _kept(g, x, axis, keepdims),
     shown=("g",),
+    settle=settled_axes("sum"),
     doc="""Sum over axes: y = Σ xᵢ.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
@@ -54,18 +55,13 @@ sum = primitive(
 )
 
 
-def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def _mean(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
     x = np.asarray(x)
-    axes = normalize_axis(axis, x.ndim, "mean")
-    count = 1
-    for i in axes:
-        count *= x.shape[i]
-    if count == 0:
-        raise ValueError(f"mean: shape {x.shape} has no elements along axis {axes}; a mean of nothing is undefined")
+    count = filled_count(x.shape, axis, "mean", "a mean")
     if x.dtype == np.float16:
         # Sums of float16 overflow at 65,504, so they are taken in float32.
-        return (_reduce(np.add, x, axes, keepdims, np.float32) / count).astype(x.dtype)
-    return _reduce(np.add, x, axes, keepdims) / count
+        return (_reduce(np.add, x, axis, keepdims, np.float32) / count).astype(x.dtype)
+    return _reduce(np.add, x, axis, keepdims) / count
 
 
 mean = primitive(
@@ -73,6 +69,7 @@ mean = primitive(
     _mean,
     lambda g, y, x, axis=None, keepdims=False: _kept(g, x, axis, keepdims) / axis_count(x.shape, axis),
     shown=("g/N",),
+    settle=settled_axes("mean"),
     doc="""Arithmetic mean over axes: y = (1/N) Σ xᵢ, N the number of elements taken together.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
@@ -86,15 +83,13 @@ mean = primitive(
 )
 
 
-def _max(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def _max(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
     x = np.asarray(x)
-    axes = normalize_axis(axis, x.ndim, "max")
-    if math.prod(x.shape[i] for i in axes) == 0:
-        raise ValueError(f"max: shape {x.shape} has no elements along axis {axes}; the largest of nothing is undefined")
-    return _reduce(np.maximum, x, axes, keepdims)
+    filled_count(x.shape, axis, "max", "the largest")
+    return _reduce(np.maximum, x, axis, keepdims)
 
 
-def _max_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _max_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     hit = equal(x, _kept(y, x, axis, keepdims))
     share = hit / _sum(hit, axis=axis, keepdims=True)
     return _kept(g, x, axis, keepdims) * share.astype(x.dtype)
@@ -105,6 +100,7 @@ max = primitive(
     _max,
     _max_rule,
     shown=("g at the max",),
+    settle=settled_axes("max"),
     doc="""Largest element over axes; elements that tie share the gradient equally.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
@@ -140,19 +136,20 @@ def min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> mt.min(mt.tensor([3.0, 1.0, 2.0])).item()
     1.0
     """
-    return negative(max(negative(x), axis=axis, keepdims=keepdims))
+    axes = normalize_axis(axis, len(shape_of(x)), "min")
+    filled_count(shape_of(x), axes, "min", "the smallest")
+    return negative(max(negative(x), axis=axes, keepdims=keepdims))
 
 
-def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x)
-    return _reduce(np.multiply, x, normalize_axis(axis, x.ndim, "prod"), keepdims)
+def _prod(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
+    return _reduce(np.multiply, np.asarray(x), axis, keepdims)
 
 
-def _prod_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _prod_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The product of all the others: y / x, or product by product where a zero forbids the division."""
     if not equal(x, 0).any():
         return _kept(g * y, x, axis, keepdims) / x
-    axes = normalize_axis(axis, x.ndim, "prod")
+    axes = tuple(range(x.ndim)) if axis is None else axis
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     count = axis_count(x.shape, axes)
     rows = reshape(permute_dims(x, axes=(*rest, *axes)), shape=(*(x.shape[i] for i in rest), 1, count))
@@ -167,6 +164,7 @@ prod: Primitive = primitive(
     _prod,
     _prod_rule,
     shown=("g*y/x",),
+    settle=settled_axes("prod"),
     doc="""Product over axes; right, and differentiable to any order, where elements are zero too.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
@@ -180,17 +178,28 @@ prod: Primitive = primitive(
 )
 
 
-def _cumsum(x: Any, *, axis: int = -1) -> Any:
+def _cumsum(x: Any, *, axis: int | None = -1) -> Any:
     x = np.asarray(x)
-    return np.cumsum(x, axis=normalize_axis(axis, x.ndim, "cumsum")[0], dtype=x.dtype)
+    return np.cumsum(x, axis=axis, dtype=x.dtype)
+
+
+def _cumsum_rule(g: Any, y: Any, x: Any, axis: int | None = -1) -> Any:
+    after = flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)
+    return reshape(after, shape=x.shape) if axis is None else after
+
+
+def _settle_cumsum(params: dict[str, Any], arrays: list[Any]) -> None:
+    axis = params.get("axis", -1)
+    params["axis"] = None if axis is None else one_axis(axis, np.ndim(arrays[0]), "cumsum")
 
 
 cumsum: Primitive = primitive(
     "cumsum",
     _cumsum,
-    lambda g, y, x, axis=-1: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis),
+    _cumsum_rule,
     shown=("Σ g from i on",),
-    doc="""Running sum along an axis: yᵢ = x₀ + … + xᵢ.
+    settle=_settle_cumsum,
+    doc="""Running sum along an axis, or of the flattened tensor where `axis` is None: yᵢ = x₀ + … + xᵢ.
 
     Raises AxisError for an axis out of range.
 

@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
-from microtensor.ops.common import doctests
+from microtensor.ops.common import doctests, settled_shape
 from microtensor.primitive import Primitive, primitive
 from microtensor.support.arrays import Array, plain_dtype
-from microtensor.support.axes import Axis, normalize_axis
+from microtensor.support.axes import (
+    Axis,
+    Shape,
+    check_room,
+    integers,
+    normalize_axis,
+    one_axis,
+    several_axes,
+    sizes,
+)
+
+
+def _settle_reshape(params: dict[str, Any], arrays: list[Any]) -> None:
+    shape = params.get("shape")
+    # Rules reshape all the time, and write it so.
+    if type(shape) is tuple:
+        for n in shape:
+            if type(n) is not int or n < -1:
+                break
+        else:
+            return
+    params["shape"] = sizes(shape, "shape", "reshape", -1)
+
 
 reshape: Primitive = primitive(
     "reshape",
     lambda x, *, shape: np.reshape(x, shape),
     lambda g, y, x, shape: reshape(g, shape=x.shape),
     shown=("g",),
+    settle=_settle_reshape,
     doc="""Same elements in another shape, in row-major order; one size may be −1 and is worked out.
 
-    Raises ValueError when the number of elements differs.
+    Raises ValueError when the number of elements differs, and TypeError for sizes that are no integers.
 
     >>> import microtensor as mt
     >>> mt.reshape(mt.tensor([1.0, 2.0, 3.0, 4.0]), shape=(2, 2))
@@ -32,20 +54,30 @@ reshape: Primitive = primitive(
 )
 
 
-def _inverse(axes: Sequence[int], ndim: int) -> tuple[int, ...]:
+def _settle_permutation(params: dict[str, Any], arrays: list[Any]) -> None:
+    shape, axes = np.shape(arrays[0]), params.get("axes")
+    ndim = len(shape)
+    order = tuple(reversed(range(ndim))) if axes is None else normalize_axis(axes, ndim, "permute_dims")
+    if len(order) != ndim:
+        raise ValueError(f"permute_dims: axes {order} for a tensor of shape {shape}; write every axis once")
+    params["axes"] = order
+
+
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     """The order of axes that undoes `axes`."""
-    places = normalize_axis(tuple(axes), ndim, "permute_dims")
-    return tuple(sorted(range(ndim), key=places.__getitem__))
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
 permute_dims: Primitive = primitive(
     "permute_dims",
-    lambda x, *, axes: np.transpose(x, normalize_axis(axes, np.ndim(x), "permute_dims")),
-    lambda g, y, x, axes: permute_dims(g, axes=_inverse(axes, x.ndim)),
+    lambda x, *, axes: np.transpose(x, axes),
+    lambda g, y, x, axes: permute_dims(g, axes=_inverse(axes)),
     symbol="permute",
     shown=("g",),
+    settle=_settle_permutation,
     doc="""Axes in another order: axis i of the result is axis ``axes[i]`` of x.
 
+    None reverses the order, as in ``np.transpose``; the Array API has no None there.
     Raises ValueError unless `axes` names every axis once.
 
     >>> import microtensor as mt
@@ -60,9 +92,10 @@ broadcast_to = primitive(
     lambda g, y, x, shape: g,
     symbol="broadcast",
     shown=("g",),
+    settle=settled_shape("broadcast_to"),
     doc="""Repeat along axes of size 1, and along new leading axes, up to `shape`.
 
-    Raises ValueError when the shape does not broadcast.
+    Raises ValueError when the shape does not broadcast, or is beyond any machine.
 
     >>> import microtensor as mt
     >>> mt.broadcast_to(mt.tensor([1.0, 2.0]), shape=(2, 2))
@@ -177,7 +210,7 @@ def matrix_transpose(x: Any) -> Any:
     return permute_dims(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
-def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+def swapaxes(x: Any, axis1: SupportsIndex, axis2: SupportsIndex) -> Any:
     """Two axes exchanged.
 
     Raises
@@ -191,14 +224,13 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     >>> mt.swapaxes(mt.zeros((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
-    first = normalize_axis(axis1, x.ndim, "swapaxes")[0]
-    second = normalize_axis(axis2, x.ndim, "swapaxes")[0]
+    first, second = one_axis(axis1, x.ndim, "swapaxes", "axis1"), one_axis(axis2, x.ndim, "swapaxes", "axis2")
     axes = list(range(x.ndim))
     axes[first], axes[second] = axes[second], axes[first]
     return permute_dims(x, axes=tuple(axes))
 
 
-def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Any:
+def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
     """Axes moved to new places; the others keep their order.
 
     Raises
@@ -214,8 +246,8 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
     >>> mt.moveaxis(mt.zeros((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
-    sources = normalize_axis(source, x.ndim, "moveaxis")
-    places = normalize_axis(destination, x.ndim, "moveaxis")
+    sources = several_axes(source, x.ndim, "moveaxis", "source")
+    places = several_axes(destination, x.ndim, "moveaxis", "destination")
     if len(sources) != len(places):
         raise ValueError(f"moveaxis: {len(sources)} sources but {len(places)} destinations")
     order = [i for i in range(x.ndim) if i not in sources]
@@ -224,7 +256,7 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
     return permute_dims(x, axes=tuple(order))
 
 
-def expand_dims(x: Any, *, axis: int | tuple[int, ...] = 0) -> Any:
+def expand_dims(x: Any, *, axis: Shape = 0) -> Any:
     """New axes of size 1 at the given places of the result.
 
     Raises
@@ -238,10 +270,11 @@ def expand_dims(x: Any, *, axis: int | tuple[int, ...] = 0) -> Any:
     >>> mt.expand_dims(mt.zeros((2, 3)), axis=1).shape
     (2, 1, 3)
     """
-    count = len(axis) if isinstance(axis, tuple) else 1
-    places = normalize_axis(axis, x.ndim + count, "expand_dims")
-    sizes = iter(x.shape)
-    return reshape(x, shape=tuple(1 if i in places else next(sizes) for i in range(x.ndim + count)))
+    axes = integers(axis, "axis", "expand_dims")
+    ndim = x.ndim + len(axes)
+    places = normalize_axis(axes, ndim, "expand_dims")
+    old = iter(x.shape)
+    return reshape(x, shape=tuple(1 if i in places else next(old) for i in range(ndim)))
 
 
 def squeeze(x: Any, *, axis: Axis = None) -> Any:
@@ -267,13 +300,15 @@ def squeeze(x: Any, *, axis: Axis = None) -> Any:
     return reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
-def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Any:
-    """The axes from `start_axis` to `end_axis`, both included, made one.
+def flatten(x: Any, start_axis: SupportsIndex = 0, end_axis: SupportsIndex = -1) -> Any:
+    """The axes from `start_axis` to `end_axis`, both included, made one; a scalar becomes a vector.
 
     Raises
     ------
     ValueError
         The first of them comes after the last.
+    numpy.exceptions.AxisError
+        An axis is out of range.
 
     Examples
     --------
@@ -281,17 +316,28 @@ def flatten(x: Any, start_axis: int = 0, end_axis: int = -1) -> Any:
     >>> mt.flatten(mt.zeros((2, 3, 4)), start_axis=1).shape
     (2, 12)
     """
-    if x.ndim == 0:
-        return reshape(x, shape=(1,))
-    first = normalize_axis(start_axis, x.ndim, "flatten")[0]
-    last = normalize_axis(end_axis, x.ndim, "flatten")[0]
+    ndim = builtins.max(x.ndim, 1)
+    first = one_axis(start_axis, ndim, "flatten", "start_axis")
+    last = one_axis(end_axis, ndim, "flatten", "end_axis")
     if first > last:
         raise ValueError(f"flatten: start_axis {start_axis} comes after end_axis {end_axis} in shape {x.shape}")
     return reshape(x, shape=(*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 
 
-def tile(x: Any, repetitions: Sequence[int]) -> Any:
+def flattened(x: Any, axis: Any, who: str) -> tuple[Any, int]:
+    """What a function along one axis works on: x and the axis, or where that is None, flat x and 0, as in NumPy."""
+    return (reshape(x, shape=(-1,)), 0) if axis is None else (x, one_axis(axis, x.ndim, who))
+
+
+def tile(x: Any, repetitions: Shape) -> Any:
     """The whole tensor repeated along each axis, as often as `repetitions` says, aligned at the last axis.
+
+    Raises
+    ------
+    TypeError
+        A number of repetitions is not an integer.
+    ValueError
+        It is negative, or the result is beyond any machine.
 
     Examples
     --------
@@ -299,13 +345,15 @@ def tile(x: Any, repetitions: Sequence[int]) -> Any:
     >>> mt.tile(mt.tensor([1.0, 2.0]), (2,))
     tensor([1., 2., 1., 2.])
     """
-    counts = tuple(repetitions)
+    counts = sizes(repetitions, "repetitions", "tile")
     width = builtins.max(len(counts), x.ndim)
     counts = (1,) * (width - len(counts)) + counts
-    sizes = (1,) * (width - x.ndim) + tuple(x.shape)
-    spread = reshape(x, shape=tuple(n for size in sizes for n in (1, size)))
-    spread = broadcast_to(spread, shape=tuple(n for pair in zip(counts, sizes, strict=True) for n in pair))
-    return reshape(spread, shape=tuple(c * n for c, n in zip(counts, sizes, strict=True)))
+    old = (1,) * (width - x.ndim) + tuple(x.shape)
+    new = tuple(c * n for c, n in zip(counts, old, strict=True))
+    check_room(new, "tile")
+    spread = reshape(x, shape=tuple(n for size in old for n in (1, size)))
+    spread = broadcast_to(spread, shape=tuple(n for pair in zip(counts, old, strict=True) for n in pair))
+    return reshape(spread, shape=new)
 
 
 __test__ = doctests(globals())

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import builtins
 import math
-import operator
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 
 from microtensor.ops.common import doctests
-from microtensor.ops.indexing import concat, getitem, pad
+from microtensor.ops.indexing import concat, getitem, padded, take
 from microtensor.ops.linalg import matmul
 from microtensor.ops.reductions import max, mean
 from microtensor.ops.shape import matrix_transpose, reshape
 from microtensor.primitive import Primitive, label, primitive
 from microtensor.support.arrays import Array
+from microtensor.support.axes import check_room, integers
 
-Size: TypeAlias = int | Sequence[int]
+Size: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 Padding: TypeAlias = Size | str
 Edges: TypeAlias = list[tuple[int, int]]
 
@@ -36,9 +36,11 @@ def per_axis(value: Size, count: int, who: str, what: str, least: int) -> tuple[
     many = "1 integer" if count == 1 else f"{count} integers"
     needed = f"{who}: {what} is {value!r}; {many} from {least} on needed"
     try:
-        sizes = tuple(operator.index(n) for n in (value if isinstance(value, Sequence) else (value,) * count))
+        sizes = integers(value, what, who)
     except TypeError:
         raise TypeError(needed) from None
+    if not isinstance(value, (tuple, list, range)) and getattr(value, "ndim", 0) == 0:
+        sizes *= count
     if len(sizes) != count or any(n < least for n in sizes):
         raise ValueError(needed)
     return sizes
@@ -173,8 +175,8 @@ overlap_add: Primitive = primitive(
 )
 
 
-def _padded(x: Any, edges: Edges, value: float = 0.0) -> Any:
-    return pad(x, [(0, 0), (0, 0), *edges], value=value) if any(map(any, edges)) else x
+def _padded(x: Any, edges: Edges, who: str, value: float = 0.0) -> Any:
+    return padded(x, [(0, 0), (0, 0), *edges], value, who) if any(map(any, edges)) else x
 
 
 def unfold(x: Any, kernel_size: Size, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Any:
@@ -203,7 +205,7 @@ def unfold(x: Any, kernel_size: Size, *, stride: Size = 1, padding: Size = 0, di
     steps, gaps = per_axis(stride, 2, who, "stride", 1), per_axis(dilation, 2, who, "dilation", 1)
     edges = edges_of(padding, window, steps, gaps, who)
     check_fit(x, window, edges, gaps, who)
-    columns = sliding_windows(_padded(x, edges), window=window, stride=steps, dilation=gaps)
+    columns = sliding_windows(_padded(x, edges, who), window=window, stride=steps, dilation=gaps)
     return reshape(columns, shape=(x.shape[0], math.prod(columns.shape[1:4]), math.prod(columns.shape[4:])))
 
 
@@ -227,7 +229,7 @@ def _conv(
     steps, gaps = per_axis(stride, count, who, "stride", 1), per_axis(dilation, count, who, "dilation", 1)
     edges = edges_of(padding, window, steps, gaps, who)
     check_fit(x, window, edges, gaps, who)
-    found = sliding_windows(_padded(x, edges), window=window, stride=steps, dilation=gaps)
+    found = sliding_windows(_padded(x, edges, who), window=window, stride=steps, dilation=gaps)
     out = found.shape[2 + count :]
     rows = taken * math.prod(window)
     columns = label(reshape(found, shape=(x.shape[0], groups, rows, math.prod(out))), "columns")
@@ -378,13 +380,14 @@ def conv_transpose2d(
     full = tuple((n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(positions, steps, gaps, window, strict=True))
     if any(n + m <= 2 * c for n, m, c in zip(full, more, cut, strict=True)):
         raise ValueError(f"{who}: padding {cut} leaves nothing of {full}")
+    check_room((batch, filters, *full), who)
     kernels = reshape(weight, shape=(groups, channels // groups, filters // groups * math.prod(window)))
     columns = matmul(
         matrix_transpose(kernels), reshape(x, shape=(batch, groups, channels // groups, math.prod(positions)))
     )
     spread = reshape(columns, shape=(batch, filters, *window, *positions))
     y = overlap_add(spread, window=window, stride=steps, dilation=gaps, positions=full)
-    y = _padded(y, [(0, n) for n in more])
+    y = _padded(y, [(0, n) for n in more], who)
     if any(cut):
         y = getitem(y, index=(..., *(slice(c, n + m - c) for c, n, m in zip(cut, full, more, strict=True))))
     return y if bias is None else y + reshape(bias, shape=(filters, 1, 1))
@@ -404,7 +407,7 @@ def _pooled(
     if any(2 * edge > d * (k - 1) + 1 for (edge, _), d, k in zip(edges, gaps, window, strict=True)):
         raise ValueError(f"{who}: padding {padding} is more than half of the window {window}")
     check_fit(x, window, edges, gaps, who)
-    found = sliding_windows(_padded(x, edges, value), window=window, stride=steps, dilation=gaps)
+    found = sliding_windows(_padded(x, edges, who, value), window=window, stride=steps, dilation=gaps)
     return found, tuple(range(2, 2 + count))
 
 
@@ -486,7 +489,7 @@ def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
     Raises
     ------
     ValueError
-        A size is not positive.
+        A size is not positive, or the result is beyond any machine.
 
     Examples
     --------
@@ -499,6 +502,7 @@ def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
     if count < 1 or 0 in x.shape[2:]:
         raise ValueError(f"{who}: input of shape {x.shape} has no positions")
     sizes = per_axis(output_size, count, who, "output_size", 1)
+    check_room((*x.shape[:2], *sizes), who)
     for axis, size in enumerate(sizes, 2):
         length = x.shape[axis]
         if length % size == 0:
@@ -506,10 +510,16 @@ def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
             x = mean(reshape(x, shape=split), axis=axis + 1)
             continue
         before = (slice(None),) * axis
-        spans = [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
-        x = concat(
-            [mean(getitem(x, index=(*before, slice(a, b))), axis=axis, keepdims=True) for a, b in spans], axis=axis
-        )
+        places = np.arange(size) * length
+        spans = np.stack([places // size, -(-(places + length) // size)], axis=1)
+        # More windows than elements are the same few over and over: each mean is taken once.
+        is_new = np.append(True, np.any(spans[1:] != spans[:-1], axis=1))
+        means = [
+            mean(getitem(x, index=(*before, slice(a, b))), axis=axis, keepdims=True) for a, b in spans[is_new].tolist()
+        ]
+        x = concat(means, axis=axis)
+        if size > length:
+            x = take(x, np.cumsum(is_new) - 1, axis=axis)
     return x
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from microtensor.support.axes import axis_count
 
@@ -270,13 +269,6 @@ def check_pair(a: object, b: object, names: str, who: str) -> None:
     """Raises ValueError when only one of two tensors is there."""
     if (a is None) != (b is None):
         raise ValueError(f"{who}: {names} go together; only one of them was given")
-
-
-def trailing_shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    """The sizes of the last axes; one size may stand alone."""
-    if isinstance(normalized_shape, SupportsIndex):
-        return (operator.index(normalized_shape),)
-    return tuple(operator.index(n) for n in normalized_shape)
 
 
 def plain_number(value: Any) -> int | float | None:
