@@ -22,6 +22,7 @@ from microtensor.support.axes import (
     integers,
     normalize_axis,
     one_axis,
+    shape_of_new,
     sizes,
 )
 
@@ -116,8 +117,10 @@ def _settle_pick(params: dict[str, Any], arrays: list[Any]) -> None:
 
 
 def _settle_place(params: dict[str, Any], arrays: list[Any]) -> None:
-    params["axis"] = one_axis(params.get("axis"), np.ndim(arrays[0]) + 1, "place")
-    params["size"] = integer(params.get("size"), "size", "place")
+    shape = np.shape(arrays[0])
+    params["axis"] = axis = one_axis(params.get("axis"), len(shape) + 1, "place")
+    params["size"] = size = integer(params.get("size"), "size", "place")
+    shape_of_new((*shape[:axis], size, *shape[axis:]), "place")
 
 
 pick = primitive(
@@ -428,7 +431,9 @@ def _below(x: Any, k: Any, who: str) -> Array:
     """Where the last two axes are on or below the k-th diagonal."""
     if x.ndim < 2:
         raise ValueError(f"{who}: shape {x.shape} has no two axes")
-    return np.tri(x.shape[-2], x.shape[-1], integer(k, "k", who), dtype=bool)
+    # A diagonal beyond the matrix is as good as the last one outside.
+    within = builtins.max(-x.shape[-2], builtins.min(integer(k, "k", who), x.shape[-1]))
+    return np.tri(x.shape[-2], x.shape[-1], within, dtype=bool)
 
 
 def tril(x: Any, k: SupportsIndex = 0) -> Any:
