@@ -465,7 +465,7 @@ class Primitive:
             else:
                 constants += 1
                 arrays.append(x)
-        if params and self.settle is not None:
+        if params and arrays and self.settle is not None:
             self.settle(params, arrays)
         if not tracked:
             return self.forward(*inputs, **params)

@@ -690,3 +690,29 @@ def test_pairs_of_axes_that_tensordot_takes(axes):
     a, b = drawn((3, 3)), drawn((3, 3)).T
     found = mt.tensordot(mt.tensor(a), mt.tensor(b), axes)
     np.testing.assert_allclose(found.numpy(), np.tensordot(a, b, axes), rtol=1e-14)
+
+
+@pytest.mark.parametrize("index", [3, -4, 2**40])
+def test_an_index_beyond_its_axis_is_told_by_name(index):
+    x = mt.ones((2, 3))
+    for name, call in {
+        "take": lambda: mt.take(x, [0, index], axis=1),
+        "take_along_axis": lambda: mt.take_along_axis(x, [[0], [index]]),
+        "scatter_add": lambda: mt.scatter_add(x, [[0], [index]], mt.ones((2, 1))),
+    }.items():
+        with pytest.raises(IndexError, match=rf"^{name}: index {index} is out of range for axis 1 with size 3"):
+            call()
+    for name, call in {
+        "take_along_axis": lambda: mt.take_along_axis(x, np.zeros((4, 1), int)),
+        "scatter_add": lambda: mt.scatter_add(x, np.zeros((4, 1), int), mt.ones((4, 1))),
+    }.items():
+        with pytest.raises(ValueError, match=rf"^{name}: indices of shape \(4, 1\) differ from shape \(2, 3\)"):
+            call()
+
+
+def test_a_call_with_the_wrong_arguments_is_told_by_name():
+    x = mt.ones((2, 3))
+    for name in ("sum", "mean", "max", "prod", "cumsum", "reshape", "permute_dims", "broadcast_to", "pick"):
+        for call in (lambda f: f(x, x, x, axis=0), lambda f: f(x, axs=0), lambda f: f(axis=0), lambda f: f(x, x, x)):
+            with pytest.raises(TypeError, match=r"argument"):
+                call(getattr(mt, name))

@@ -30,7 +30,7 @@ def settled_axes(who: str) -> Callable[..., None]:
     def settle(params: dict[str, Any], arrays: list[Any]) -> None:
         axis = params.get("axis")
         if axis is not None:
-            (x,) = arrays
+            x = arrays[0]
             params["axis"] = normalize_axis(axis, x.ndim if type(x) is np.ndarray else np.ndim(x), who)
 
     return settle
@@ -40,7 +40,8 @@ def settled_shape(who: str) -> Callable[..., None]:
     """For a primitive that takes the shape of its result: each call leaves a tuple of integers."""
 
     def settle(params: dict[str, Any], arrays: list[Any]) -> None:
-        params["shape"] = shape_of_new(params.get("shape"), who)
+        if "shape" in params:
+            params["shape"] = shape_of_new(params["shape"], who)
 
     return settle
 

@@ -84,6 +84,14 @@ def _integer_indices(indices: Any, who: str) -> Array:
     return found
 
 
+def _within(indices: Array, size: int, axis: int, who: str) -> Array:
+    """The indices, negative ones from the end, after checking that the axis has them."""
+    if indices.size and not (indices.min() >= -size and indices.max() < size):
+        bad = indices.min() if indices.min() < -size else indices.max()
+        raise IndexError(f"{who}: index {bad} is out of range for axis {axis} with size {size}")
+    return indices
+
+
 def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -> tuple[Any, ...]:
     """The advanced index that takes, at every position of the other axes, the element that `indices` names."""
     indices = np.asarray(as_array(indices))
@@ -183,7 +191,8 @@ def take(x: Any, indices: Any, *, axis: SupportsIndex | None = 0) -> Any:
     tensor([3., 1., 3.])
     """
     x, place = flattened(x, axis, "take")
-    return getitem(x, index=(slice(None),) * place + (_integer_indices(indices, "take"),))
+    places = _within(_integer_indices(indices, "take"), x.shape[place], place, "take")
+    return getitem(x, index=(slice(None),) * place + (places,))
 
 
 def embedding(indices: Any, weight: Any) -> Any:
@@ -216,8 +225,12 @@ def embedding(indices: Any, weight: Any) -> Any:
     return getitem(weight, index=rows)
 
 
-def _along(indices: Array, shape: tuple[int, ...], axis: int) -> tuple[Any, ...]:
+def _along(indices: Array, shape: tuple[int, ...], axis: int, who: str) -> tuple[Any, ...]:
     """The advanced index of take_along_axis: `indices` along the axis, every place of the others."""
+    pairs = zip(indices.shape, shape, strict=True)
+    if any(n != size and 1 not in (n, size) for i, (n, size) in enumerate(pairs) if i != axis):
+        raise ValueError(f"{who}: indices of shape {indices.shape} differ from shape {shape} in more than axis {axis}")
+    _within(indices, shape[axis], axis, who)
     grid: list[Any] = [np.arange(n).reshape((-1,) + (1,) * (len(shape) - i - 1)) for i, n in enumerate(shape)]
     grid[axis] = indices
     return tuple(grid)
@@ -254,7 +267,7 @@ def take_along_axis(x: Any, indices: Any, *, axis: SupportsIndex | None = -1) ->
     places = _integer_indices(indices, "take_along_axis")
     if places.ndim != x.ndim:
         raise ValueError(f"take_along_axis: indices of shape {places.shape} for a tensor of shape {x.shape}")
-    return getitem(x, index=_along(places, x.shape, along))
+    return getitem(x, index=_along(places, x.shape, along, "take_along_axis"))
 
 
 def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1) -> Any:
@@ -289,7 +302,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1)
             f"scatter_add: a tensor of shape {x.shape}, indices of shape {places.shape} and updates of shape "
             f"{np.shape(updates)} do not fit"
         )
-    return x + put(updates, index=_along(places, x.shape, along), shape=x.shape)
+    return x + put(updates, index=_along(places, x.shape, along, "scatter_add"), shape=x.shape)
 
 
 def sort(x: Any, *, axis: SupportsIndex | None = -1, descending: bool = False) -> Any:

@@ -33,7 +33,8 @@ def _settle_reshape(params: dict[str, Any], arrays: list[Any]) -> None:
                 break
         else:
             return
-    params["shape"] = sizes(shape, "shape", "reshape", -1)
+    if "shape" in params:
+        params["shape"] = sizes(shape, "shape", "reshape", -1)
 
 
 reshape: Primitive = primitive(

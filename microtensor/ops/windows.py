@@ -16,7 +16,7 @@ from microtensor.ops.reductions import max, mean
 from microtensor.ops.shape import matrix_transpose, reshape
 from microtensor.primitive import Primitive, label, primitive
 from microtensor.support.arrays import Array
-from microtensor.support.axes import check_room, integers
+from microtensor.support.axes import check_room, integer, integers
 
 Size: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 Padding: TypeAlias = Size | str
@@ -217,7 +217,7 @@ def _conv(
     if weight.ndim != count + 2:
         raise ValueError(f"{who}: weight of shape {weight.shape}; (O, C / groups) and {count} sizes are needed")
     filters, taken = weight.shape[:2]
-    channels = x.shape[1]
+    channels, groups = x.shape[1], integer(groups, "groups", who)
     if groups < 1 or channels % groups or filters % groups or channels // groups != taken:
         raise ValueError(
             f"{who}: input has {channels} channels (axis 1 of shape {x.shape}), weight {weight.shape} takes {taken} in "
@@ -364,6 +364,7 @@ def conv_transpose2d(
     who = "conv_transpose2d"
     check_positions(x, 2, who)
     batch, channels, *positions = x.shape
+    groups = integer(groups, "groups", who)
     if weight.ndim != 4 or weight.shape[0] != channels or groups < 1 or channels % groups:
         raise ValueError(
             f"{who}: input of shape {x.shape} and weight of shape {weight.shape}; (C, O / groups, KH, KW) with C in "
