@@ -260,7 +260,8 @@ def drawn(shape):
 
 def of(name):
     """A function in all the ways in which it can be called: from the package, and as a method."""
-    found = [getattr(mt, name, None) or getattr(mt.norms, name, None) or getattr(mt.ops, name)]
+    places = (mt, mt.norms, mt.random, mt.ops)
+    found = [next(getattr(place, name) for place in places if hasattr(place, name))]
     method = vars(mt.Tensor).get(name)
     return found if method is None else [*found, method]
 
@@ -340,6 +341,9 @@ def public_functions():
             if callable(value) and not inspect.isclass(value):
                 yield name, value
     yield from mt.ops.primitives.items()
+    for name, function in vars(mt.random).items():
+        if inspect.isfunction(function) and function.__module__ == mt.random.__name__ and not name.startswith("_"):
+            yield name, function
     for name, method in vars(mt.Tensor).items():
         if inspect.isfunction(method) and not name.startswith("_"):
             yield name, method
@@ -470,6 +474,11 @@ SIZES = {
     ("full", "shape"): Sizes(lambda f, x, a: f(a, 0.5), 3, (2, 3), lambda x, a: np.full(a, 0.5)),
     ("eye", "rows"): Sizes(lambda f, x, a: f(a, 2), 3, None, lambda x, a: np.eye(a, 2)),
     ("eye", "columns"): Sizes(lambda f, x, a: f(3, a), 2, None, lambda x, a: np.eye(3, a), meant=("none",)),
+    **{
+        (name, "shape"): Sizes(lambda f, x, a, more=more: f(a, *more, rng=0), 3, (2, 3))
+        for name, more in (("normal", ()), ("uniform", ()), ("integers", (0, 9)))
+    },
+    ("permutation", "size"): Sizes(lambda f, x, a: mt.tensor(f(a, rng=0)), 3, None),
     ("place", "size"): Sizes(lambda f, x, a: f(x, ALONG, axis=0, size=a), 4, None, shape=(3, 3, 3)),
 }
 # Swept by a test of its own, a number that is no size, and what rules write to each other, which is plain.
@@ -620,12 +629,30 @@ def test_nothing_along_an_axis_is_told_by_name(name, call):
 
 
 def test_layers_take_one_integer_as_dim():
+    found = {
+        (name, argument)
+        for place in (mt.nn, mt.nn.utils)
+        for name in place.__all__
+        if callable(function := getattr(place, name)) and name != "Module"
+        for argument in inspect.signature(function).parameters
+        if argument in AXIS_NAMES | {"start_dim", "end_dim"}
+    }
+    here = {("Softmax", "dim"), ("LogSoftmax", "dim"), ("Unflatten", "dim"), ("Flatten", "start_dim")}
+    size = {("ScaleNorm", "dim")}
+    assert found == here | size | {("Flatten", "end_dim"), ("weight_norm", "dim"), ("spectral_norm", "dim")}
     for make in (mt.nn.Softmax, mt.nn.LogSoftmax, mt.nn.Flatten, lambda d: mt.nn.Unflatten(d, (1, -1))):
         layer = make(np.int64(1))
         assert layer(mt.ones((2, 3))).ndim in (2, 3)
         for wrong in (None, True, 1.0, "1", (1,), [0, 1]):
             with pytest.raises(TypeError, match=r"^(Softmax|LogSoftmax|Flatten|Unflatten): "):
                 make(wrong)
+    with pytest.raises(TypeError, match=r"^Flatten: end_dim"):
+        mt.nn.Flatten(0, 1.5)
+    for function in (mt.nn.utils.weight_norm, mt.nn.utils.spectral_norm):
+        assert function(mt.nn.Linear(2, 3), dim=np.int64(-1))(mt.ones((4, 2))).shape == (4, 3)
+        for wrong, kind in ((True, TypeError), ((1,), TypeError), (1.0, TypeError), (2, np.exceptions.AxisError)):
+            with pytest.raises(kind, match=f"^{function.__name__}: "):
+                function(mt.nn.Linear(2, 3), dim=wrong)
 
 
 def test_none_and_several_axes_mean_what_they_mean_to_numpy():
