@@ -1,13 +1,19 @@
 """Fixtures that several test files share."""
 
 import functools
+import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 collect_ignore = ["golden"]  # The generators of the stored results need PyTorch.
 GOLDEN = Path(__file__).parent / "golden"
+
+# Before 8.2, click's runner mixes the two streams unless it is told not to.
+if "mix_stderr" in inspect.signature(CliRunner.__init__).parameters:
+    CliRunner.__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
 
 
 @functools.cache

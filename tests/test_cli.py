@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -388,7 +389,11 @@ def test_utf8_whatever_the_locale(env: dict[str, str]) -> None:
 def test_ctrl_c_ends_with_130_and_no_file() -> None:
     script(HEAD + "import os, time\nos.write(2, b'ready')\ntime.sleep(20)\n")
     with subprocess.Popen(
-        [*COMMAND, "viz", "t.py", "-o", "a.svg"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "viz", "t.py", "-o", "a.svg"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell's background jobs ignore the signal, and so does all that they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
         assert process.stderr.read(5) == b"ready"
@@ -587,7 +592,7 @@ def test_a_fifo_whose_reader_leaves() -> None:
 
 
 def test_closed_streams() -> None:
-    line = " ".join([*COMMAND, "viz", "s.py"])
+    line = shlex.join([*COMMAND, "viz", "s.py"])
     closed = subprocess.run(["sh", "-c", f"{line} >&-"], capture_output=True, timeout=30, check=False)
     assert closed.returncode == 1
     assert closed.stderr.endswith(b"Error: cannot write: standard output is closed\n")

@@ -41,7 +41,8 @@ class Reader(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
-        if self.cdata_elem:
+        # Newer releases of every Python take a title for such an element too.
+        if self.cdata_elem in ("style", "script"):
             self.raw[-1][2] += data
 
 
