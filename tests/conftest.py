@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from microtensor.cli import main
+
 collect_ignore = ["golden"]  # The generators of the stored results need PyTorch.
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -33,3 +35,16 @@ def golden():
         return found
 
     return case
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Run ``microtensor`` in this process, in an empty folder: ``command("viz", "a.py", ...)`` is what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        done = CliRunner().invoke(main, list(map(str, arguments)))
+        assert done.exit_code == 0, done.stderr
+        return done.stdout
+
+    return run

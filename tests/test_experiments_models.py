@@ -1,8 +1,7 @@
 """Experiments 4, 9 and 10 say what they claim and where it is from; their losses can be drawn, their paths told."""
 
 import ast
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,6 @@ EXPERIMENTS = {
     "09_lenet_bn": (("Ioffe", "Zhang"), ("x", "t", "bn1", "pool1", "bn4", "head", "cross_entropy")),
     "10_sequences": (("Ba, Kiros", "Xiong"), ("letters", "self_attn", "mask", "norm1", "norm2", "cross_entropy")),
 }
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "microtensor", *command],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -43,15 +28,15 @@ def test_the_claim_and_its_source_come_first(name: str) -> None:
 
 @pytest.mark.parametrize("view", ["forward", "backward"])
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_loss_is_what_gets_drawn(name: str, view: str, tmp_path: Path) -> None:
-    run("viz", EXAMPLES / f"{name}.py", "-o", "loss.svg", "--view", view, "--", "--graph", cwd=tmp_path)
+def test_the_loss_is_what_gets_drawn(name: str, view: str, tmp_path: Path, command: Callable[..., str]) -> None:
+    command("viz", EXAMPLES / f"{name}.py", "-o", "loss.svg", "--view", view, "--", "--graph")
     assert [path.name for path in tmp_path.iterdir()] == ["loss.svg"], "--graph trains nothing and writes nothing"
     picture = (tmp_path / "loss.svg").read_text(encoding="utf-8")
     for node in EXPERIMENTS[name][1]:
         assert f">{node}<" in picture, node
 
 
-def test_the_paths_through_the_statistics_are_told(tmp_path: Path) -> None:
-    told = run("paths", EXAMPLES / "04_through_the_statistics.py", "--of", "z1", "--", "--graph", cwd=tmp_path)
+def test_the_paths_through_the_statistics_are_told(command: Callable[..., str]) -> None:
+    told = command("paths", EXAMPLES / "04_through_the_statistics.py", "--of", "z1", "--", "--graph")
     for name in ("layer1", "direct", "via the mean", "via the variance", "gradient of z1"):
         assert name in told

@@ -107,6 +107,7 @@ print(f"forward {built - start:.2f} s, backward {walked - built:.2f} s, dealloca
 """
 
 
+@pytest.mark.slow
 def test_a_chain_of_a_million_operations_is_built_walked_and_freed():
     """The times show with ``pytest -rP``."""
     run = child(MILLION)
@@ -336,8 +337,9 @@ print(kinds, file=sys.stderr)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT to one process")
-def test_ctrl_c_in_a_backward_pass_is_all_or_nothing():
-    rounds, delays = 150, random.Random(5)
+@pytest.mark.parametrize("rounds", [50, pytest.param(150, marks=pytest.mark.slow)])
+def test_ctrl_c_in_a_backward_pass_is_all_or_nothing(rounds):
+    delays = random.Random(5)
     run = child(CTRL_C, str(rounds), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     watchdog = threading.Timer(60, run.kill)
     watchdog.start()
@@ -353,13 +355,13 @@ def test_ctrl_c_in_a_backward_pass_is_all_or_nothing():
 
 
 CTRL_C_FORWARD = """
-import os, random, signal, threading, time
+import os, random, signal, sys, threading, time
 import numpy as np
 import microtensor as mt
 from microtensor.primitive import is_recording
 signal.signal(signal.SIGINT, signal.default_int_handler)
 x, delays, errors = mt.tensor([1.0, 2.0], requires_grad=True), random.Random(7), np.geterr()
-for round in range(300):
+for round in range(int(sys.argv[1])):
     delay = delays.uniform(0, 0.003)
     def interrupt():
         time.sleep(delay)
@@ -377,8 +379,9 @@ for round in range(300):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT to one process")
-def test_ctrl_c_in_a_forward_pass_leaves_numpys_warnings_as_they_were():
-    run = child(CTRL_C_FORWARD, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("rounds", [50, pytest.param(300, marks=pytest.mark.slow)])
+def test_ctrl_c_in_a_forward_pass_leaves_numpys_warnings_as_they_were(rounds):
+    run = child(CTRL_C_FORWARD, str(rounds), stderr=subprocess.PIPE)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 0, errors
 
@@ -398,6 +401,7 @@ def test_second_order_of_every_primitive_makes_no_reference_cycle():
     np.testing.assert_no_gc_cycles(run)
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_a_thousand_training_steps():
     """Python's and NumPy's allocations, with the cyclic collector off."""
     rng = np.random.default_rng(0)

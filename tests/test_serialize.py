@@ -286,8 +286,9 @@ def test_without_the_package_safetensors(tmp_path, monkeypatch):
 # --- what is no checkpoint --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("flips", [1, pytest.param(8, marks=pytest.mark.slow)], ids=["one_of_each_byte", "all"])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_flipped_bit_is_noticed_or_does_no_harm(tmp_path, suffix):
+def test_every_flipped_bit_is_noticed_or_does_no_harm(tmp_path, suffix, flips):
     path = tmp_path / f"a{suffix}"
     state = {"w": np.arange(3.0), "b": np.array([True, False])}
     save(path, state if suffix == ".safetensors" else {**state, "more": {0: [0.5, "text"]}})
@@ -296,7 +297,7 @@ def test_every_flipped_bit_is_noticed_or_does_no_harm(tmp_path, suffix):
     end = len(whole) if suffix == ".npz" else 8 + int.from_bytes(whole[:8], "little")
     refused = 0
     for position in range(end):
-        for flip in (*(1 << bit for bit in range(8)), 0xFF):
+        for flip in (*(1 << (position + bit) % 8 for bit in range(flips)), 0xFF):
             path.write_bytes(whole[:position] + bytes([whole[position] ^ flip]) + whole[position + 1 :])
             try:
                 loaded = load(path)
@@ -304,7 +305,7 @@ def test_every_flipped_bit_is_noticed_or_does_no_harm(tmp_path, suffix):
                 refused += 1
             else:
                 assert suffix == ".safetensors" or identical(loaded, expected), (position, flip)
-    assert refused > end
+    assert refused > end * (flips + 1) / 9
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
