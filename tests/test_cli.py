@@ -572,7 +572,7 @@ def test_a_full_device() -> None:
 
 
 def test_a_broken_pipe_is_quiet() -> None:
-    name = script(HEAD + "y = x\nfor _ in range(3000):\n    y = y * 2\n")
+    name = script(HEAD + "y = x\nfor _ in range(500):\n    y = y * 2\n")
     for output in ([], ["-o", "/dev/stdout"]):
         reading, writing = os.pipe()
         os.close(reading)
@@ -583,7 +583,7 @@ def test_a_broken_pipe_is_quiet() -> None:
 
 def test_a_fifo_whose_reader_leaves() -> None:
     os.mkfifo("pipe.json")
-    name = script(HEAD + "y = x\nfor _ in range(3000):\n    y = y * 2\n")
+    name = script(HEAD + "y = x\nfor _ in range(500):\n    y = y * 2\n")
     reader = threading.Thread(target=lambda: open("pipe.json", "rb").close(), daemon=True)
     reader.start()
     result = invoke(name, "-o", "pipe.json")
