@@ -112,6 +112,8 @@ def _compile(shown: str, path: str) -> CodeType:
     except OSError as error:
         raise PathError(f"cannot read {shown}: {error.strerror or error}") from error
     except (UnicodeDecodeError, SyntaxError) as error:
+        if "null bytes" in str(error):  # Python 3.14 finds them while it looks for the encoding.
+            raise PathError(f"{shown} is not Python source: it contains null bytes") from error
         raise PathError(
             f"{shown} is not Python source in UTF-8 or in the encoding it declares; if it is Python in another one, "
             "say so in its first line: # coding: latin-1"
