@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import microtensor as mt
 from microtensor.cli import main
 
 collect_ignore = ["golden"]  # The generators of the stored results need PyTorch.
@@ -41,10 +42,12 @@ def golden():
 def command(tmp_path, monkeypatch):
     """Run ``microtensor`` in this process, in an empty folder: ``command("viz", "a.py", ...)`` is what it printed."""
     monkeypatch.chdir(tmp_path)
+    dtype = mt.get_default_dtype()
 
     def run(*arguments):
         done = CliRunner().invoke(main, list(map(str, arguments)))
         assert done.exit_code == 0, done.stderr
         return done.stdout
 
-    return run
+    yield run
+    mt.set_default_dtype(dtype)
