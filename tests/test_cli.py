@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -386,14 +387,19 @@ def test_utf8_whatever_the_locale(env: dict[str, str]) -> None:
     assert run("t.py", "--", "fail", env={**os.environ, **env}).returncode == 3
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background jobs ignore Ctrl-C, and so does all that they start unless they handle it themselves."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_with_130_and_no_file() -> None:
     script(HEAD + "import os, time\nos.write(2, b'ready')\ntime.sleep(20)\n")
     with subprocess.Popen(
-        [*COMMAND, "viz", "t.py", "-o", "a.svg"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # A shell's background jobs ignore the signal, and so does all that they start.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        [*COMMAND, "viz", "t.py", "-o", "a.svg"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stderr is not None
         assert process.stderr.read(5) == b"ready"
