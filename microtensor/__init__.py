@@ -1,5 +1,8 @@
 """microtensor: reverse-mode differentiation on NumPy, normalizations as compositions, and their pictures."""
 
+# Before all else: where Python runs the command, it decides where what follows is imported from.
+from microtensor.support import starting  # noqa: F401  # isort: skip
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

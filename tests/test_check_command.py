@@ -137,9 +137,15 @@ def test_a_used_graph_and_one_whose_leaf_has_moved_on() -> None:
 
 
 def test_an_exit_after_the_result_leaves_a_note() -> None:
-    result = check(script(LOSS + "raise SystemExit(3)\n"))
+    result = check(script(LOSS + "raise SystemExit(0)\n"))
     assert result.exit_code == 0
-    assert message(result) == "Note: t.py exited with status 3; checking what it had defined by then"
+    assert message(result) == "Note: t.py exited with status 0; checking what it had defined by then"
+
+
+def test_an_exit_that_means_failure_is_told_after_the_check() -> None:
+    result = check(script(LOSS + "raise SystemExit(3)\n"))
+    assert (result.exit_code, "right: loss" in result.stdout) == (3, True)
+    assert message(result) == "Error: t.py: script exited with status 3"
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------

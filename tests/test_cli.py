@@ -325,12 +325,13 @@ def test_debug_shows_every_frame() -> None:
     assert "script/run.py" not in invoke(name).stderr
 
 
-@pytest.mark.parametrize("call", ["sys.exit(0)", "sys.exit(3)", "sys.exit('msg')"])
-def test_an_exit_after_the_result_leaves_a_note(call: str) -> None:
+@pytest.mark.parametrize(("call", "code"), [("sys.exit(0)", 0), ("sys.exit(3)", 3), ("sys.exit('msg')", 3)])
+def test_an_exit_after_the_result_leaves_a_note(call: str, code: int) -> None:
     result = invoke(script(LOSS + f"import sys\n{call}\n"))
-    assert result.exit_code == 0
+    assert result.exit_code == code
     assert result.stdout.startswith("sum  loss")
-    assert message(result).startswith("Note: t.py exited with status")
+    assert "Note: t.py exited with status" in result.stderr
+    assert message(result).startswith("Error: t.py: script exited with status" if code else "Note:")
 
 
 def test_a_missing_name_and_several_results() -> None:
@@ -367,7 +368,7 @@ sys.exit("bye")
 """
     )
     result = run("t.py", "-o", "a.dot", stdin=None, input=b"typed\n")
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 3, result.stderr
     assert result.stdout == b""
     assert "é" in Path("a.dot").read_text("utf-8")
     for word in (b"noise", b"descriptor", b"child", b"prompt", b"typed", b"bye", b"leaving"):

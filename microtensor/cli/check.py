@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microtensor import script
-from microtensor.cli.common import EPILOG, exit_codes, note, seconds
+from microtensor.cli.common import EPILOG, STOP, exit_codes, note, seconds
 from microtensor.output import ERROR, print_bytes
 from microtensor.support.text import LINE, columns, padded, safe_text
 
@@ -50,7 +50,7 @@ the likely cause. The script's own output goes to standard error.
     type=float,
     metavar="SECONDS",
     callback=seconds,
-    help="Stop the script and the check of it then; unlimited if not given.",
+    help=f"The check counts as part of the script. {STOP}",
 )
 @click.option("--debug", is_flag=True, help="Show every frame of an error, the tool's own too.")
 @click.pass_context
@@ -83,6 +83,9 @@ def check_command(
         many = f"{len(rows)} input{'s' if len(rows) > 1 else ''}"
         lines.append(f"right: {safe_text(shown, LINE)}, {orders}, for {many}")
     print_bytes("".join(f"{line}\n" for line in lines).encode())
+    if found.failure is not None:
+        with exit_codes(debug):
+            raise found.failure
     if report.mismatches:
         ctx.exit(ERROR)
 

@@ -14,17 +14,19 @@ import click
 
 from microtensor import script
 from microtensor.output import ERROR, USAGE, CommandError
+from microtensor.script.watch import watched
 from microtensor.support.text import safe_lines
 
 SCRIPT_FAILED, ENGINE_FAILED, INTERRUPTED = 3, 4, 130
 LONGEST = 1e6
+UNEXPECTED = "microtensor itself failed, or the script changed what it stands on; --debug shows where"
 EPILOG = """\
 \b
 Exit codes:
   0    done: drawn, or checked and found right
   1    error: the tensor was not found, the graph is too large, the file cannot be written; or a gradient is wrong
   2    usage: an option or the target is wrong
-  3    the script failed, or ran longer than --timeout
+  3    the script failed, or ran longer than --timeout; on Linux also: it ended its process (os._exit, a crash)
   4    the layout engine failed
   130  interrupted by Ctrl-C
 """
@@ -33,16 +35,33 @@ Exit codes:
 class Commands(click.Group):
     """A group in which a failure, and an interruption too, ends with its own exit code."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as the whole of a process, which another one watches."""
+        return watched(lambda: self._interruptible(*args, **kwargs))
+
+    def _interruptible(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            return self.main(*args, **kwargs)
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            sys.exit(INTERRUPTED)
+
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         try:
             return super().make_context(*args, **options)
         except click.ClickException as failure:
             _quote_safely(failure)
             raise
+        except KeyboardInterrupt:
+            click.echo("Interrupted", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with exit_codes(debug=False):
+                return super().invoke(ctx)
         except CommandError as failure:
             details = safe_lines(failure.details)
             click.echo(details, nl=bool(details) and not details.endswith("\n"), err=True)
@@ -64,6 +83,9 @@ def _quote_safely(failure: click.ClickException) -> None:
 def note(text: str) -> None:
     """Print a remark beside the result."""
     click.echo(f"Note: {safe_lines(text)}", err=True)
+
+
+STOP = "Stop the script then; on Linux, end it and all that it started 3 s later if need be. Unlimited if not given."
 
 
 def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -92,6 +114,12 @@ def exit_codes(debug: bool) -> Iterator[None]:
         raise CommandError(str(error), SCRIPT_FAILED, _frames(error) if debug else error.details) from error
     except EngineError as error:
         raise CommandError(str(error), ENGINE_FAILED, _frames(error) if debug else "") from error
+    except (CommandError, click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        # Nobody is to read a traceback of ours who has not asked for one.
+        said = "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]
+        raise CommandError(f"{UNEXPECTED}: {said}", ERROR, _frames(error) if debug else "") from error
 
 
 def _frames(error: BaseException) -> str:

@@ -24,7 +24,6 @@ Shape: TypeAlias = tuple[int, ...]
 
 SCHEMA = "microtensor.norms/1"
 SUFFIXES: dict[str, Format] = {".txt": "text", ".json": "json", ".svg": "svg", ".png": "png"}
-DEFAULT_SHAPE: Shape = (8, 6, 4, 4)
 
 NORMS_HELP = """\
 \b
@@ -41,31 +40,25 @@ them if none is given.
 """
 
 
-class ShapeType(click.ParamType[Shape]):
+def _shape(ctx: click.Context, param: click.Parameter, value: str) -> Shape:
     """Sizes joined by x: 8x6x4x4."""
-
-    name = "shape"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
-        if isinstance(value, tuple):
-            return value
-        try:
-            shape = tuple(int(size) for size in value.lower().replace("×", "x").split("x"))
-        except ValueError:
-            self.fail(f"{value!r} is not sizes joined by x, such as 8x6x4x4", param, ctx)
-        if not 2 <= len(shape) <= 5 or min(shape) < 1:
-            self.fail(f"{value!r}: 2 to 5 positive sizes are needed: N, C and up to three of positions", param, ctx)
-        return shape
+    try:
+        shape = tuple(int(size) for size in value.lower().replace("×", "x").split("x"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not sizes joined by x, such as 8x6x4x4") from None
+    if not 2 <= len(shape) <= 5 or min(shape) < 1:
+        raise click.BadParameter(f"{value!r}: 2 to 5 positive sizes are needed: N, C and up to three of positions")
+    return shape
 
 
 @click.command("norms", help=NORMS_HELP, short_help="Show what each norm is taken over.", epilog=EPILOG)
 @click.argument("names", nargs=-1)
 @click.option(
     "--shape",
-    type=ShapeType(),
-    default=DEFAULT_SHAPE,
+    default="8x6x4x4",
     metavar="NxCx...",
-    show_default="8x6x4x4",
+    callback=_shape,
+    show_default=True,
     help="Of the input, or of the weight.",
 )
 @click.option(
@@ -83,6 +76,7 @@ class ShapeType(click.ParamType[Shape]):
 @click.option("--engine", type=click.Choice(("auto", "embedded", "system")), default="auto", help="It makes the PNG.")
 @click.option("--no-clobber", is_flag=True, help="Do not replace a file that exists.")
 @click.option("--no-color", is_flag=True, help="No colour on the terminal; NO_COLOR does the same.")
+@click.option("--debug", is_flag=True, help="Show every frame of an error, the tool's own too.")
 @click.pass_context
 def norms_command(
     ctx: click.Context,
@@ -95,6 +89,7 @@ def norms_command(
     engine: Engine,
     no_clobber: bool,
     no_color: bool,
+    debug: bool,
 ) -> None:
     """Show the table of axes."""
     from microtensor.viz import cubes
@@ -107,7 +102,7 @@ def norms_command(
     elif chosen == "png" and is_terminal():
         raise CommandError("a PNG is not for a terminal; write it to a file with -o FILE.png", USAGE)
     colored = ctx.color = destination is None and has_color(no_color)
-    with exit_codes(debug=False):
+    with exit_codes(debug):
         if chosen == "svg":
             data = cubes.to_svg(rows, shape=shape, parts=groups, theme=theme)
         elif chosen == "png":
@@ -116,10 +111,10 @@ def norms_command(
             data = _json(rows, shape, groups).encode()
         else:
             data = _text(rows, shape, groups, colored).encode()
-    if destination is None:
-        print_bytes(data)
-    else:
-        destination.write(data)
+        if destination is None:
+            print_bytes(data)
+        else:
+            destination.write(data)
 
 
 def _rows(names: Sequence[str]) -> list[Axes]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 import click
 
 from microtensor import script
-from microtensor.cli.common import EPILOG, exit_codes, has_color, is_terminal, note, seconds
+from microtensor.cli.common import EPILOG, STOP, exit_codes, has_color, is_terminal, note, seconds
 from microtensor.output import USAGE, CommandError, Destination, print_bytes
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ to standard error.
 @click.option("--no-clobber", is_flag=True, help="Do not replace a file that exists.")
 @click.option("--ascii", is_flag=True, help="Draw bars with plain characters.")
 @click.option("--no-color", is_flag=True, help="No colour on the terminal; NO_COLOR does the same.")
-@click.option(
-    "--timeout", type=float, metavar="SECONDS", callback=seconds, help="Stop the script then; unlimited if not given."
-)
+@click.option("--timeout", type=float, metavar="SECONDS", callback=seconds, help=STOP)
 @click.option("--debug", is_flag=True, help="Show every frame of an error, the tool's own too.")
 @click.pass_context
 def paths_command(
@@ -104,10 +102,12 @@ def paths_command(
         for remark in found.notes:
             note(remark)
         data = _rendered(ledger, chosen, theme, legend, engine, ascii, colored)
-    if destination is None:
-        print_bytes(data)
-    else:
-        destination.write(data)
+        if destination is None:
+            print_bytes(data)
+        else:
+            destination.write(data)
+        if found.failure is not None:
+            raise found.failure
 
 
 def _ledger(found: script.Found, of: str | None, norm: str | None, cut: Cut | None, limit: int) -> Ledger:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import click
 
 from microtensor import script
-from microtensor.cli.common import EPILOG, exit_codes, has_color, is_terminal, note, seconds
+from microtensor.cli.common import EPILOG, STOP, exit_codes, has_color, is_terminal, note, seconds
 from microtensor.output import ERROR, USAGE, CommandError, Destination, print_bytes
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ with seed 0; its gradients are for a fixed random cotangent, and of a tuple the 
 With --compare there are two targets, and what differs is marked; `eval` as the second one means the same module in
 evaluation mode.
 
-The script runs as `python SCRIPT ...` would run it; what it prints goes to standard error. If it fails, what it had
-computed is drawn, with the operation that raised.
+The script runs as `python SCRIPT ...` would run it; what it prints goes to standard error. If it fails, the tensor that
+was named is drawn if it had been made by then, else what had been computed, with the operation that raised. The exit
+code is 3 all the same. A Makefile needs the line `.DELETE_ON_ERROR:`, or the next make takes that picture for done.
 """
 
 
@@ -118,9 +119,7 @@ def _shapes(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option("--no-clobber", is_flag=True, help="Do not replace a file that exists.")
 @click.option("--ascii", is_flag=True, help="Draw the tree with plain characters.")
 @click.option("--no-color", is_flag=True, help="No colour on the terminal; NO_COLOR does the same.")
-@click.option(
-    "--timeout", type=float, metavar="SECONDS", callback=seconds, help="Stop the script then; unlimited if not given."
-)
+@click.option("--timeout", type=float, metavar="SECONDS", callback=seconds, help=STOP)
 @click.option("--debug", is_flag=True, help="Show every frame of an error, the tool's own too.")
 @click.pass_context
 def viz_command(
@@ -184,6 +183,8 @@ def viz_command(
                     _write(destination, drawing.picture(error.graph, failed=True))
             raise
         _write(destination, data)
+        if drawing.failure is not None:
+            raise drawing.failure
 
 
 def _write(destination: Destination | None, data: bytes) -> None:
@@ -200,6 +201,8 @@ class _Drawing:
         self.format, self.view, self.values = format, view, values
         self.options = options
         self.max_nodes = max_nodes
+        # What a script did wrong after its tensor was made: drawn, and then told.
+        self.failure: Exception | None = None
 
     def of(
         self, goal: script.Target, second: script.Target | None, args: Sequence[str], timeout: float | None
@@ -237,9 +240,13 @@ class _Drawing:
             # A page collects its values itself.
             values: Values = "stats" if self.values == "none" and self.view == "combined" else self.values
             graph = Graph.from_tensor(found.tensor, gradients=gradients, values=values)
+        self._tell(found)
+        return graph, found.tensor
+
+    def _tell(self, found: script.Found) -> None:
         for remark in found.notes:
             note(remark)
-        return graph, found.tensor
+        self.failure = self.failure or found.failure
 
     def picture(self, graph: Graph, output: Tensor | None = None, *, failed: bool = False) -> bytes:
         """The bytes of a graph's picture."""
@@ -285,6 +292,7 @@ class _Drawing:
             except (RuntimeError, TypeError, ValueError) as error:
                 said = str(error).removeprefix("paths: ")
                 raise script.TargetError(f"{said}\nmicrotensor paths has the options for it") from error
+        self._tell(found)
         if self.format == "tree":
             return (to_table(ledger, color=self.options["color"], ascii=self.options["ascii"]) + "\n").encode("utf-8")
         if self.format == "json":

@@ -53,18 +53,26 @@ def blaming(target: Target, timeout: float | None) -> Iterator[None]:
     """Turn what the script's code raises into a ScriptError; what is not the script's goes on as it is."""
     try:
         yield
-    except (KeyboardInterrupt, GeneratorExit, PathError, ScriptError, TargetError):
+    except (KeyboardInterrupt, PathError, ScriptError, TargetError):
         raise
     except SystemExit as stop:
         raise ScriptError(f"{target.text}: script exited with status {status_of(stop)}") from stop
     except BaseException as error:
-        report = _report(target, error, timeout)
+        report = report_of(target, error, timeout)
         if report is None:
             raise
         raise report from error
 
 
-def _report(target: Target, error: BaseException, timeout: float | None) -> ScriptError | None:
+def own_traceback(error: BaseException, script: str | None) -> str:
+    """What Python would have shown of an error, without the frames of the tool."""
+    told = TracebackException.from_exception(error)
+    _drop_tool_frames(told, script)
+    return "".join(told.format())
+
+
+def report_of(target: Target, error: BaseException, timeout: float | None) -> ScriptError | None:
+    """What the script has done wrong, or None for an error that lies wholly in the tool."""
     told = TracebackException.from_exception(error)
     if isinstance(error, TimedOut):
         # A script that caught the first alarm has it as a context, which would say nothing of its own.
@@ -86,7 +94,7 @@ def _report(target: Target, error: BaseException, timeout: float | None) -> Scri
     text = "".join(said)
     if text.count("\n") == 1:
         details = details.removesuffix(text)
-    if isinstance(error, EOFError) and str(error) == NO_INPUT:
+    if text == f"EOFError: {NO_INPUT}\n":
         summary = "script asked for input, and there was none; pipe it in, or pass arguments after --"
     else:
         summary = text.partition("\n")[0]
@@ -214,9 +222,14 @@ def _scope_of(frames: Sequence[FrameType], tensors: Sequence[Tensor]) -> Scope |
 
 def status_of(stop: SystemExit) -> int:
     """What the process would have exited with; a message is printed, as the interpreter does."""
-    if stop.code is None:
-        return 0
-    if isinstance(stop.code, int):
-        return int(stop.code)
-    sys.stderr.write(f"{stop.code}\n")
+    # Both the status and its text may be objects of the script's own, and do anything.
+    try:
+        if stop.code is None:
+            return 0
+        if isinstance(stop.code, int):
+            return int(stop.code) & 0xFF
+        text = str(stop.code)
+    except Exception:
+        text = "<the exit message cannot be shown>"
+    sys.stderr.write(f"{text}\n")
     return 1

@@ -38,12 +38,15 @@ class Found:
         What made the tensor, when a function of numbers was asked for.
     inputs : tuple of Tensor
         What it was called with, in the order in which it takes them.
+    failure : ScriptError or None
+        What the script did wrong after the tensor was made; to be raised once the tensor has been used.
     """
 
     tensor: Tensor
     notes: tuple[str, ...] = ()
     function: Callable[..., Any] | None = None
     inputs: tuple[Tensor, ...] = ()
+    failure: Exception | None = None
 
 
 def name_variables(namespace: Mapping[str, Any]) -> None:
@@ -86,6 +89,18 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Fo
         f"{target.text} has no tensor at module level; assign the result to a variable there, or define a function "
         "without arguments and with the annotation -> Tensor"
     )
+
+
+def made_by_then(namespace: Mapping[str, Any], target: Target) -> Tensor | None:
+    """The tensor that the target names, in what a failed script had defined; nothing is called for it."""
+    first, *rest = (target.attr or "").split(".")
+    value = namespace.get(first)
+    try:
+        for part in rest:
+            value = getattr(value, part)
+    except Exception:
+        return None
+    return value if isinstance(value, Tensor) else None
 
 
 def _tensors(namespace: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -13,13 +13,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
+from typing import Any
 
 from microtensor.backprop import keep_graphs
 from microtensor.primitive import trace_lines
-from microtensor.script.blame import ScriptError, blaming, status_of
-from microtensor.script.finding import Found, UndefinedError, name_variables, resolve
+from microtensor.script import watch
+from microtensor.script.blame import ScriptError, blaming, report_of, status_of
+from microtensor.script.finding import Found, UndefinedError, made_by_then, name_variables, resolve
+from microtensor.script.forked import join, only_first
 from microtensor.script.target import PathError, Target
-from microtensor.script.world import output_to_stderr, restored, time_limit
+from microtensor.script.world import Interpreter, output_to_stderr, restored, time_limit
 
 
 @contextmanager
@@ -30,6 +33,8 @@ def running(
 
     The script sees what it would see as ``python SCRIPT args…``, except that its standard output is standard
     error, so that a result can be piped. Graphs that its backward passes have used up can still be drawn.
+    A process that it forks ends where the script ends. Where it fails after the tensor asked for by name was made,
+    or exits with a status other than 0, the tensor is given all the same, and the failure with it.
     Everything is put back at the end. Tensors without a name that stand at module level get the name of
     their variable.
 
@@ -55,20 +60,26 @@ def running(
     """
     if target.graph is not None:
         raise PathError(f"{target.text} is a stored graph, which has no tensors to run; name a script")
+    if watch.board is not None:
+        watch.board.begin(target.text)
     with ExitStack() as world:
-        for part in (restored(), output_to_stderr(), keep_graphs(), blaming(target, timeout)):
+        ours = world.enter_context(restored(alarm=timeout is None))
+        for part in (output_to_stderr(), keep_graphs(), blaming(target, timeout)):
             world.enter_context(part)
         if target.demo is None:
             world.enter_context(trace_lines())
+        # Whatever code of the script's has run last, here or in the block: what follows is the tool's.
+        world.callback(ours.repair)
+        world.enter_context(only_first(target, ours.repair))
         with time_limit(timeout):
-            found = _find(target, args, functions)
+            found = _find(target, args, functions, ours)
             if functions:
                 yield found
         if not functions:
             yield found
 
 
-def _find(target: Target, args: Sequence[str], functions: bool) -> Found:
+def _find(target: Target, args: Sequence[str], functions: bool, ours: Interpreter) -> Found:
     if target.demo is not None:
         from microtensor.demos import DEMOS
 
@@ -77,19 +88,33 @@ def _find(target: Target, args: Sequence[str], functions: bool) -> Found:
     others = set(threading.enumerate())
     module: ModuleType | None = None
     status: int | None = None
+    doing = "checking" if functions else "drawing"
+    code = None if target.path is None else _compile(target.text, target.path)
+    # For a module that is the current directory.
+    ours.put_first(os.getcwd() if target.path is None else os.path.dirname(os.path.realpath(target.path)))
     try:
-        if target.path is None:
-            module = _import(target)
-        else:
-            code = _compile(target.text, target.path)
-            module = _main_module(target.path)
-            exec(code, vars(module))
+        with only_first(target, ours.repair):
+            try:
+                if target.path is None or code is None:
+                    module = _import(target.text)
+                else:
+                    module = _main_module(target.path)
+                    exec(code, vars(module))
+            finally:
+                ours.repair()
     except SystemExit as stop:
         status = status_of(stop)
-    for thread in threading.enumerate():
-        # As the interpreter does at its end: a thread that is not a daemon belongs to the run.
-        if thread not in others and not thread.daemon:
-            thread.join()
+    except Exception as error:
+        namespace = vars(module) if module is not None else _reached(error, target.text)
+        made = made_by_then(namespace, target)
+        failure = None if made is None else report_of(target, error, None)
+        if made is None or failure is None:
+            raise
+        name_variables(namespace)
+        note = f"{target.text} failed after {target.attr} was made; {doing} it as it was then"
+        return Found(made, notes=(note,), failure=failure)
+    join(others)
+    ours.repair()
     namespace = dict(vars(module)) if module is not None else {}
     name_variables(namespace)
     try:
@@ -99,10 +124,13 @@ def _find(target: Target, args: Sequence[str], functions: bool) -> Found:
             raise
         wanted = target.attr or f"a tensor to {'check' if functions else 'draw'}"
         raise ScriptError(f"{target.text}: script exited with status {status} before defining {wanted}") from None
+    finally:
+        ours.repair()
     if status is None:
         return found
-    doing = "checking" if functions else "drawing"
-    return replace(found, notes=(f"{target.text} exited with status {status}; {doing} what it had defined by then",))
+    note = f"{target.text} exited with status {status}; {doing} what it had defined by then"
+    failure = ScriptError(f"{target.text}: script exited with status {status}") if status else None
+    return replace(found, notes=(note,), failure=failure)
 
 
 def _compile(shown: str, path: str) -> CodeType:
@@ -129,16 +157,23 @@ def _main_module(path: str) -> ModuleType:
     loader = SourceFileLoader("__main__", path)
     vars(module).update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
     sys.modules["__main__"] = module
-    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
     return module
 
 
-def _import(target: Target) -> ModuleType:
-    name = target.text
-    sys.path.insert(0, os.getcwd())
+def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise PathError(f"there is no module {error.name} here or on the Python path") from error
         raise
+
+
+def _reached(error: BaseException, name: str) -> dict[str, Any]:
+    """What a module had defined when its import failed."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") == name:
+            return trace.tb_frame.f_globals
+        trace = trace.tb_next
+    return {}

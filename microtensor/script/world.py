@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import atexit
+import builtins
+import io
 import os
 import signal
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
+
+import numpy as np
+
+from microtensor.script import watch
+from microtensor.script.modules import forget, give_way
+
+STREAMS = ("stdin", "stdout", "stderr")
+HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
+TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
 
 
 class TimedOut(BaseException):
@@ -17,64 +30,254 @@ class TimedOut(BaseException):
 
 
 @contextmanager
-def restored() -> Iterator[None]:
-    """Put back afterwards what a script may change: argv, path, __main__, the streams and the directory."""
-    names = ("argv", "path", "stdin", "stdout", "stderr")
-    kept = {name: getattr(sys, name) for name in names}
-    search, main, directory = list(sys.path), sys.modules["__main__"], os.getcwd()
+def restored(*, alarm: bool = True) -> Iterator[Interpreter]:
+    """Put back afterwards what a script may change: its interpreter, its streams, its directory, its environment.
+
+    Parameters
+    ----------
+    alarm : bool
+        Whether the alarm signal, too, is put back by :meth:`Interpreter.repair`, or a time limit needs it.
+    """
+    ours = Interpreter(alarm)
     try:
-        yield
+        yield ours
     finally:
-        for name, value in kept.items():
+        ours.repair()
+        ours.put_back()
+
+
+class Interpreter:
+    """What the tool's own code stands on, as it was before the script."""
+
+    def __init__(self, alarm: bool) -> None:
+        self._home: str | None = None
+        # Looked up now, since a script may leave no builtins to look anything up with.
+        self._builtins, self._names = vars(builtins), dict(vars(builtins))
+        self._modules, self._loaded = sys.modules, dict(sys.modules)
+        self._loaded.pop("__main__", None)
+        self._main = sys.modules.get("__main__")
+        self._lists = [(name, getattr(sys, name), list(getattr(sys, name))) for name in ("meta_path", "path_hooks")]
+        self._path, self._search = sys.path, list(sys.path)
+        self._argv, self._arguments = sys.argv, list(sys.argv)
+        self._streams = {name: getattr(sys, name) for name in STREAMS}
+        self._recursion = sys.getrecursionlimit()
+        self._tracers = (sys.gettrace(), sys.getprofile())
+        self._hooks = {name: getattr(sys, name) for name in HOOKS}
+        self._filters = list(warnings.filters)
+        self._errors = np.geterr()
+        self._mask = os.umask(0)
+        os.umask(self._mask)
+        self._environment, self._variables = os.environ, dict(os.environ)
+        self._signals = _Signals(alarm) if threading.current_thread() is threading.main_thread() else None
+        self._descriptors = [_Descriptor(number) for number in (0, 2)]
+        self._directory = _directory()
+
+    def put_first(self, folder: str) -> None:
+        """Let imports find what lies in a folder before anything else, under whatever name."""
+        self._home = folder
+        sys.path.insert(0, folder)
+        self._loaded |= give_way(folder)
+
+    def repair(self) -> None:
+        """Make the interpreter fit for the tool's code; the script's main module, its path and its output stay."""
+        self._builtins.update(self._names)
+        sys.setrecursionlimit(self._recursion)
+        sys.modules = self._modules
+        self._modules.update(self._loaded)
+        trace, profile = self._tracers
+        if sys.gettrace() is not trace:
+            sys.settrace(trace)
+        if sys.getprofile() is not profile:
+            sys.setprofile(profile)
+        for name, value, content in self._lists:
+            value[:] = content
             setattr(sys, name, value)
-        sys.path[:] = search
-        sys.modules["__main__"] = main
+        # What the script has put on its path it may still import from, after all that the tool needs.
+        now = getattr(sys, "path", None)
+        entries = (*self._path, *(now if isinstance(now, list) else ()))
+        added = [entry for entry in entries if isinstance(entry, str) and entry not in self._search]
+        self._path[:] = [*self._search, *dict.fromkeys(added)]
+        sys.path = self._path
+        if warnings.filters != self._filters:
+            # It also tells the interpreter that what it remembers of the filters is out of date.
+            warnings.resetwarnings()
+            warnings.filters[:] = self._filters  # type: ignore[index]
+        np.seterr(**self._errors)
+        os.umask(self._mask)
+        if self._signals is not None:
+            self._signals.put_back()
+        for descriptor in self._descriptors:
+            descriptor.put_back()
+        sys.stdin = self._streams["stdin"]
+        sys.stderr = self._streams["stderr"] = _alive(self._streams["stderr"], 2)
+
+    def put_back(self) -> None:
+        """The rest, once nothing of the script's is needed any more."""
+        for descriptor in self._descriptors:
+            descriptor.close()
+        self._path[:] = self._search
+        self._argv[:] = self._arguments
+        sys.argv = self._argv
+        for name, value in (self._streams | self._hooks).items():
+            setattr(sys, name, value)
+        sys.stdout = _alive(sys.stdout, 1)
+        if self._home is not None:
+            forget(self._home, self._loaded)
+        if self._main is not None:
+            sys.modules["__main__"] = self._main
+        os.environ = self._environment  # noqa: B003
+        if os.environ != self._variables:
+            os.environ.clear()
+            os.environ.update(self._variables)
+        if self._directory is not None:
+            with suppress(OSError):
+                os.chdir(self._directory)
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+class _Signals:
+    """The handlers, the mask and the timers of signals."""
+
+    def __init__(self, alarm: bool) -> None:
+        self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) if hasattr(signal, "pthread_sigmask") else None
+        self._timers = {
+            number: signal.getitimer(number) for name in TIMERS if (number := getattr(signal, name, None)) is not None
+        }
+        if not alarm:
+            del self._handlers[signal.SIGALRM], self._timers[signal.ITIMER_REAL]
+
+    def put_back(self) -> None:
+        for number, timer in self._timers.items():
+            if signal.getitimer(number) != timer:
+                signal.setitimer(number, *timer)
+        for number, handler in self._handlers.items():
+            # None stands for a handler that Python does not know, which Python cannot set either.
+            if handler is not None and signal.getsignal(number) is not handler:
+                with suppress(OSError, ValueError):
+                    signal.signal(number, handler)
+        if self._blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+
+
+class _Descriptor:
+    """An open file, kept under a second number in case the script closes or replaces the first."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._kept: int | None = None
         with suppress(OSError):
-            os.chdir(directory)
+            self._kept = os.dup(number)
+            self._file = _file_of(number)
+
+    def put_back(self) -> None:
+        """Let the number stand for the file that it stood for."""
+        if self._kept is None or _file_of(self._number) == self._file:
+            return
+        if _file_of(self._kept) == self._file:
+            os.dup2(self._kept, self._number)
+            return
+        # The script has closed that one too. The process that watches has it still, where there is one.
+        with suppress(OSError):
+            flags = os.O_WRONLY | os.O_APPEND if self._number else os.O_RDONLY
+            self._kept = os.open(f"/proc/{os.getppid()}/fd/{self._number}", flags)
+            if _file_of(self._kept) == self._file:
+                os.dup2(self._kept, self._number)
+
+    def close(self) -> None:
+        if self._kept is not None and _file_of(self._kept) == self._file:
+            os.close(self._kept)
+        self._kept = None
+
+
+def _file_of(number: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(number)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _alive(stream: Any, number: int) -> Any:
+    """A stream, or a new one to the same place where the script has closed or detached it."""
+    if stream is None:
+        return None
+    try:
+        closed = stream.closed
+    except ValueError:
+        closed = True
+    if not closed:
+        return stream
+    return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 @contextmanager
 def output_to_stderr() -> Iterator[None]:
     """Send standard output to standard error, for Python, for C code and for child processes alike."""
     _flush(sys.stdout)
-    stream = _stderr_stream()
-    try:
-        saved = os.dup(1)
-    except OSError:
-        saved = None
+    kept = _Descriptor(1)
+    was_open = _file_of(1) is not None
     try:
         os.dup2(2, 1)
     except OSError:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.close(null)
-    sys.stdout = stream
+    # Streams of the script's own, since closing or rewrapping them must not cost the tool its messages.
+    streams = (sys.stdout, sys.stderr) = (_stream(sys.stderr), _stream(sys.stderr))
     try:
         yield
     finally:
         # What a script leaves for the interpreter's exit (atexit, C buffers) must not get into a piped picture.
         atexit.unregister(_rest_to_stderr)
         atexit.register(_rest_to_stderr)
-        _flush(sys.stdout)
-        _flush(sys.__stdout__)
-        _flush(stream)
-        if stream is not sys.stderr:
-            with suppress(OSError, ValueError):
-                stream.close()
-        if saved is None:
-            os.close(1)
+        for stream in (getattr(sys, "stdout", None), sys.__stdout__, *streams):
+            _flush(stream)
+        if was_open:
+            kept.put_back()
+            kept.close()
         else:
-            os.dup2(saved, 1)
-            os.close(saved)
+            with suppress(OSError):
+                os.close(1)
 
 
-def _stderr_stream() -> Any:
-    """A stream of the script's own, since closing or rewrapping it must not cost the tool its messages."""
+def _stream(stderr: Any) -> Any:
+    """A stream to standard error that may be closed, and closes nothing else."""
     try:
-        copy = os.dup(sys.stderr.fileno())
+        number = stderr.fileno()
     except (AttributeError, OSError, ValueError):
-        return sys.stderr
-    return open(copy, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)
+        return stderr if stderr is None else _Borrowed(stderr)
+    return open(number, "w", encoding=stderr.encoding, errors="backslashreplace", buffering=1, closefd=False)
+
+
+class _Borrowed(io.TextIOBase):
+    """A stream in memory, as tests and notebooks have in the place of a file."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.buffer = getattr(stream, "buffer", None)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+        written: int = self._stream.write(text)
+        return written
+
+    def flush(self) -> None:
+        _flush(self._stream)
 
 
 def _flush(stream: Any) -> None:
@@ -83,26 +286,44 @@ def _flush(stream: Any) -> None:
 
 
 def _rest_to_stderr() -> None:
-    _flush(sys.stdout)
+    _flush(getattr(sys, "stdout", None))
     with suppress(OSError):
         os.dup2(2, 1)
 
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise :class:`TimedOut` when the time is up."""
+    """Raise :class:`TimedOut` when the time is up; the watching process ends what does not stop for that."""
     if seconds is None:
         yield
         return
+    over = rang = stopped = False
 
-    def ring(number: int, frame: FrameType | None) -> NoReturn:
-        raise TimedOut
+    def ring(number: int, frame: FrameType | None) -> None:
+        nonlocal rang
+        if not over:
+            rang = True
+            raise TimedOut
 
     before = signal.signal(signal.SIGALRM, ring)
+    if watch.board is not None:
+        watch.board.limit(seconds)
     # It rings again every second, for scripts that catch everything.
     signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
-        yield
+        try:
+            yield
+            if rang:
+                raise TimedOut
+        except TimedOut:
+            stopped = True
+            raise
+        finally:
+            over = True
     finally:
+        # Said twice: the alarm may have rung between the end of the block and the line above.
+        over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if watch.board is not None and not stopped:
+            watch.board.lift()

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
+from contextlib import suppress
 from typing import Literal, TypeAlias
 
 from microtensor.support.text import LINE, safe_text
@@ -80,7 +82,7 @@ def layout(
     Raises
     ------
     EngineError
-        There is no engine, it failed, or it ran too long.
+        There is no engine, it failed, it ran too long, or what it wrote is no picture.
     """
     command = [find(engine), f"-T{format}"]
     if dpi is not None:
@@ -110,14 +112,27 @@ def layout(
         for line in err.decode("utf-8", "replace").splitlines()
         if line.strip() and HARMLESS not in line and "Falling back" not in line
     ]
-    if process.returncode != 0 or not out:
-        # What is wrong is in the last line that calls itself an error; a line after it may only say where.
-        blamed = [line for line in said if line.startswith("Error")] or said
-        last = safe_text(blamed[-1], LINE) if blamed else "without a word"
-        raise EngineError(
-            f"the layout engine {os.path.basename(command[0])} failed (status {process.returncode}): {last}"
-        )
-    return out
+    status = process.returncode
+    if status == 0 and out and _is_whole(out, format):
+        return out
+    # What is wrong is in the last line that calls itself an error; a line after it may only say where.
+    blamed = [line for line in said if line.startswith("Error")] or said
+    last = safe_text(blamed[-1], LINE) if blamed else "without a word"
+    how = f"status {status}" if status >= 0 else f"ended by signal {-status}"
+    if status == 0 and out:
+        start = safe_text(out.decode("utf-8", "replace"))
+        last = f"what it wrote is not {'an SVG' if format == 'svg' else 'a PNG'}: {start!r}"
+    raise EngineError(f"the layout engine {os.path.basename(command[0])} failed ({how}): {last}")
+
+
+def _is_whole(data: bytes, format: Literal["svg", "png"]) -> bool:
+    """Whether an engine's output is a picture from its beginning to its end."""
+    if format == "png":
+        return data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" in data[-16:]
+    try:
+        return ElementTree.fromstring(data).tag == "{http://www.w3.org/2000/svg}svg"
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -129,4 +144,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.kill()
     except ProcessLookupError:
         pass
-    process.communicate()
+    # What has left the engine's session may hold the pipes open, and is not waited for.
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=1.0)

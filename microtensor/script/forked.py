@@ -1,0 +1,54 @@
+"""A process that a script has forked ends where the script ends: only the first one goes on to draw."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+from microtensor.script.blame import own_traceback, status_of
+from microtensor.script.target import Target
+
+
+@contextmanager
+def only_first(target: Target, repair: Callable[[], None]) -> Iterator[None]:
+    """End a process that comes out of the block and did not go in, as the interpreter would at the script's end."""
+    first = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() == first:
+            raise
+        repair()
+        if isinstance(error, SystemExit):
+            _leave(status_of(error))
+        sys.stderr.write(own_traceback(error, target.path))
+        _leave(1)
+    if os.getpid() != first:
+        repair()
+        _leave(0)
+
+
+def join(others: set[threading.Thread]) -> None:
+    """Wait for the threads that are no daemons, as the interpreter does at its end; they belong to the run."""
+    while True:
+        started = [thread for thread in threading.enumerate() if thread not in others and not thread.daemon]
+        if not started:
+            return
+        for thread in started:
+            thread.join()
+
+
+def _leave(status: int) -> NoReturn:
+    try:
+        join({threading.current_thread()})
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError, OSError, ValueError):
+                stream.flush()
+    finally:
+        os._exit(status & 0xFF)

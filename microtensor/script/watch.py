@@ -1,0 +1,244 @@
+"""Runs the command in a process of its own and watches it: a script can end or hang that process, but not this one.
+
+What a script does to its interpreter (``os._exit``, ``os.exec``, a crash in C code, a loop that lets no signal through)
+leaves the watching process whole. It ends what has to be ended, says why, and has the exit code that the help promises.
+The two share a page of memory, which no closed descriptor cuts off. Linux alone; elsewhere nothing is watched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import signal
+import struct
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from microtensor.support.text import safe_text
+
+# Seconds that a script has to end by itself once its time is up, and that pass between two looks at the clock.
+GRACE, POLL = 3.0, 0.2
+FAILED = 3
+LONGEST = 1000
+
+_KILL, _EXIT, _PID = os.kill, os._exit, os.getpid
+_SUBREAPER, _DEATH_SIGNAL = 36, 1
+_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+
+
+class Board:
+    """What the watched process tells: the script it has begun, until when it may run, and how it ended."""
+
+    _layout = struct.Struct("=??Bddi")
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+        # Processes that a script forks share the page as well, and have nothing to say.
+        self.owner = 0
+
+    def _read(self) -> tuple[bool, bool, int, float, float, int]:
+        return self._layout.unpack_from(self._page)
+
+    def _write(self, **changed: float) -> None:
+        if self.owner == _PID():
+            names = ("begun", "finished", "code", "seconds", "deadline", "length")
+            values = dict(zip(names, self._read(), strict=True)) | changed
+            self._layout.pack_into(self._page, 0, *values.values())
+
+    def begin(self, target: str) -> None:
+        """A script is about to run; without one, what happens to the process is nobody's fault but its own."""
+        data = target.encode("utf-8", "backslashreplace")[:LONGEST]
+        if self.owner == _PID():
+            self._page[self._layout.size : self._layout.size + len(data)] = data
+            self._write(begun=True, length=len(data))
+
+    def limit(self, seconds: float) -> None:
+        """From now on the process may run so long."""
+        self._write(seconds=seconds, deadline=time.monotonic() + seconds)
+
+    def lift(self) -> None:
+        """The script has ended in time."""
+        self._write(deadline=0.0)
+
+    def finish(self, code: int) -> None:
+        """All is done, and this is the exit code; what a script left for the exit gets the same time once more."""
+        seconds = self.seconds
+        self._write(finished=True, code=code, deadline=self.deadline or (seconds and time.monotonic() + seconds))
+
+    @property
+    def begun(self) -> bool:
+        return self._read()[0]
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, once the process has come to its end."""
+        _, finished, code, *_ = self._read()
+        return code if finished else None
+
+    @property
+    def seconds(self) -> float:
+        return self._read()[3]
+
+    @property
+    def deadline(self) -> float:
+        return self._read()[4]
+
+    @property
+    def target(self) -> str:
+        length = self._read()[5]
+        return self._page[self._layout.size : self._layout.size + length].decode("utf-8", "replace")
+
+
+board: Board | None = None
+
+
+def watched(run: Callable[[], object]) -> object:
+    """Run what ends by a SystemExit, in a process that is watched where the system allows it."""
+    if not sys.platform.startswith("linux") or board is not None:
+        return run()
+    page = Board()
+    heard = {signal.SIGCHLD} | {getattr(signal, name) for name in _FORWARDED}
+    heard = {number for number in heard if number == signal.SIGCHLD or signal.getsignal(number) != signal.SIG_IGN}
+    children = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    _prctl(_SUBREAPER, 1)
+    parent = _PID()
+    child: int | None = None
+    # Where there is no room for a second process, the command runs unwatched.
+    with warnings.catch_warnings(), contextlib.suppress(OSError):
+        # NumPy's idle threads are no danger: its BLAS looks after them when a process forks.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child:
+        _watch(child, page, heard)
+    signal.signal(signal.SIGCHLD, children)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if child is None:
+        return run()
+    _prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        _EXIT(1)
+    return _told(run, page)
+
+
+def _told(run: Callable[[], object], page: Board) -> object:
+    """Run, and leave the exit code on the board."""
+    global board
+    board = page
+    page.owner = _PID()
+    try:
+        return run()
+    except SystemExit as stop:
+        page.finish(stop.code if isinstance(stop.code, int) else int(stop.code is not None))
+        raise
+
+
+def _watch(child: int, page: Board, heard: set[signal.Signals]) -> NoReturn:
+    """Wait for the process, pass signals on, end it when its time is up; then exit with what it came to."""
+    passed_on: set[int] = set()
+    end_at: float | None = None
+    late = False
+    status: int | None = None
+    while status is None:
+        told = signal.sigtimedwait(heard, POLL)
+        # What the keyboard sends goes to both processes; the system sends it, not a process.
+        if told is not None and told.si_signo != signal.SIGCHLD and told.si_code <= 0:
+            passed_on.add(told.si_signo)
+            with contextlib.suppress(ProcessLookupError):
+                _KILL(child, told.si_signo)
+        status = _reaped(child)
+        now = time.monotonic()
+        if not page.deadline or status is not None:
+            end_at = None
+        elif now >= page.deadline:
+            end_at = end_at or now + GRACE
+            if now >= end_at:
+                late = True
+                _end_all(child)
+                status = _reaped(child) or 0
+    if page.deadline and time.monotonic() >= page.deadline:
+        # It stopped when told to that its time was up: what it started ends too.
+        _end_all(child)
+    _exit_as(status, page, late, passed_on)
+
+
+def _exit_as(status: int, page: Board, late: bool, passed_on: set[int]) -> NoReturn:
+    code = page.code
+    if late:
+        if code != FAILED:
+            _say(page, f"script ran longer than {page.seconds:g} s and did not stop when told to; it was ended")
+        _EXIT(FAILED)
+    if code is not None:
+        _EXIT(code)
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if page.begun and number not in passed_on:
+            what = signal.strsignal(number) or "unknown"
+            _say(page, f"script's process was ended by signal {number} ({what}) before it was done")
+            _EXIT(FAILED)
+        # As if the process had had no watcher.
+        signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        _KILL(_PID(), number)
+    code = os.waitstatus_to_exitcode(status)
+    if page.begun:
+        _say(page, f"script ended its process with status {code}, as os._exit does, and nothing was done")
+        _EXIT(FAILED)
+    _EXIT(code)
+
+
+def _say(page: Board, what: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"Error: {safe_text(page.target, LONGEST)}: {what}\n".encode("utf-8", "backslashreplace"))
+
+
+def _reaped(child: int) -> int | None:
+    """The status of the process, if it has ended; orphans of the script come here as well, and are let go."""
+    status = None
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            ended, its = os.waitpid(-1, os.WNOHANG)
+            if ended == 0:
+                break
+            if ended == child:
+                status = its
+    return status
+
+
+def _end_all(child: int) -> None:
+    """End the process with all that it started, however far removed."""
+    for _ in range(200):
+        living = list(_descendants(_PID())) or [child]
+        for pid in living:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                _KILL(pid, signal.SIGKILL)
+        _reaped(child)
+        time.sleep(0.01)
+        if not list(_descendants(_PID())):
+            return
+
+
+def _descendants(ancestor: int) -> Iterator[int]:
+    parents: dict[int, list[int]] = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
+                    state, parent, *_ = file.read().rpartition(b")")[2].split()
+                    if state not in (b"Z", b"X"):
+                        parents.setdefault(int(parent), []).append(int(name))
+    todo = [ancestor]
+    while todo:
+        found = parents.get(todo.pop(), [])
+        todo += found
+        yield from found
+
+
+def _prctl(option: int, value: int) -> None:
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
