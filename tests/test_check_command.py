@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import runner
 
 from microtensor.cli import main
 
@@ -44,7 +45,7 @@ def script(text: str, name: str = "t.py") -> str:
 
 
 def check(*args: str, **options: Any) -> Result:
-    return CliRunner().invoke(main, ["check", *args], **options)
+    return runner().invoke(main, ["check", *args], **options)
 
 
 def message(result: Result) -> str:
@@ -57,7 +58,7 @@ def test_help_has_examples_first_and_exit_codes_last() -> None:
     assert (result.exit_code, lines[1]) == (0, "Examples:")
     assert lines[2].startswith("microtensor check")
     assert lines[-1].startswith("130")
-    assert "microtensor check" in CliRunner().invoke(main, ["-h"]).stdout
+    assert "microtensor check" in runner().invoke(main, ["-h"]).stdout
 
 
 # --- what is right ----------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import runner
 
 from microtensor import cli, viz
 from microtensor.cli import common, main
@@ -38,7 +39,7 @@ def _plain_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def invoke(*args: str, **options: Any) -> Result:
-    return CliRunner().invoke(main, ["viz", *args], **options)
+    return runner().invoke(main, ["viz", *args], **options)
 
 
 def run(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -64,7 +65,7 @@ def message(result: Result) -> str:
 
 @pytest.mark.parametrize("args", [["-h"], ["--help"], ["viz", "-h"]])
 def test_help_has_examples_first_and_exit_codes_last(args: list[str]) -> None:
-    result = CliRunner().invoke(main, args)
+    result = runner().invoke(main, args)
     assert result.exit_code == 0
     lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
     assert lines[1] == "Examples:"
@@ -72,7 +73,7 @@ def test_help_has_examples_first_and_exit_codes_last(args: list[str]) -> None:
 
 
 def test_version() -> None:
-    assert re.fullmatch(r"microtensor \d+\.\d+.*\n", CliRunner().invoke(main, ["--version"]).stdout)
+    assert re.fullmatch(r"microtensor \d+\.\d+.*\n", runner().invoke(main, ["--version"]).stdout)
 
 
 def test_formats_are_those_of_the_drawing_code() -> None:

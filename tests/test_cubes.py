@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import runner
 
 import microtensor as mt
 from microtensor import norms
@@ -206,7 +207,7 @@ def test_a_png_has_the_same_size_at_144_dots_an_inch() -> None:
 def run(*arguments: str, **options: object) -> Result:
     group = Commands("microtensor", context_settings={"help_option_names": ["-h", "--help"]})
     group.add_command(norms_command)
-    return CliRunner().invoke(group, ["norms", *arguments], **options)  # type: ignore[arg-type]
+    return runner().invoke(group, ["norms", *arguments], **options)  # type: ignore[arg-type]
 
 
 def test_the_table_on_the_terminal() -> None:

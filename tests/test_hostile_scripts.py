@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import runner
 
 from microtensor.cli import main
 
@@ -42,7 +43,7 @@ def write(text: str, name: str = "t.py") -> str:
 
 
 def invoke(*args: str) -> Result:
-    return CliRunner().invoke(main, args)
+    return runner().invoke(main, args)
 
 
 def run(*args: str, command: list[str] = COMMAND, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import runner
 
 from microtensor.cli import paths as command
 from microtensor.cli.common import Commands
@@ -45,7 +46,7 @@ def script(text: str, name: str = "t.py") -> str:
 
 
 def paths(*args: str, **options: Any) -> Result:
-    return CliRunner().invoke(GROUP, ["paths", *args], **options)
+    return runner().invoke(GROUP, ["paths", *args], **options)
 
 
 def message(result: Result) -> str:

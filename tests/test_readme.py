@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from click.testing import CliRunner
+from commands import runner
 
 from microtensor.cli import main
 
@@ -62,7 +62,7 @@ def test_the_sessions_print_what_they_show() -> None:
         command, _, shown = session.removeprefix("$ microtensor ").partition("\n")
         # What is 0 but for rounding differs from one machine to the next.
         rounding = re.compile(r"\d\.\de-1\d")
-        printed = CliRunner().invoke(main, shlex.split(command)).stdout
+        printed = runner().invoke(main, shlex.split(command)).stdout
         assert rounding.sub("0", printed) == rounding.sub("0", shown)
 
 

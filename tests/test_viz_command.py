@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from commands import runner
 
 from microtensor.cli import main
 
@@ -40,7 +41,7 @@ def _plain_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def invoke(*args: str, **options: Any) -> Result:
-    return CliRunner().invoke(main, ["viz", *args], **options)
+    return runner().invoke(main, ["viz", *args], **options)
 
 
 def script(text: str, name: str = "t.py") -> str:
@@ -136,7 +137,7 @@ def test_a_stored_graph_is_not_overwritten_by_its_picture() -> None:
 
 def test_a_stored_graph_cannot_be_checked() -> None:
     invoke("demo:batch_norm", "-o", "g.json")
-    result = CliRunner().invoke(main, ["check", "g.json"])
+    result = runner().invoke(main, ["check", "g.json"])
     assert (result.exit_code, "is a stored graph" in message(result)) == (2, True)
 
 

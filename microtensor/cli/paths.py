@@ -60,7 +60,7 @@ to standard error.
 @click.option("-o", "--output", metavar="FILE", help="Write here; the suffix picks the format, - is standard output.")
 @click.option("-f", "--format", type=click.Choice(FORMATS), help="Needed where the suffix does not say.")
 @click.option("--theme", type=click.Choice(("auto", "light", "dark")), default="auto", show_default=True)
-@click.option("--no-legend", "legend", flag_value=False, type=bool, default=True, help="Leave the legend out.")
+@click.option("--no-legend", is_flag=True, help="Leave the legend out.")
 @click.option("--engine", type=click.Choice(("auto", "embedded", "system")), default="auto", show_default=True)
 @click.option("--no-clobber", is_flag=True, help="Do not replace a file that exists.")
 @click.option("--ascii", is_flag=True, help="Draw bars with plain characters.")
@@ -79,7 +79,7 @@ def paths_command(
     output: str | None,
     format: PathsOutput | None,
     theme: Theme,
-    legend: bool,
+    no_legend: bool,
     engine: Engine,
     no_clobber: bool,
     ascii: bool,
@@ -101,7 +101,7 @@ def paths_command(
             ledger = _ledger(found, of, norm, cut, limit)
         for remark in found.notes:
             note(remark)
-        data = _rendered(ledger, chosen, theme, legend, engine, ascii, colored)
+        data = _rendered(ledger, chosen, theme, not no_legend, engine, ascii, colored)
         if destination is None:
             print_bytes(data)
         else:

@@ -94,9 +94,7 @@ def _shapes(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option("--depth", type=click.IntRange(min=0), help="Fold scopes nested this deep or deeper.")
 @click.option("--collapse", multiple=True, metavar="NAME", help="Fold the scope NAME, or all that match, as block*.")
 @click.option("--expand", multiple=True, metavar="NAME", help="Keep the scope NAME open, whatever --depth says.")
-@click.option(
-    "--no-repeats", "repeats", flag_value=False, type=bool, default=True, help="Show equal folded blocks singly."
-)
+@click.option("--no-repeats", is_flag=True, help="Show equal folded blocks singly.")
 @click.option(
     "--values",
     type=click.Choice(("none", "stats", "full")),
@@ -107,7 +105,7 @@ def _shapes(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option("--lines", is_flag=True, help="In the tree: the line that made each result. Pictures have it as tooltip.")
 @click.option("--input-shape", "shapes", metavar="4x3", callback=_shapes, help="What to call a module with.")
 @click.option("--theme", type=click.Choice(("auto", "light", "dark")), default="auto", show_default=True)
-@click.option("--no-legend", "legend", flag_value=False, type=bool, default=True, help="Leave the legend out.")
+@click.option("--no-legend", is_flag=True, help="Leave the legend out.")
 @click.option("--engine", type=click.Choice(("auto", "embedded", "system")), default="auto", show_default=True)
 @click.option(
     "--max-nodes",
@@ -133,12 +131,12 @@ def viz_command(
     depth: int | None,
     collapse: tuple[str, ...],
     expand: tuple[str, ...],
-    repeats: bool,
+    no_repeats: bool,
     values: Values,
     lines: bool,
     shapes: tuple[tuple[int, ...], ...],
     theme: Theme,
-    legend: bool,
+    no_legend: bool,
     engine: Engine,
     max_nodes: int,
     no_clobber: bool,
@@ -162,9 +160,9 @@ def viz_command(
         )
     if view == "paths" and chosen == "mermaid":
         raise CommandError("there are no paths in Mermaid; take another format", USAGE)
-    folding: dict[str, Any] = {"depth": depth, "collapse": collapse, "expand": expand, "repeats": repeats}
+    folding: dict[str, Any] = {"depth": depth, "collapse": collapse, "expand": expand, "repeats": not no_repeats}
     drawing = _Drawing(
-        chosen, view, values, {**folding, "theme": theme, "legend": legend, "engine": engine, "ascii": ascii,
+        chosen, view, values, {**folding, "theme": theme, "legend": not no_legend, "engine": engine, "ascii": ascii,
         "color": colored, "lines": lines}, max_nodes,
     )  # fmt: skip
     with exit_codes(debug):

@@ -249,10 +249,17 @@ def output_to_stderr() -> Iterator[None]:
 
 def _stream(stderr: Any) -> Any:
     """A stream to standard error that may be closed, and closes nothing else."""
+    if stderr is None:
+        return None
+    buffer = getattr(stderr, "buffer", None)
+    # A stream in memory may give the number of a file that it does not write to.
+    raw = getattr(buffer, "raw", buffer)
     try:
-        number = stderr.fileno()
-    except (AttributeError, OSError, ValueError):
-        return stderr if stderr is None else _Borrowed(stderr)
+        number = raw.fileno() if isinstance(raw, io.FileIO) else None
+    except (OSError, ValueError):
+        number = None
+    if number is None:
+        return _Borrowed(stderr)
     return open(number, "w", encoding=stderr.encoding, errors="backslashreplace", buffering=1, closefd=False)
 
 
