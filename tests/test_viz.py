@@ -9,6 +9,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -341,7 +342,12 @@ def fake_engine(tmp_path: Path, body: str) -> str:
         ),
         ("cat >/dev/null; exit 0", "without a word"),
         ("cat >/dev/null; echo '<svg/>'; exit 1", "status 1"),
-        ("kill -SEGV $$", "failed"),
+        ("kill -SEGV $$", r"failed \(ended by signal 11\): without a word"),
+        ("cat >/dev/null; echo rubbish", "failed .*what it wrote is not an SVG: 'rubbish"),
+        ("cat >/dev/null; echo '<svg xmlns=\"http://www.w3.org/2000/svg\"><g>'", "is not an SVG"),
+        ("cat >/dev/null; echo '<html/>'", "is not an SVG"),
+        ("cat >/dev/null; printf '\\377\\376\\000'", "is not an SVG"),
+        ('cat >/dev/null; printf \'<?xml version="1.0" encoding="none"?><svg/>\'', "is not an SVG"),
     ],
 )
 def test_an_engine_that_fails_is_quoted(
@@ -351,6 +357,27 @@ def test_an_engine_that_fails_is_quoted(
     monkeypatch.setattr(engine, "find", lambda _: executable)
     with pytest.raises(viz.EngineError, match=message):
         engine.layout("digraph {}", "svg")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in engine is a shell script")
+@pytest.mark.parametrize("written", ["rubbish", r"\211PNG\r\n\032\n and no end"])
+def test_half_a_png_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    executable = fake_engine(tmp_path, f"cat >/dev/null; printf '{written}'")
+    monkeypatch.setattr(engine, "find", lambda _: executable)
+    with pytest.raises(viz.EngineError, match="what it wrote is not a PNG"):
+        engine.layout("digraph {}", "png")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in engine is a shell script")
+def test_an_engine_whose_child_keeps_its_pipes_does_not_keep_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executable = fake_engine(tmp_path, "setsid sleep 5 & sleep 60")
+    monkeypatch.setattr(engine, "find", lambda _: executable)
+    start = time.monotonic()
+    with pytest.raises(viz.EngineError, match=r"longer than 0\.3 s"):
+        engine.layout("digraph {}", "svg", timeout=0.3)
+    assert time.monotonic() - start < 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in engine is a shell script")
