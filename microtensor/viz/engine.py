@@ -147,6 +147,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     # What has left the engine's session may hold the pipes open, and is not waited for.
     with suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=1.0)
+    process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with suppress(OSError, ValueError):
