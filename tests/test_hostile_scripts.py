@@ -376,8 +376,8 @@ def test_ctrl_c_at_the_keyboard_is_heard_once() -> None:
         HEAD
         + """
 import os, time
-os.write(2, b"ready")
 try:
+    os.write(2, b"ready")
     time.sleep(50)
 except KeyboardInterrupt:
     time.sleep(0.3)

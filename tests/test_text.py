@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import runner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -370,7 +370,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def told(*args: str) -> tuple[int, str]:
     """The exit code, and all that stands on the terminal."""
-    result = CliRunner().invoke(main, list(args), prog_name="microtensor")
+    result = runner().invoke(main, list(args), prog_name="microtensor")
     return result.exit_code, result.stdout + result.stderr
 
 
