@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.arithmetic import exp, sqrt, where
+from microtensor.ops.arithmetic import exp, masked, sqrt, where
 from microtensor.ops.common import doctests, equal, greater
 from microtensor.primitive import Primitive, primitive
 from microtensor.support.arrays import Array
@@ -51,7 +51,7 @@ sigmoid = primitive(
 relu = primitive(
     "relu",
     lambda x: np.maximum(x, 0),
-    lambda g, y, x: g * greater(y, 0),
+    lambda g, y, x: masked(g, greater(y, 0)),
     shown=("g*[x>0]",),
     doc="""Rectified linear unit, elementwise: y = max(x, 0), with derivative 0 at 0.
 
@@ -64,7 +64,7 @@ relu = primitive(
 absolute = primitive(
     "abs",
     np.abs,
-    lambda g, y, x: g * sign(x),
+    lambda g, y, x: masked(g, ~equal(x, 0)) * sign(x),
     symbol="|x|",
     shown=("g*sign(x)",),
     doc="""Absolute value, elementwise: y = |x|, with derivative 0 at 0.
@@ -88,16 +88,18 @@ sign: Primitive = primitive(
 )
 
 
-def _share(a: Any, y: Any, b: Any) -> Any:
+def _share(g: Any, a: Any, y: Any, b: Any) -> Any:
     # Where both arguments attain the extremum each takes half, as in PyTorch.
-    return where(equal(a, b), 0.5, equal(a, y))
+    taken = masked(g, equal(a, y))
+    tie = equal(a, b)
+    return where(tie, taken * 0.5, taken) if tie.any() else taken
 
 
 maximum = primitive(
     "maximum",
     np.maximum,
-    lambda g, y, a, b: g * _share(a, y, b),
-    lambda g, y, a, b: g * _share(b, y, a),
+    lambda g, y, a, b: _share(g, a, y, b),
+    lambda g, y, a, b: _share(g, b, y, a),
     shown=("g*[a>b]", "g*[b>a]"),
     doc="""Larger of two tensors, elementwise with broadcasting; a tie shares the gradient equally.
 
@@ -112,8 +114,8 @@ maximum = primitive(
 minimum = primitive(
     "minimum",
     np.minimum,
-    lambda g, y, a, b: g * _share(a, y, b),
-    lambda g, y, a, b: g * _share(b, y, a),
+    lambda g, y, a, b: _share(g, a, y, b),
+    lambda g, y, a, b: _share(g, b, y, a),
     shown=("g*[a<b]", "g*[b<a]"),
     doc="""Smaller of two tensors, elementwise with broadcasting; a tie shares the gradient equally.
 

@@ -8,22 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.arithmetic import where
+from microtensor.ops.arithmetic import masked, where
 from microtensor.ops.common import as_array, doctests
-from microtensor.ops.shape import expand_dims
+from microtensor.ops.shape import astype, expand_dims
 from microtensor.primitive import EachArgument, Primitive, primitive
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, accumulator
 from microtensor.support.axes import Axis, normalize_axis
 
 
 def _put(g: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
-    out = np.zeros(shape, dtype=g.dtype)
     if _is_basic(index):
+        out = np.zeros(shape, dtype=g.dtype)
         out[index] = g
-    else:
-        # Repeated indices accumulate, which a plain assignment would lose.
-        np.add.at(out, index, g)
-    return out
+        return out
+    # Repeated indices accumulate, which a plain assignment would lose.
+    sums = np.zeros(shape, dtype=accumulator(g.dtype) or g.dtype)
+    np.add.at(sums, index, g)
+    return sums.astype(g.dtype, copy=False)
 
 
 def _is_basic(index: Any) -> bool:
@@ -245,7 +246,13 @@ def scatter_add(x: Any, indices: Any, updates: Any, *, axis: int = -1) -> Any:
             f"scatter_add: a tensor of shape {x.shape}, indices of shape {places.shape} and updates of shape "
             f"{np.shape(updates)} do not fit"
         )
-    return x + put(updates, index=_along(places, x.shape, axis), shape=x.shape)
+    if x.dtype != np.float16:
+        return x + put(updates, index=_along(places, x.shape, axis), shape=x.shape)
+    # Added up in float32, x as well.
+    wide = astype(updates, dtype=np.float32)
+    return astype(
+        astype(x, dtype=np.float32) + put(wide, index=_along(places, x.shape, axis), shape=x.shape), dtype=x.dtype
+    )
 
 
 def sort(x: Any, *, axis: int = -1, descending: bool = False) -> Any:
@@ -256,7 +263,7 @@ def sort(x: Any, *, axis: int = -1, descending: bool = False) -> Any:
     x : Tensor
     axis : int
     descending : bool
-        Largest first. Equal elements keep their order.
+        Largest first. Equal elements keep their order, and NaN counts as the largest, as in PyTorch.
 
     Raises
     ------
@@ -271,7 +278,11 @@ def sort(x: Any, *, axis: int = -1, descending: bool = False) -> Any:
     """
     axis = normalize_axis(axis, x.ndim, "sort")[0]
     values = as_array(x)
-    return take_along_axis(x, np.argsort(-values if descending else values, axis=axis, kind="stable"), axis=axis)
+    if not descending:
+        return take_along_axis(x, np.argsort(values, axis=axis, kind="stable"), axis=axis)
+    # The reverse of the order of the reverse: equal elements keep theirs, and no negative is taken, which wraps.
+    order = np.flip(np.argsort(np.flip(values, axis=axis), axis=axis, kind="stable"), axis=axis)
+    return take_along_axis(x, x.shape[axis] - 1 - order, axis=axis)
 
 
 def flip(x: Any, *, axis: Axis = None) -> Any:
@@ -343,7 +354,7 @@ def tril(x: Any, k: int = 0) -> Any:
     tensor([[1., 0.],
             [1., 1.]])
     """
-    return where(np.tri(x.shape[-2], x.shape[-1], k, dtype=bool), x, 0.0)
+    return masked(x, np.tri(x.shape[-2], x.shape[-1], k, dtype=bool))
 
 
 def triu(x: Any, k: int = 0) -> Any:
@@ -356,7 +367,7 @@ def triu(x: Any, k: int = 0) -> Any:
     tensor([[1., 1.],
             [0., 1.]])
     """
-    return where(np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool), 0.0, x)
+    return masked(x, ~np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool))
 
 
 def pad(x: Any, widths: Sequence[tuple[int, int]], *, value: float = 0.0) -> Any:

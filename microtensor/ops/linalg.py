@@ -14,6 +14,7 @@ from microtensor.ops.indexing import getitem
 from microtensor.ops.reductions import sum
 from microtensor.ops.shape import permute_dims, reshape
 from microtensor.primitive import EachArgument, Primitive, Traced, primitive
+from microtensor.support.arrays import accumulator
 from microtensor.support.axes import axis_count, normalize_axis
 
 
@@ -139,6 +140,14 @@ def tensordot(a: Any, b: Any, axes: int | tuple[Sequence[int], Sequence[int]] = 
     return reshape(matmul(rows, columns), shape=shape)
 
 
+def _contract(*operands: Any, subscripts: str) -> Any:
+    dtype = np.result_type(*operands)
+    wide = accumulator(dtype)
+    if wide is None:
+        return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
+    return np.einsum(subscripts, *operands, optimize=len(operands) > 2, dtype=wide, casting="same_kind").astype(dtype)
+
+
 def _contract_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> Any:
     """Every label of operand i occurs in the output or in another operand, so the rule contracts again."""
     inputs, output = subscripts.split("->")
@@ -150,7 +159,7 @@ def _contract_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> A
 
 contract: Primitive = Primitive(
     "contract",
-    lambda *operands, subscripts: np.einsum(subscripts, *operands, optimize=len(operands) > 2),
+    _contract,
     EachArgument(_contract_rule),
     symbol="einsum",
     doc="""Einstein sum in which no operand repeats a label and none has a label to itself: the core of einsum.

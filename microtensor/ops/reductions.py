@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.arithmetic import negative, where
-from microtensor.ops.common import doctests, equal
-from microtensor.ops.indexing import flip
-from microtensor.ops.shape import permute_dims, reshape
+from microtensor.ops.arithmetic import masked
+from microtensor.ops.common import as_array, doctests, equal
+from microtensor.ops.indexing import flip, getitem, pad
+from microtensor.ops.shape import astype, permute_dims, reshape
 from microtensor.primitive import Primitive, primitive
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, accumulator
 from microtensor.support.axes import Axis, axis_count, normalize_axis
 
 
@@ -28,8 +28,10 @@ def _kept_shape(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
-def _reduce(ufunc: Any, x: Array, axes: tuple[int, ...], keepdims: bool, dtype: Any = None) -> Any:
-    return ufunc.reduce(x, axis=axes, keepdims=keepdims, dtype=dtype)
+def _reduce(ufunc: Any, x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
+    wide = accumulator(x.dtype)
+    total = ufunc.reduce(x, axis=axes, keepdims=keepdims, dtype=wide)
+    return total if wide is None else total.astype(x.dtype)
 
 
 def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -45,7 +47,7 @@ sum = primitive(
     doc="""Sum over axes: y = Σ xᵢ.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
-    sum of nothing is 0. Raises AxisError for an axis out of range and TypeError for one that is no integer.
+    sum of nothing is 0. float16 is summed in float32. Raises AxisError for an axis out of range and TypeError for one that is no integer.
 
     >>> import microtensor as mt
     >>> mt.sum(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
@@ -62,21 +64,29 @@ def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
         count *= x.shape[i]
     if count == 0:
         raise ValueError(f"mean: shape {x.shape} has no elements along axis {axes}; a mean of nothing is undefined")
-    if x.dtype == np.float16:
-        # Sums of float16 overflow at 65,504, so they are taken in float32.
-        return (_reduce(np.add, x, axes, keepdims, np.float32) / count).astype(x.dtype)
-    return _reduce(np.add, x, axes, keepdims) / count
+    # Sums of integers end as well, so they are taken in float64, as NumPy does.
+    wide = accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
+    total = np.add.reduce(x, axis=axes, keepdims=keepdims, dtype=wide) / count
+    return total.astype(x.dtype) if x.dtype == np.float16 else total
+
+
+def _mean_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    count = axis_count(x.shape, axis)
+    if g.dtype != np.float16:
+        return _kept(g, x, axis, keepdims) / count
+    # The count may be no float16, which end at 65,504.
+    return astype(astype(_kept(g, x, axis, keepdims), dtype=np.float32) / count, dtype=g.dtype)
 
 
 mean = primitive(
     "mean",
     _mean,
-    lambda g, y, x, axis=None, keepdims=False: _kept(g, x, axis, keepdims) / axis_count(x.shape, axis),
+    _mean_rule,
     shown=("g/N",),
     doc="""Arithmetic mean over axes: y = (1/N) Σ xᵢ, N the number of elements taken together.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
-    float16 is summed in float32. Raises ValueError for a mean of nothing, where NumPy would give NaN,
+    float16 is summed in float32, and integers have a mean of float64. Raises ValueError for a mean of nothing, where NumPy would give NaN,
     AxisError for an axis out of range and TypeError for one that is no integer.
 
     >>> import microtensor as mt
@@ -86,24 +96,36 @@ mean = primitive(
 )
 
 
-def _max(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x)
-    axes = normalize_axis(axis, x.ndim, "max")
-    if math.prod(x.shape[i] for i in axes) == 0:
-        raise ValueError(f"max: shape {x.shape} has no elements along axis {axes}; the largest of nothing is undefined")
-    return _reduce(np.maximum, x, axes, keepdims)
+def _extreme(ufunc: Any, name: str, what: str) -> Any:
+    """The forward function of max or of min."""
+
+    def forward(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+        x = np.asarray(x)
+        axes = normalize_axis(axis, x.ndim, name)
+        if math.prod(x.shape[i] for i in axes) == 0:
+            raise ValueError(
+                f"{name}: shape {x.shape} has no elements along axis {axes}; the {what} of nothing is undefined"
+            )
+        return ufunc.reduce(x, axis=axes, keepdims=keepdims)
+
+    return forward
 
 
-def _max_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    hit = equal(x, _kept(y, x, axis, keepdims))
-    share = hit / _sum(hit, axis=axis, keepdims=True)
-    return _kept(g, x, axis, keepdims) * share.astype(x.dtype)
+def _extreme_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    largest = _kept(as_array(y), x, axis, keepdims)
+    hit = equal(x, largest)
+    if (unknown := largest != largest).any():
+        # NaN is not equal to itself; it is what was chosen all the same.
+        hit = hit | (unknown & ~equal(x, x))
+    ties = _sum(hit, axis=axis, keepdims=True)
+    g = _kept(g, x, axis, keepdims)
+    return masked(g if (ties == 1).all() else g * (1 / ties).astype(x.dtype), hit)
 
 
 max = primitive(
     "max",
-    _max,
-    _max_rule,
+    _extreme(np.maximum, "max", "largest"),
+    _extreme_rule,
     shown=("g at the max",),
     doc="""Largest element over axes; elements that tie share the gradient equally.
 
@@ -117,30 +139,21 @@ max = primitive(
 )
 
 
-def min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Smallest element over axes: −max(−x); elements that tie share the gradient equally.
+min = primitive(
+    "min",
+    _extreme(np.minimum, "min", "smallest"),
+    _extreme_rule,
+    shown=("g at the min",),
+    doc="""Smallest element over axes; elements that tie share the gradient equally.
 
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    axis : int, tuple of int, optional
-        The axes to reduce; all of them unless given.
-    keepdims : bool
-        Leave reduced axes with size 1.
+    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
+    Raises ValueError for the minimum of nothing, AxisError for an axis out of range.
 
-    Raises
-    ------
-    ValueError
-        There are no elements along the axes.
-
-    Examples
-    --------
     >>> import microtensor as mt
-    >>> mt.min(mt.tensor([3.0, 1.0, 2.0])).item()
-    1.0
-    """
-    return negative(max(negative(x), axis=axis, keepdims=keepdims))
+    >>> mt.min(mt.tensor([[1.0, 2.0], [3.0, 0.0]]), axis=0)
+    tensor([1., 0.])
+    """,
+)
 
 
 def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -149,17 +162,42 @@ def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def _prod_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The product of all the others: y / x, or product by product where a zero forbids the division."""
-    if not equal(x, 0).any():
+    """The product of all the others: y / x where y has all its digits, or else multiplied without x."""
+    size = np.abs(as_array(y))
+    exact = x.dtype != np.float16 and ((size >= np.finfo(x.dtype).tiny) & (size < np.inf)).all()
+    if exact or x.size == 0:
         return _kept(g * y, x, axis, keepdims) / x
     axes = normalize_axis(axis, x.ndim, "prod")
     rest = tuple(i for i in range(x.ndim) if i not in axes)
-    count = axis_count(x.shape, axes)
-    rows = reshape(permute_dims(x, axes=(*rest, *axes)), shape=(*(x.shape[i] for i in rest), 1, count))
-    others = prod(where(np.eye(count, dtype=bool), 1.0, rows), axis=-1)
-    moved = reshape(others, shape=tuple(x.shape[i] for i in (*rest, *axes)))
-    back = permute_dims(moved, axes=tuple(np.argsort((*rest, *axes)).tolist()))
-    return _kept(g, x, axis, keepdims) * back
+    order = (*rest, *axes)
+    sizes = tuple(x.shape[i] for i in rest)
+    wide = accumulator(x.dtype) or x.dtype
+    factors = astype(reshape(permute_dims(x, axes=order), shape=(*sizes, axis_count(x.shape, axes))), dtype=wide)
+    others = _times_others(astype(reshape(g, shape=(*sizes, 1)), dtype=wide), factors)
+    moved = reshape(astype(others, dtype=x.dtype), shape=tuple(x.shape[i] for i in order))
+    return permute_dims(moved, axes=tuple(np.argsort(order).tolist()))
+
+
+def _times_others(g: Any, factors: Any) -> Any:
+    """G, of one column, times the product of all other factors of the row: no division, and linear in time.
+
+    Up a tree of pairs go their products; down it each half of a pair takes the product of what is outside the pair,
+    times the other half.
+    """
+    levels = []
+    while factors.shape[-1] > 1:
+        width = factors.shape[-1]
+        if width % 2:
+            factors = pad(factors, [(0, 0)] * (factors.ndim - 1) + [(0, 1)], value=1.0)
+        pairs = reshape(factors, shape=(*factors.shape[:-1], factors.shape[-1] // 2, 2))
+        levels.append((pairs, width))
+        factors = getitem(pairs, index=(..., 0)) * getitem(pairs, index=(..., 1))
+    for pairs, width in reversed(levels):
+        down = reshape(g, shape=(*g.shape, 1)) * flip(pairs, axis=-1)
+        g = reshape(down, shape=(*g.shape[:-1], 2 * g.shape[-1]))
+        if g.shape[-1] > width:
+            g = getitem(g, index=(..., slice(width)))
+    return g
 
 
 prod: Primitive = primitive(
@@ -182,7 +220,8 @@ prod: Primitive = primitive(
 
 def _cumsum(x: Any, *, axis: int = -1) -> Any:
     x = np.asarray(x)
-    return np.cumsum(x, axis=normalize_axis(axis, x.ndim, "cumsum")[0], dtype=x.dtype)
+    total = np.cumsum(x, axis=normalize_axis(axis, x.ndim, "cumsum")[0], dtype=accumulator(x.dtype))
+    return total.astype(x.dtype) if x.dtype.kind == "f" else total
 
 
 cumsum: Primitive = primitive(
@@ -192,7 +231,7 @@ cumsum: Primitive = primitive(
     shown=("Σ g from i on",),
     doc="""Running sum along an axis: yᵢ = x₀ + … + xᵢ.
 
-    Raises AxisError for an axis out of range.
+    Booleans and small integers are summed as NumPy's default integers, float16 in float32. Raises AxisError for an axis out of range.
 
     >>> import microtensor as mt
     >>> mt.cumsum(mt.tensor([1.0, 2.0, 3.0]))

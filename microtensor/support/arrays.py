@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
+_FLOAT32 = np.dtype(np.float32)
 
 
 def own_array(data: Any, who: str, dtype: Any = None) -> Array:
@@ -33,6 +34,11 @@ def own_array(data: Any, who: str, dtype: Any = None) -> Array:
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         raise TypeError(f"{who} has dtype {array.dtype}, which would lose digits; convert it with .astype(np.float64)")
     return np.array(array, dtype=plain_dtype(array.dtype if dtype is None else dtype, who))
+
+
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The dtype in which values of `dtype` are added up: float32 for float16, whose sums end at 65,504; or NumPy's."""
+    return _FLOAT32 if dtype.char == "e" else None
 
 
 def plain_dtype(dtype: DTypeLike, who: str) -> np.dtype[Any]:
