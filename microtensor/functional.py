@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from microtensor.ops import (
     absolute,
+    astype,
     divide,
     erf,
     exp,
@@ -30,6 +31,7 @@ from microtensor.ops import (
 )
 from microtensor.primitive import label, name_scope
 from microtensor.support.axes import Axis, axis_count
+from microtensor.support.checks import check_float
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -49,6 +51,18 @@ def scoped(function: Callable[P, R]) -> Callable[P, R]:
     return inside
 
 
+def widened(x: Tensor) -> Tensor:
+    """X in the dtype to compute in: float32 for float16, whose squares overflow from 256 on, float64 for integers."""
+    if x.dtype == "float16":
+        return astype(x, dtype="float32")
+    return x if x.dtype.kind == "f" else astype(x, dtype="float64")
+
+
+def narrowed(result: Tensor, x: Tensor) -> Tensor:
+    """The result in the dtype of x, unless that is of integers."""
+    return result if result.dtype == x.dtype or x.dtype.kind != "f" else astype(result, dtype=x.dtype)
+
+
 @scoped
 def var(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Variance over axes: the mean of the squares of x − mean(x), times N / (N − correction).
@@ -58,7 +72,7 @@ def var(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool =
     Parameters
     ----------
     x : Tensor
-        Any shape.
+        Any shape; float16 is computed in float32, and integers give float64, as in NumPy.
     axis : int, tuple of int, optional
         The axes to reduce; all of them unless given.
     correction : float
@@ -80,19 +94,20 @@ def var(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool =
     count = axis_count(x.shape, axis)
     if count and correction >= count:
         raise ValueError(f"var: correction {correction} needs more than {count} elements (axis {axis} of {x.shape})")
-    centered = label(x - label(mean(x, axis=axis, keepdims=True), "μ"), "x − μ")
+    wide = widened(x)
+    centered = label(wide - label(mean(wide, axis=axis, keepdims=True), "μ"), "x − μ")
     spread = mean(square(centered), axis=axis, keepdims=keepdims)
     if correction:
         spread = spread * (count / (count - correction))
-    return label(spread, "σ²")
+    return label(narrowed(spread, x), "σ²")
 
 
 @scoped
 def std(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes: √var(x).
 
-    Where the variance is 0 the derivative of the root is infinite, and the gradient is NaN, as in PyTorch; a
-    norm takes √(var + ε) instead.
+    Where the variance is 0 the derivative of the root is infinite and that of the squares 0: the gradient is NaN, as
+    in JAX. PyTorch gives 0 there. A norm takes √(var + ε) instead.
 
     Parameters
     ----------
@@ -112,19 +127,20 @@ def std(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool =
     >>> mt.std(mt.tensor([1.0, 3.0])).item()
     1.0
     """
-    return label(sqrt(var(x, axis=axis, correction=correction, keepdims=keepdims)), "σ")
+    return label(narrowed(sqrt(var(widened(x), axis=axis, correction=correction, keepdims=keepdims)), x), "σ")
 
 
 @scoped
 def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Logarithm of the sum of exponentials over axes: ln Σ eˣ = m + ln Σ eˣ⁻ᵐ with m = max x.
 
-    The shift by m is taken out of the graph: it cancels, in value and in every derivative.
+    The shift by m is taken out of the graph: it cancels, in value and in every derivative. Where m is infinite there
+    is no shift: of −∞ alone it is −∞, with an ∞ it is ∞.
 
     Parameters
     ----------
     x : Tensor
-        Any shape; all values finite.
+        Any shape, floating point; float16 is computed in float32.
     axis : int, tuple of int, optional
         The axes to reduce; all of them unless given.
     keepdims : bool
@@ -141,19 +157,28 @@ def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor
     >>> round(mt.logsumexp(mt.tensor([1000.0, 1000.0])).item(), 4)
     1000.6931
     """
-    shift = label(stop_gradient(max(x, axis=axis, keepdims=True)), "max")
-    total = log(sum(exp(x - shift), axis=axis, keepdims=keepdims))
-    return total + (shift if keepdims else reshape(shift, shape=total.shape))
+    check_float(x, "logsumexp")
+    wide = widened(x)
+    largest = stop_gradient(max(wide, axis=axis, keepdims=True))
+    shift = label(where(greater(math.inf, absolute(largest)), largest, 0.0), "max")
+    total = log(sum(exp(wide - shift), axis=axis, keepdims=keepdims))
+    return narrowed(total + (shift if keepdims else reshape(shift, shape=total.shape)), x)
+
+
+def _below_largest(x: Tensor, axis: int) -> Tensor:
+    """X minus the largest along the axis, which is taken out of the graph: the results do not depend on it."""
+    # Small numbers alone are left for what follows, so that the offset of x costs no digits.
+    return x - label(stop_gradient(max(x, axis=axis, keepdims=True)), "max")
 
 
 @scoped
 def log_softmax(x: Tensor, *, axis: int = -1) -> Tensor:
-    """Logarithm of the softmax along an axis: x − ln Σ eˣ.
+    """Logarithm of the softmax along an axis: (x − m) − ln Σ eˣ⁻ᵐ with m = max x.
 
     Parameters
     ----------
     x : Tensor
-        Any shape.
+        Any shape, floating point; float16 is computed in float32.
     axis : int
         The axis of the classes.
 
@@ -168,17 +193,19 @@ def log_softmax(x: Tensor, *, axis: int = -1) -> Tensor:
     >>> mt.log_softmax(mt.tensor([0.0, 0.0]))
     tensor([-0.69314718, -0.69314718])
     """
-    return x - logsumexp(x, axis=axis, keepdims=True)
+    check_float(x, "log_softmax")
+    below = _below_largest(widened(x), axis)
+    return narrowed(below - log(sum(exp(below), axis=axis, keepdims=True)), x)
 
 
 @scoped
 def softmax(x: Tensor, *, axis: int = -1) -> Tensor:
-    """Exponentials normalised to sum 1 along an axis: eˣ / Σ eˣ.
+    """Exponentials normalised to sum 1 along an axis: eˣ⁻ᵐ / Σ eˣ⁻ᵐ with m = max x.
 
     Parameters
     ----------
     x : Tensor
-        Any shape.
+        Any shape, floating point; float16 is computed in float32.
     axis : int
         The axis of the classes.
 
@@ -193,11 +220,13 @@ def softmax(x: Tensor, *, axis: int = -1) -> Tensor:
     >>> mt.softmax(mt.tensor([0.0, 0.0]))
     tensor([0.5, 0.5])
     """
-    return exp(log_softmax(x, axis=axis))
+    check_float(x, "softmax")
+    weights = exp(_below_largest(widened(x), axis))
+    return narrowed(weights / sum(weights, axis=axis, keepdims=True), x)
 
 
 def reciprocal(x: Tensor) -> Tensor:
-    """One over x, elementwise; ±∞ at 0.
+    """One over x, elementwise; ±∞ at 0. Integers give float64, where NumPy would round to integers.
 
     Examples
     --------
@@ -260,6 +289,7 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     >>> mt.leaky_relu(mt.tensor([-1.0, 2.0]))
     tensor([-0.01,  2.  ])
     """
+    check_float(x, "leaky_relu")
     return where(greater(x, 0), x, x * negative_slope)
 
 
@@ -277,6 +307,7 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     >>> mt.elu(mt.tensor([-1.0, 2.0]))
     tensor([-0.63212056,  2.        ])
     """
+    check_float(x, "elu")
     # The exponential sees 0 where x is positive, so that it cannot overflow in the branch not taken.
     positive = greater(x, 0)
     return where(positive, x, expm1(where(positive, 0.0, x)) * alpha)
@@ -296,6 +327,7 @@ def selu(x: Tensor) -> Tensor:
     >>> mt.selu(mt.tensor([1.0]))
     tensor([1.05070099])
     """
+    check_float(x, "selu")
     return elu(x, 1.6732632423543772848170429916717) * 1.0507009873554804934193349852946
 
 
@@ -325,6 +357,7 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     >>> mt.gelu(mt.tensor([1.0]))
     tensor([0.84134475])
     """
+    check_float(x, "gelu")
     if approximate == "none":
         return x * (erf(x * math.sqrt(0.5)) + 1.0) * 0.5
     if approximate == "tanh":
@@ -342,6 +375,7 @@ def silu(x: Tensor) -> Tensor:
     >>> mt.silu(mt.tensor([0.0, 1.0]))
     tensor([0.        , 0.73105858])
     """
+    check_float(x, "silu")
     return x * sigmoid(x)
 
 
@@ -355,6 +389,7 @@ def mish(x: Tensor) -> Tensor:
     >>> mt.mish(mt.tensor([1.0]))
     tensor([0.86509839])
     """
+    check_float(x, "mish")
     return x * tanh(softplus(x))
 
 
@@ -368,6 +403,7 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     >>> mt.hardtanh(mt.tensor([-3.0, 0.5, 3.0]))
     tensor([-1. ,  0.5,  1. ])
     """
+    check_float(x, "hardtanh")
     return clip(x, min_val, max_val)
 
 
@@ -375,12 +411,13 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """Vector norm over axes: (Σ |x|ᵖ)^(1/p).
 
-    The Euclidean norm has derivative NaN at 0, where it has a kink in every direction.
+    At 0, where it has a kink in every direction, the gradient is NaN for 1 < p < ∞, as in JAX, and 0 for p = 1 and
+    p = ∞; PyTorch gives 0 for all of them.
 
     Parameters
     ----------
     x : Tensor
-        Any shape.
+        Any shape; float16 is computed in float32, and integers give float64, as in NumPy.
     axis : int, tuple of int, optional
         The axes to reduce; all of them unless given.
     keepdims : bool
@@ -401,6 +438,10 @@ def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     """
     if not ord >= 1:
         raise ValueError(f"norm: ord is {ord}; at least 1 is needed")
+    return narrowed(_norm(widened(x), axis, keepdims, ord), x)
+
+
+def _norm(x: Tensor, axis: Axis, keepdims: bool, ord: float) -> Tensor:
     if ord == math.inf:
         return max(absolute(x), axis=axis, keepdims=keepdims)
     if ord == 1:

@@ -767,7 +767,7 @@ class Tensor(Traced):
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`microtensor.min`."""
-        return cast("Tensor", ops.min(self, axis=axis, keepdims=keepdims))
+        return ops.min(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`microtensor.prod`."""

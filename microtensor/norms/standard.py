@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from microtensor.functional import narrowed, widened
 from microtensor.norms.axes import Axes
-from microtensor.ops import astype, mean, reshape, sqrt, square
+from microtensor.ops import mean, reshape, sqrt, square
 from microtensor.primitive import label, name_scope
 from microtensor.support.checks import check_float
 
@@ -83,16 +84,6 @@ def over_rms(x: Tensor, axis: int | tuple[int, ...], eps: float) -> Tensor:
         mean_square = label(mean(square(wide), axis=axis, keepdims=True), "mean x²")
         rms = label(sqrt(mean_square + eps), "rms")
     return label(narrowed(wide / rms, x), "x̂")
-
-
-def widened(x: Tensor) -> Tensor:
-    """The input itself, or as float32 when it is float16, whose squares overflow from 256 on."""
-    return astype(x, dtype="float32") if x.dtype == "float16" else x
-
-
-def narrowed(result: Tensor, x: Tensor) -> Tensor:
-    """The result in the dtype of x."""
-    return result if result.dtype == x.dtype else astype(result, dtype=x.dtype)
 
 
 def scale_and_shift(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:

@@ -47,7 +47,8 @@ sum = primitive(
     doc="""Sum over axes: y = Σ xᵢ.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
-    sum of nothing is 0. float16 is summed in float32. Raises AxisError for an axis out of range and TypeError for one that is no integer.
+    sum of nothing is 0, and float16 is summed in float32. Raises AxisError for an axis out of range and TypeError
+    for one that is no integer.
 
     >>> import microtensor as mt
     >>> mt.sum(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
@@ -66,7 +67,7 @@ def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
         raise ValueError(f"mean: shape {x.shape} has no elements along axis {axes}; a mean of nothing is undefined")
     # Sums of integers end as well, so they are taken in float64, as NumPy does.
     wide = accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
-    total = np.add.reduce(x, axis=axes, keepdims=keepdims, dtype=wide) / count
+    total: Any = np.add.reduce(x, axis=axes, keepdims=keepdims, dtype=wide) / count
     return total.astype(x.dtype) if x.dtype == np.float16 else total
 
 
@@ -86,8 +87,8 @@ mean = primitive(
     doc="""Arithmetic mean over axes: y = (1/N) Σ xᵢ, N the number of elements taken together.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
-    float16 is summed in float32, and integers have a mean of float64. Raises ValueError for a mean of nothing, where NumPy would give NaN,
-    AxisError for an axis out of range and TypeError for one that is no integer.
+    float16 is summed in float32, and the mean of integers is float64. Raises ValueError for a mean of nothing, where
+    NumPy would give NaN, AxisError for an axis out of range and TypeError for one that is no integer.
 
     >>> import microtensor as mt
     >>> mt.mean(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
@@ -231,7 +232,8 @@ cumsum: Primitive = primitive(
     shown=("Σ g from i on",),
     doc="""Running sum along an axis: yᵢ = x₀ + … + xᵢ.
 
-    Booleans and small integers are summed as NumPy's default integers, float16 in float32. Raises AxisError for an axis out of range.
+    Booleans and small integers are summed as NumPy's default integers, float16 in float32. Raises AxisError for
+    an axis out of range.
 
     >>> import microtensor as mt
     >>> mt.cumsum(mt.tensor([1.0, 2.0, 3.0]))
