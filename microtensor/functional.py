@@ -19,6 +19,7 @@ from microtensor.ops import (
     max,
     mean,
     power,
+    relu,
     reshape,
     sigmoid,
     softplus,
@@ -290,6 +291,9 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     tensor([-0.01,  2.  ])
     """
     check_float(x, "leaky_relu")
+    if negative_slope == 0:
+        # A product with 0 would turn an infinite gradient into NaN.
+        return relu(x)
     return where(greater(x, 0), x, x * negative_slope)
 
 
@@ -308,6 +312,8 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     tensor([-0.63212056,  2.        ])
     """
     check_float(x, "elu")
+    if alpha == 0:
+        return relu(x)
     # The exponential sees 0 where x is positive, so that it cannot overflow in the branch not taken.
     positive = greater(x, 0)
     return where(positive, x, expm1(where(positive, 0.0, x)) * alpha)

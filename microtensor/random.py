@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, own_array
 from microtensor.tensor import Tensor, get_default_dtype
 
 # Made when it is first drawn from: numpy.random takes longer to load than all of this package.
@@ -42,7 +43,15 @@ def generator(rng: Any = None) -> np.random.Generator:
 
 
 def _made(draws: Array, dtype: DTypeLike | None, requires_grad: bool) -> Tensor:
-    return Tensor(draws, dtype=get_default_dtype() if dtype is None else dtype, requires_grad=requires_grad)
+    chosen = get_default_dtype() if dtype is None else np.dtype(dtype)
+    if chosen.kind != "f":
+        raise TypeError(f"dtype {chosen} would cut the draws to integers; a float is needed, or random.integers")
+    return Tensor(draws, dtype=chosen, requires_grad=requires_grad)
+
+
+def _number(value: Any, who: str) -> Any:
+    """A setting of a distribution, a number or one for each draw."""
+    return own_array(value.numpy() if isinstance(value, Tensor) else value, who)
 
 
 def normal(
@@ -71,7 +80,9 @@ def normal(
     >>> mt.random.normal(3, rng=0).numpy().round(2)
     array([ 0.13, -0.13,  0.64])
     """
-    return _made(generator(rng).normal(mean, std, shape), dtype, requires_grad)
+    return _made(
+        generator(rng).normal(_number(mean, "normal: mean"), _number(std, "normal: std"), shape), dtype, requires_grad
+    )
 
 
 def uniform(
@@ -100,7 +111,11 @@ def uniform(
     >>> mt.random.uniform(3, rng=0).numpy().round(2)
     array([0.64, 0.27, 0.04])
     """
-    return _made(generator(rng).uniform(low, high, shape), dtype, requires_grad)
+    return _made(
+        generator(rng).uniform(_number(low, "uniform: low"), _number(high, "uniform: high"), shape),
+        dtype,
+        requires_grad,
+    )
 
 
 def integers(shape: int | Sequence[int], low: int, high: int, *, rng: Any = None) -> Tensor:
@@ -112,7 +127,10 @@ def integers(shape: int | Sequence[int], low: int, high: int, *, rng: Any = None
     >>> mt.random.integers(3, 0, 10, rng=0)
     tensor([8, 6, 5])
     """
-    return Tensor(generator(rng).integers(low, high, shape))
+    bounds = _number(low, "integers: low"), _number(high, "integers: high")
+    if any(bound.dtype.kind not in "iu" for bound in bounds):
+        raise TypeError(f"integers: the bounds are {low!r} and {high!r}; integers are needed")
+    return Tensor(generator(rng).integers(*bounds, shape))
 
 
 def permutation(size: int, *, rng: Any = None) -> Array:
@@ -124,4 +142,4 @@ def permutation(size: int, *, rng: Any = None) -> Array:
     >>> mt.random.permutation(4, rng=0)
     array([2, 0, 1, 3])
     """
-    return generator(rng).permutation(size)
+    return generator(rng).permutation(operator.index(size))

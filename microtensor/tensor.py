@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from microtensor import functional, ops
 from microtensor.primitive import Node, Traced, is_recording, use_tensor_type
-from microtensor.support.arrays import Array, own_array
+from microtensor.support.arrays import Array, own_array, plain_dtype
 from microtensor.support.axes import Axis
 
 Operand: TypeAlias = "Tensor | ArrayLike"
@@ -919,7 +919,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: ArrayLike | Tensor, name: str | None = None) -> None:
-        value = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
+        value = own_array(ops.as_array(data), "Parameter: data")
         dtype = value.dtype if value.dtype.kind == "f" else get_default_dtype()
         super().__init__(value, dtype=dtype, requires_grad=True, name=name)
 
@@ -1024,7 +1024,8 @@ def full(
     >>> mt.full((2,), 0.5)
     tensor([0.5, 0.5])
     """
-    array = np.full(shape, value, dtype=get_default_dtype() if dtype is None else dtype)
+    own_array(ops.as_array(value), "full: value")
+    array = np.full(shape, value, dtype=plain_dtype(get_default_dtype() if dtype is None else dtype, "full"))
     return Tensor(array, requires_grad=requires_grad)
 
 

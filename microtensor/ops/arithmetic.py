@@ -9,6 +9,7 @@ import numpy as np
 from microtensor.ops.common import as_array, doctests, equal, greater
 from microtensor.ops.shape import contract_to, sum_to
 from microtensor.primitive import Primitive, primitive
+from microtensor.support.arrays import plain_array
 
 
 def _summed_to(g: Any, x: Any) -> Any:
@@ -106,7 +107,7 @@ negative = primitive(
 
 
 def _masked(x: Any, mask: Any) -> Any:
-    x, mask = np.asarray(x), np.asarray(mask, bool)
+    x, mask = plain_array(x), plain_array(mask).astype(bool, copy=False)
     if x.size < 400 or x.dtype.kind != "f":
         # False is the zero of every dtype.
         return np.where(mask, x, False)

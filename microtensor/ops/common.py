@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from microtensor.primitive import Primitive, Traced
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, refuse_lossy
 from microtensor.support.axes import Axis
 
 T = TypeVar("T")
@@ -19,8 +19,18 @@ def doctests(names: dict[str, Any]) -> dict[str, str]:
 
 
 def as_array(x: Any) -> Any:
-    """The array inside a tensor; anything else as it is."""
-    return x._array if isinstance(x, Traced) else x
+    """The array inside a tensor; anything else as it is, but for what NumPy would read with a loss.
+
+    Raises
+    ------
+    TypeError
+        x is a masked array or a matrix.
+    """
+    if isinstance(x, Traced):
+        return x._array
+    if type(x) is not np.ndarray:
+        refuse_lossy(x, "an argument")
+    return x
 
 
 def equal(a: Any, b: Any) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from microtensor.ops.arithmetic import exp, masked, sqrt, where
 from microtensor.ops.common import doctests, equal, greater
 from microtensor.primitive import Primitive, primitive
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, accumulator, plain_array
 
 tanh = primitive(
     "tanh",
@@ -27,12 +27,13 @@ tanh = primitive(
 
 
 def _sigmoid(x: Any) -> Array:
+    x = plain_array(x)
     # Where e⁻ˣ overflows its reciprocal is 0, to within the smallest normal number.
     with np.errstate(over="ignore"):
-        y: Array = np.asarray(np.exp(np.multiply(x, -1.0)))
+        y: Array = np.asarray(np.exp(np.multiply(x, -1.0, dtype=accumulator(x.dtype))))
         y += 1
         np.reciprocal(y, out=y)
-    return y
+    return y.astype(x.dtype) if x.dtype == np.float16 else y
 
 
 sigmoid = primitive(
@@ -252,7 +253,7 @@ arctan2 = primitive(
     shown=("g*b/(a²+b²)", "-g*a/(a²+b²)"),
     doc="""Angle of the point (b, a), elementwise with broadcasting, in radians from −π to π.
 
-    The derivative at the origin is NaN. Raises ValueError when the shapes do not broadcast.
+    The derivative at the origin is NaN, as in JAX; PyTorch gives 0. Raises ValueError when the shapes do not broadcast.
 
     >>> import microtensor as mt
     >>> mt.arctan2(mt.tensor([1.0, 0.0]), mt.tensor([0.0, -1.0]))
@@ -288,7 +289,7 @@ cosh: Primitive = primitive(
 
 
 def _erf(x: Any) -> Array:
-    x = np.asarray(x)
+    x = plain_array(x)
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     # NumPy has no error function; the C library's, element by element, is right to the last digit.
     return np.fromiter(map(math.erf, x.ravel().tolist()), dtype, x.size).reshape(x.shape)
@@ -309,7 +310,7 @@ erf = primitive(
 
 softplus = primitive(
     "softplus",
-    lambda x: np.logaddexp(np.zeros((), np.asarray(x).dtype), x),
+    lambda x: np.logaddexp(np.zeros((), plain_array(x).dtype), x),
     lambda g, y, x: g * sigmoid(x),
     shown=("g*sigmoid(x)",),
     doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow.

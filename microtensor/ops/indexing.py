@@ -12,7 +12,7 @@ from microtensor.ops.arithmetic import masked, where
 from microtensor.ops.common import as_array, doctests
 from microtensor.ops.shape import astype, expand_dims
 from microtensor.primitive import EachArgument, Primitive, primitive
-from microtensor.support.arrays import Array, accumulator
+from microtensor.support.arrays import Array, accumulator, plain_array
 from microtensor.support.axes import Axis, normalize_axis
 
 
@@ -88,7 +88,7 @@ def _place(g: Array, indices: Any, *, axis: int, size: int) -> Array:
 
 pick = primitive(
     "pick",
-    lambda x, indices, *, axis=-1: np.asarray(x)[_one_a_position(np.shape(x), indices, axis, "pick")],
+    lambda x, indices, *, axis=-1: plain_array(x)[_one_a_position(np.shape(x), indices, axis, "pick")],
     lambda g, y, x, indices, axis=-1: place(g, indices, axis=axis, size=x.shape[axis]),
     None,
     shown=("g at i", ""),

@@ -14,12 +14,12 @@ from microtensor.ops.indexing import getitem
 from microtensor.ops.reductions import sum
 from microtensor.ops.shape import permute_dims, reshape
 from microtensor.primitive import EachArgument, Primitive, Traced, primitive
-from microtensor.support.arrays import accumulator
+from microtensor.support.arrays import accumulator, plain_array
 from microtensor.support.axes import axis_count, normalize_axis
 
 
 def _matmul(a: Any, b: Any) -> Any:
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = plain_array(a), plain_array(b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: {a.shape} @ {b.shape}: a scalar has no axis to sum over; use *")
     inner_a, inner_b = a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]
@@ -194,7 +194,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     >>> mt.einsum("ii->", mt.tensor([[1.0, 2.0], [3.0, 4.0]])).item()
     5.0
     """
-    operands = tuple(x if isinstance(x, Traced) else np.asarray(x) for x in operands)
+    operands = tuple(x if isinstance(x, Traced) else plain_array(x) for x in operands)
     labels, output = _labels(subscripts, operands)
     sizes: dict[str, int] = {}
     for operand, names in zip(operands, labels, strict=True):

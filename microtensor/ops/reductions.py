@@ -13,7 +13,7 @@ from microtensor.ops.common import as_array, doctests, equal
 from microtensor.ops.indexing import flip, getitem, pad
 from microtensor.ops.shape import astype, permute_dims, reshape
 from microtensor.primitive import Primitive, primitive
-from microtensor.support.arrays import Array, accumulator
+from microtensor.support.arrays import Array, accumulator, plain_array
 from microtensor.support.axes import Axis, axis_count, normalize_axis
 
 
@@ -35,7 +35,7 @@ def _reduce(ufunc: Any, x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
 
 
 def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x)
+    x = plain_array(x)
     return _reduce(np.add, x, normalize_axis(axis, x.ndim, "sum"), keepdims)
 
 
@@ -58,7 +58,7 @@ sum = primitive(
 
 
 def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x)
+    x = plain_array(x)
     axes = normalize_axis(axis, x.ndim, "mean")
     count = 1
     for i in axes:
@@ -66,8 +66,9 @@ def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     if count == 0:
         raise ValueError(f"mean: shape {x.shape} has no elements along axis {axes}; a mean of nothing is undefined")
     # Sums of integers end as well, so they are taken in float64, as NumPy does.
-    wide = accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
-    total: Any = np.add.reduce(x, axis=axes, keepdims=keepdims, dtype=wide) / count
+    wide: Any = accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
+    add: Any = np.add
+    total = add.reduce(x, axis=axes, keepdims=keepdims, dtype=wide) / count
     return total.astype(x.dtype) if x.dtype == np.float16 else total
 
 
@@ -101,7 +102,7 @@ def _extreme(ufunc: Any, name: str, what: str) -> Any:
     """The forward function of max or of min."""
 
     def forward(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-        x = np.asarray(x)
+        x = plain_array(x)
         axes = normalize_axis(axis, x.ndim, name)
         if math.prod(x.shape[i] for i in axes) == 0:
             raise ValueError(
@@ -158,7 +159,7 @@ min = primitive(
 
 
 def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x)
+    x = plain_array(x)
     return _reduce(np.multiply, x, normalize_axis(axis, x.ndim, "prod"), keepdims)
 
 
@@ -220,7 +221,7 @@ prod: Primitive = primitive(
 
 
 def _cumsum(x: Any, *, axis: int = -1) -> Any:
-    x = np.asarray(x)
+    x = plain_array(x)
     total = np.cumsum(x, axis=normalize_axis(axis, x.ndim, "cumsum")[0], dtype=accumulator(x.dtype))
     return total.astype(x.dtype) if x.dtype.kind == "f" else total
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from microtensor.ops.common import doctests
 from microtensor.primitive import Primitive, primitive
-from microtensor.support.arrays import Array, accumulator, plain_dtype
+from microtensor.support.arrays import Array, accumulator, plain_array, plain_dtype
 from microtensor.support.axes import Axis, normalize_axis
 
 reshape: Primitive = primitive(
@@ -153,7 +153,7 @@ contract_to = primitive(
 
 astype: Primitive = primitive(
     "astype",
-    lambda x, *, dtype: np.asarray(x).astype(plain_dtype(dtype, "astype")),
+    lambda x, *, dtype: plain_array(x).astype(plain_dtype(dtype, "astype")),
     lambda g, y, x, dtype: astype(g, dtype=x.dtype),
     shown=("g",),
     doc="""Same values in another dtype; the gradient comes back in the dtype of x, and stops at integers.

@@ -8,7 +8,33 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
+_NUMBERS = frozenset({float, int, bool})
 _FLOAT32 = np.dtype(np.float32)
+
+
+def refuse_lossy(data: Any, who: str) -> None:
+    """Raises TypeError for a masked array or a matrix, also inside lists: NumPy would drop what makes it one."""
+    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
+        kind = type(data).__name__
+        raise TypeError(f"{who} is a {kind}, whose meaning would be lost; pass np.asarray(...) or .filled(...)")
+    if isinstance(data, (list, tuple)):
+        for item in data:
+            if type(item) not in _NUMBERS:
+                refuse_lossy(item, who)
+
+
+def plain_array(data: Any, who: str = "an argument") -> Array:
+    """What NumPy makes of `data`, without a copy where it is an array.
+
+    Raises
+    ------
+    TypeError
+        For masked arrays and matrices.
+    """
+    if type(data) is np.ndarray:
+        return data
+    refuse_lossy(data, who)
+    return np.asarray(data)
 
 
 def own_array(data: Any, who: str, dtype: Any = None) -> Array:
@@ -20,10 +46,10 @@ def own_array(data: Any, who: str, dtype: Any = None) -> Array:
         For masked arrays, matrices, long doubles, and everything that is not a number.
     ValueError
         For ragged nested sequences.
+    OverflowError
+        For Python integers that `dtype` does not hold, as in NumPy.
     """
-    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
-        kind = type(data).__name__
-        raise TypeError(f"{who} is a {kind}, whose meaning would be lost; pass np.asarray(...) or .filled(...)")
+    refuse_lossy(data, who)
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -33,7 +59,11 @@ def own_array(data: Any, who: str, dtype: Any = None) -> Array:
         raise TypeError(f"{who} has dtype {array.dtype}{kind}; booleans, integers and floats are taken")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         raise TypeError(f"{who} has dtype {array.dtype}, which would lose digits; convert it with .astype(np.float64)")
-    return np.array(array, dtype=plain_dtype(array.dtype if dtype is None else dtype, who))
+    if dtype is None:
+        return np.array(array, dtype=array.dtype.newbyteorder("="))
+    # From the numbers themselves, so that NumPy says when an integer does not fit.
+    numbers = isinstance(data, (int, list, tuple))
+    return np.array(data if numbers else array, dtype=plain_dtype(dtype, who))
 
 
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
