@@ -364,11 +364,15 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     tensor([0.84134475])
     """
     check_float(x, "gelu")
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate {approximate!r} is not 'none' or 'tanh'")
+    wide = widened(x)
     if approximate == "none":
-        return x * (erf(x * math.sqrt(0.5)) + 1.0) * 0.5
-    if approximate == "tanh":
-        return x * (tanh((x + x * square(x) * 0.044715) * math.sqrt(2 / math.pi)) + 1.0) * 0.5
-    raise ValueError(f"gelu: approximate {approximate!r} is not 'none' or 'tanh'")
+        share = erf(wide * math.sqrt(0.5)) + 1.0
+    else:
+        share = tanh((wide + wide * square(wide) * 0.044715) * math.sqrt(2 / math.pi)) + 1.0
+    # The half first: twice the largest number of a dtype is ∞.
+    return narrowed(wide * 0.5 * share, x)
 
 
 @scoped
@@ -382,7 +386,8 @@ def silu(x: Tensor) -> Tensor:
     tensor([0.        , 0.73105858])
     """
     check_float(x, "silu")
-    return x * sigmoid(x)
+    wide = widened(x)
+    return narrowed(wide * sigmoid(wide), x)
 
 
 @scoped
@@ -396,7 +401,8 @@ def mish(x: Tensor) -> Tensor:
     tensor([0.86509839])
     """
     check_float(x, "mish")
-    return x * tanh(softplus(x))
+    wide = widened(x)
+    return narrowed(wide * tanh(softplus(wide)), x)
 
 
 @scoped
