@@ -33,6 +33,11 @@ def standardize(x: Tensor, axis: int | tuple[int, ...], eps: float = 1e-5) -> Te
     over 4096 rows is within 2e-2 at a mean of 1e4 and within 6e-2 at 1e5; beyond, centre the data first
     or use float64. A spread beyond 1e19 has an infinite σ², and x̂ is then 0.
 
+    A constant column gives exactly 0 where its mean is exact, as it is of 2.5. Elsewhere the rounding of μ is divided
+    by √ε. In float32, layer norm of 0.1 over 256 values gives 4.7e-6 where PyTorch 2.13 on a CPU gives 0; batch norm
+    over 256 rows gives 7.5e-5 of 0.1 (PyTorch 3.1e-5) and 1 of 12,345,678 (PyTorch 0.96). It is never beyond 1, since
+    μ is the same in σ; PyTorch's batch norm gives 105 of 1e7.
+
     Parameters
     ----------
     x : Tensor
