@@ -423,8 +423,7 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """Vector norm over axes: (Σ |x|ᵖ)^(1/p).
 
-    At 0, where it has a kink in every direction, the gradient is NaN for 1 < p < ∞, as in JAX, and 0 for p = 1 and
-    p = ∞; PyTorch gives 0 for all of them.
+    At 0, where it has a kink in every direction, the gradient is 0, as in PyTorch; JAX gives NaN.
 
     Parameters
     ----------
@@ -459,5 +458,6 @@ def _norm(x: Tensor, axis: Axis, keepdims: bool, ord: float) -> Tensor:
     if ord == 1:
         return sum(absolute(x), axis=axis, keepdims=keepdims)
     if ord == 2:
-        return sqrt(sum(square(x), axis=axis, keepdims=keepdims))
+        # The absolute value passes nothing back at 0, so that the infinite slope of the root meets no 0 · ∞.
+        return sqrt(sum(square(absolute(x)), axis=axis, keepdims=keepdims))
     return power(sum(power(absolute(x), ord), axis=axis, keepdims=keepdims), 1 / ord)
