@@ -11,6 +11,7 @@ from microtensor.support.arrays import Array, refuse_lossy
 from microtensor.support.axes import Axis
 
 T = TypeVar("T")
+_PLAIN = frozenset({np.ndarray, float, int, bool})
 
 
 def doctests(names: dict[str, Any]) -> dict[str, str]:
@@ -28,7 +29,7 @@ def as_array(x: Any) -> Any:
     """
     if isinstance(x, Traced):
         return x._array
-    if type(x) is not np.ndarray:
+    if type(x) not in _PLAIN:
         refuse_lossy(x, "an argument")
     return x
 

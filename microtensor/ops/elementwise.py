@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.arithmetic import exp, masked, sqrt, where
+from microtensor.ops.arithmetic import chosen, exp, sqrt, where
 from microtensor.ops.common import doctests, equal, greater
 from microtensor.primitive import Primitive, primitive
 from microtensor.support.arrays import Array, accumulator, plain_array
@@ -52,7 +52,7 @@ sigmoid = primitive(
 relu = primitive(
     "relu",
     lambda x: np.maximum(x, 0),
-    lambda g, y, x: masked(g, greater(y, 0)),
+    lambda g, y, x: chosen(g, greater(y, 0)),
     shown=("g*[x>0]",),
     doc="""Rectified linear unit, elementwise: y = max(x, 0), with derivative 0 at 0.
 
@@ -65,7 +65,7 @@ relu = primitive(
 absolute = primitive(
     "abs",
     np.abs,
-    lambda g, y, x: masked(g, ~equal(x, 0)) * sign(x),
+    lambda g, y, x: chosen(g, ~equal(x, 0)) * sign(x),
     symbol="|x|",
     shown=("g*sign(x)",),
     doc="""Absolute value, elementwise: y = |x|, with derivative 0 at 0.
@@ -91,7 +91,7 @@ sign: Primitive = primitive(
 
 def _share(g: Any, a: Any, y: Any, b: Any) -> Any:
     # Where both arguments attain the extremum each takes half, as in PyTorch.
-    taken = masked(g, equal(a, y))
+    taken = chosen(g, equal(a, y))
     tie = equal(a, b)
     return where(tie, taken * 0.5, taken) if tie.any() else taken
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.arithmetic import masked
+from microtensor.ops.arithmetic import chosen
 from microtensor.ops.common import as_array, doctests, equal
 from microtensor.ops.indexing import flip, getitem, pad
 from microtensor.ops.shape import astype, permute_dims, reshape
@@ -121,7 +121,7 @@ def _extreme_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = Fa
         hit = hit | (unknown & ~equal(x, x))
     ties = _sum(hit, axis=axis, keepdims=True)
     g = _kept(g, x, axis, keepdims)
-    return masked(g if (ties == 1).all() else g * (1 / ties).astype(x.dtype), hit)
+    return chosen(g if (ties == 1).all() else g * (1 / ties).astype(x.dtype), hit)
 
 
 max = primitive(
