@@ -151,6 +151,8 @@ def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor
     ------
     ValueError
         There are no elements along the axes.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -187,6 +189,8 @@ def log_softmax(x: Tensor, *, axis: int = -1) -> Tensor:
     ------
     ValueError
         The axis has no elements.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -214,6 +218,8 @@ def softmax(x: Tensor, *, axis: int = -1) -> Tensor:
     ------
     ValueError
         The axis has no elements.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -258,7 +264,7 @@ def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tens
     x : Tensor
         Any shape.
     low, high : float, optional
-        The bounds; None for no bound.
+        The bounds; None for no bound. Integers between integers stay integers, as in NumPy.
 
     Raises
     ------
@@ -284,6 +290,11 @@ def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tens
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """X where positive, `negative_slope` times x elsewhere.
 
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
+
     Examples
     --------
     >>> import microtensor as mt
@@ -300,6 +311,11 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
 @scoped
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """X where positive, α (eˣ − 1) elsewhere.
+
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -322,6 +338,11 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 @scoped
 def selu(x: Tensor) -> Tensor:
     """λ · elu(x) with the α and λ that keep mean 0 and variance 1 from layer to layer.
+
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -352,6 +373,8 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     ------
     ValueError
         `approximate` has another name.
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -379,6 +402,11 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
 def silu(x: Tensor) -> Tensor:
     """X times its sigmoid, also called swish.
 
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
+
     Examples
     --------
     >>> import microtensor as mt
@@ -394,6 +422,11 @@ def silu(x: Tensor) -> Tensor:
 def mish(x: Tensor) -> Tensor:
     """X times the hyperbolic tangent of its softplus.
 
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
+
     Examples
     --------
     >>> import microtensor as mt
@@ -408,6 +441,11 @@ def mish(x: Tensor) -> Tensor:
 @scoped
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """X held between two bounds, −1 and 1 unless others are given.
+
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
 
     Examples
     --------

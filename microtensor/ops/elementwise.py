@@ -43,6 +43,8 @@ sigmoid = primitive(
     shown=("g*y*(1-y)",),
     doc="""Logistic sigmoid, elementwise: y = 1 / (1 + e⁻ˣ), without overflow in either tail.
 
+    Integers give float64; float16 is computed in float32.
+
     >>> import microtensor as mt
     >>> mt.sigmoid(mt.tensor([0.0, 2.0]))
     tensor([0.5       , 0.88079708])
@@ -54,7 +56,7 @@ relu = primitive(
     lambda x: np.maximum(x, 0),
     lambda g, y, x: chosen(g, greater(y, 0)),
     shown=("g*[x>0]",),
-    doc="""Rectified linear unit, elementwise: y = max(x, 0), with derivative 0 at 0.
+    doc="""Rectified linear unit, elementwise: y = max(x, 0), with derivative 0 at 0. Integers stay integers.
 
     >>> import microtensor as mt
     >>> mt.relu(mt.tensor([-1.0, 2.0]))
@@ -300,7 +302,7 @@ erf = primitive(
     _erf,
     lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-(x * x)),
     shown=("g*2/√π*exp(-x²)",),
-    doc="""Error function, elementwise: y = (2/√π) ∫₀ˣ exp(−t²) dt.
+    doc="""Error function, elementwise: y = (2/√π) ∫₀ˣ exp(−t²) dt. Integers give float64.
 
     >>> import microtensor as mt
     >>> mt.erf(mt.tensor([0.0, 1.0]))
@@ -313,7 +315,7 @@ softplus = primitive(
     lambda x: np.logaddexp(np.zeros((), plain_array(x).dtype), x),
     lambda g, y, x: g * sigmoid(x),
     shown=("g*sigmoid(x)",),
-    doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow.
+    doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow. Integers give NumPy's dtype of logaddexp.
 
     >>> import microtensor as mt
     >>> mt.softplus(mt.tensor([0.0, 100.0]))

@@ -17,10 +17,10 @@ def refuse_lossy(data: Any, who: str) -> None:
     if isinstance(data, (np.ma.MaskedArray, np.matrix)):
         kind = type(data).__name__
         raise TypeError(f"{who} is a {kind}, whose meaning would be lost; pass np.asarray(...) or .filled(...)")
-    if isinstance(data, (list, tuple)):
+    # Of a list of plain numbers, which is most of them, C sees to the types.
+    if isinstance(data, (list, tuple)) and not _NUMBERS.issuperset(map(type, data)):
         for item in data:
-            if type(item) not in _NUMBERS:
-                refuse_lossy(item, who)
+            refuse_lossy(item, who)
 
 
 def plain_array(data: Any, who: str = "an argument") -> Array:
