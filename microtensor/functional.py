@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from microtensor.ops import (
     absolute,
+    astype,
     divide,
     erf,
     exp,
@@ -18,6 +19,7 @@ from microtensor.ops import (
     max,
     mean,
     power,
+    relu,
     reshape,
     sigmoid,
     softplus,
@@ -30,6 +32,7 @@ from microtensor.ops import (
 )
 from microtensor.primitive import label, name_scope
 from microtensor.support.axes import Axis, filled_count, normalize_axis
+from microtensor.support.checks import check_float
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -49,6 +52,18 @@ def scoped(function: Callable[P, R]) -> Callable[P, R]:
     return inside
 
 
+def widened(x: Tensor) -> Tensor:
+    """X in the dtype to compute in: float32 for float16, whose squares overflow from 256 on, float64 for integers."""
+    if x.dtype == "float16":
+        return astype(x, dtype="float32")
+    return x if x.dtype.kind == "f" else astype(x, dtype="float64")
+
+
+def narrowed(result: Tensor, x: Tensor) -> Tensor:
+    """The result in the dtype of x, unless that is of integers."""
+    return result if result.dtype == x.dtype or x.dtype.kind != "f" else astype(result, dtype=x.dtype)
+
+
 @scoped
 def var(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Variance over axes: the mean of the squares of x − mean(x), times N / (N − correction).
@@ -58,7 +73,7 @@ def var(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool =
     Parameters
     ----------
     x : Tensor
-        Any shape.
+        Any shape; float16 is computed in float32, and integers give float64, as in NumPy.
     axis : int, tuple of int, optional
         The axes to reduce; all of them unless given.
     correction : float
@@ -85,19 +100,20 @@ def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, who: str) -> 
     count = filled_count(x.shape, axes, who, "a variance")
     if correction >= count:
         raise ValueError(f"{who}: correction {correction} needs more than {count} elements (axis {axes} of {x.shape})")
-    centered = label(x - label(mean(x, axis=axes, keepdims=True), "μ"), "x − μ")
+    wide = widened(x)
+    centered = label(wide - label(mean(wide, axis=axes, keepdims=True), "μ"), "x − μ")
     spread = mean(square(centered), axis=axes, keepdims=keepdims)
     if correction:
         spread = spread * (count / (count - correction))
-    return label(spread, "σ²")
+    return label(narrowed(spread, x), "σ²")
 
 
 @scoped
 def std(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes: √var(x).
 
-    Where the variance is 0 the derivative of the root is infinite, and the gradient is NaN, as in PyTorch; a
-    norm takes √(var + ε) instead.
+    Where the variance is 0 the derivative of the root is infinite and that of the squares 0: the gradient is NaN, as
+    in JAX. PyTorch gives 0 there. A norm takes √(var + ε) instead.
 
     Parameters
     ----------
@@ -118,20 +134,21 @@ def std(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool =
     1.0
     """
     with name_scope("var"):
-        variance = _var(x, axis, correction, keepdims, "std")
-    return label(sqrt(variance), "σ")
+        variance = _var(widened(x), axis, correction, keepdims, "std")
+    return label(narrowed(sqrt(variance), x), "σ")
 
 
 @scoped
 def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Logarithm of the sum of exponentials over axes: ln Σ eˣ = m + ln Σ eˣ⁻ᵐ with m = max x.
 
-    The shift by m is taken out of the graph: it cancels, in value and in every derivative.
+    The shift by m is taken out of the graph: it cancels, in value and in every derivative. Where m is infinite there
+    is no shift: of −∞ alone it is −∞, with an ∞ it is ∞.
 
     Parameters
     ----------
     x : Tensor
-        Any shape; all values finite.
+        Any shape, floating point; float16 is computed in float32.
     axis : int, tuple of int, optional
         The axes to reduce; all of them unless given.
     keepdims : bool
@@ -141,6 +158,8 @@ def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor
     ------
     ValueError
         There are no elements along the axes.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -148,10 +167,19 @@ def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor
     >>> round(mt.logsumexp(mt.tensor([1000.0, 1000.0])).item(), 4)
     1000.6931
     """
+    check_float(x, "logsumexp")
     axes = _classes(x, axis, "logsumexp")
-    shift = label(stop_gradient(max(x, axis=axes, keepdims=True)), "max")
-    total = log(sum(exp(x - shift), axis=axes, keepdims=keepdims))
-    return total + (shift if keepdims else reshape(shift, shape=total.shape))
+    wide = widened(x)
+    largest = stop_gradient(max(wide, axis=axes, keepdims=True))
+    shift = label(where(greater(math.inf, absolute(largest)), largest, 0.0), "max")
+    total = log(sum(exp(wide - shift), axis=axes, keepdims=keepdims))
+    return narrowed(total + (shift if keepdims else reshape(shift, shape=total.shape)), x)
+
+
+def _below_largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """X minus the largest along the axes, which is taken out of the graph: the results do not depend on it."""
+    # Small numbers alone are left for what follows, so that the offset of x costs no digits.
+    return x - label(stop_gradient(max(x, axis=axes, keepdims=True)), "max")
 
 
 def _classes(x: Tensor, axis: Axis, who: str) -> tuple[int, ...]:
@@ -163,12 +191,12 @@ def _classes(x: Tensor, axis: Axis, who: str) -> tuple[int, ...]:
 
 @scoped
 def log_softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
-    """Logarithm of the softmax along an axis: x − ln Σ eˣ.
+    """Logarithm of the softmax along an axis: (x − m) − ln Σ eˣ⁻ᵐ with m = max x.
 
     Parameters
     ----------
     x : Tensor
-        Any shape.
+        Any shape, floating point; float16 is computed in float32.
     axis : int, tuple of int, optional
         The axis of the classes; several together, or all with None, as in SciPy.
 
@@ -176,6 +204,8 @@ def log_softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
     ------
     ValueError
         The axis has no elements.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -183,17 +213,20 @@ def log_softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
     >>> mt.log_softmax(mt.tensor([0.0, 0.0]))
     tensor([-0.69314718, -0.69314718])
     """
-    return x - logsumexp(x, axis=_classes(x, axis, "log_softmax"), keepdims=True)
+    check_float(x, "log_softmax")
+    axes = _classes(x, axis, "log_softmax")
+    below = _below_largest(widened(x), axes)
+    return narrowed(below - log(sum(exp(below), axis=axes, keepdims=True)), x)
 
 
 @scoped
 def softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
-    """Exponentials normalised to sum 1 along an axis: eˣ / Σ eˣ.
+    """Exponentials normalised to sum 1 along an axis: eˣ⁻ᵐ / Σ eˣ⁻ᵐ with m = max x.
 
     Parameters
     ----------
     x : Tensor
-        Any shape.
+        Any shape, floating point; float16 is computed in float32.
     axis : int, tuple of int, optional
         The axis of the classes; several together, or all with None, as in SciPy.
 
@@ -201,6 +234,8 @@ def softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
     ------
     ValueError
         The axis has no elements.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -208,11 +243,14 @@ def softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
     >>> mt.softmax(mt.tensor([0.0, 0.0]))
     tensor([0.5, 0.5])
     """
-    return exp(log_softmax(x, axis=_classes(x, axis, "softmax")))
+    check_float(x, "softmax")
+    axes = _classes(x, axis, "softmax")
+    weights = exp(_below_largest(widened(x), axes))
+    return narrowed(weights / sum(weights, axis=axes, keepdims=True), x)
 
 
 def reciprocal(x: Tensor) -> Tensor:
-    """One over x, elementwise; ±∞ at 0.
+    """One over x, elementwise; ±∞ at 0. Integers give float64, where NumPy would round to integers.
 
     Examples
     --------
@@ -243,7 +281,7 @@ def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tens
     x : Tensor
         Any shape.
     low, high : float, optional
-        The bounds; None for no bound.
+        The bounds; None for no bound. Integers between integers stay integers, as in NumPy.
 
     Raises
     ------
@@ -269,18 +307,32 @@ def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tens
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """X where positive, `negative_slope` times x elsewhere.
 
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
+
     Examples
     --------
     >>> import microtensor as mt
     >>> mt.leaky_relu(mt.tensor([-1.0, 2.0]))
     tensor([-0.01,  2.  ])
     """
+    check_float(x, "leaky_relu")
+    if negative_slope == 0:
+        # A product with 0 would turn an infinite gradient into NaN.
+        return relu(x)
     return where(greater(x, 0), x, x * negative_slope)
 
 
 @scoped
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """X where positive, α (eˣ − 1) elsewhere.
+
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -292,6 +344,9 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     >>> mt.elu(mt.tensor([-1.0, 2.0]))
     tensor([-0.63212056,  2.        ])
     """
+    check_float(x, "elu")
+    if alpha == 0:
+        return relu(x)
     # The exponential sees 0 where x is positive, so that it cannot overflow in the branch not taken.
     positive = greater(x, 0)
     return where(positive, x, expm1(where(positive, 0.0, x)) * alpha)
@@ -300,6 +355,11 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 @scoped
 def selu(x: Tensor) -> Tensor:
     """λ · elu(x) with the α and λ that keep mean 0 and variance 1 from layer to layer.
+
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -311,6 +371,7 @@ def selu(x: Tensor) -> Tensor:
     >>> mt.selu(mt.tensor([1.0]))
     tensor([1.05070099])
     """
+    check_float(x, "selu")
     return elu(x, 1.6732632423543772848170429916717) * 1.0507009873554804934193349852946
 
 
@@ -329,6 +390,8 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     ------
     ValueError
         `approximate` has another name.
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -340,16 +403,26 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     >>> mt.gelu(mt.tensor([1.0]))
     tensor([0.84134475])
     """
+    check_float(x, "gelu")
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate {approximate!r} is not 'none' or 'tanh'")
+    wide = widened(x)
     if approximate == "none":
-        return x * (erf(x * math.sqrt(0.5)) + 1.0) * 0.5
-    if approximate == "tanh":
-        return x * (tanh((x + x * square(x) * 0.044715) * math.sqrt(2 / math.pi)) + 1.0) * 0.5
-    raise ValueError(f"gelu: approximate {approximate!r} is not 'none' or 'tanh'")
+        share = erf(wide * math.sqrt(0.5)) + 1.0
+    else:
+        share = tanh((wide + wide * square(wide) * 0.044715) * math.sqrt(2 / math.pi)) + 1.0
+    # The half first: twice the largest number of a dtype is ∞.
+    return narrowed(wide * 0.5 * share, x)
 
 
 @scoped
 def silu(x: Tensor) -> Tensor:
     """X times its sigmoid, also called swish.
+
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -357,12 +430,19 @@ def silu(x: Tensor) -> Tensor:
     >>> mt.silu(mt.tensor([0.0, 1.0]))
     tensor([0.        , 0.73105858])
     """
-    return x * sigmoid(x)
+    check_float(x, "silu")
+    wide = widened(x)
+    return narrowed(wide * sigmoid(wide), x)
 
 
 @scoped
 def mish(x: Tensor) -> Tensor:
     """X times the hyperbolic tangent of its softplus.
+
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -370,12 +450,19 @@ def mish(x: Tensor) -> Tensor:
     >>> mt.mish(mt.tensor([1.0]))
     tensor([0.86509839])
     """
-    return x * tanh(softplus(x))
+    check_float(x, "mish")
+    wide = widened(x)
+    return narrowed(wide * tanh(softplus(wide)), x)
 
 
 @scoped
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """X held between two bounds, −1 and 1 unless others are given.
+
+    Raises
+    ------
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -383,6 +470,7 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     >>> mt.hardtanh(mt.tensor([-3.0, 0.5, 3.0]))
     tensor([-1. ,  0.5,  1. ])
     """
+    check_float(x, "hardtanh")
     return clip(x, min_val, max_val)
 
 
@@ -390,12 +478,12 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """Vector norm over axes: (Σ |x|ᵖ)^(1/p).
 
-    The Euclidean norm has derivative NaN at 0, where it has a kink in every direction.
+    At 0, where it has a kink in every direction, the gradient is 0, as in PyTorch; JAX gives NaN.
 
     Parameters
     ----------
     x : Tensor
-        Any shape.
+        Any shape; float16 is computed in float32, and integers give float64, as in NumPy.
     axis : int, tuple of int, optional
         The axes to reduce; all of them unless given.
     keepdims : bool
@@ -417,11 +505,16 @@ def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     if not ord >= 1:
         raise ValueError(f"norm: ord is {ord}; at least 1 is needed")
     axes = normalize_axis(axis, x.ndim, "norm")
+    return narrowed(_norm(widened(x), axes, keepdims, ord), x)
+
+
+def _norm(x: Tensor, axes: tuple[int, ...], keepdims: bool, ord: float) -> Tensor:
     if ord == math.inf:
         filled_count(x.shape, axes, "norm", "the largest")
         return max(absolute(x), axis=axes, keepdims=keepdims)
     if ord == 1:
         return sum(absolute(x), axis=axes, keepdims=keepdims)
     if ord == 2:
-        return sqrt(sum(square(x), axis=axes, keepdims=keepdims))
+        # The absolute value passes nothing back at 0, so that the infinite slope of the root meets no 0 · ∞.
+        return sqrt(sum(square(absolute(x)), axis=axes, keepdims=keepdims))
     return power(sum(power(absolute(x), ord), axis=axes, keepdims=keepdims), 1 / ord)

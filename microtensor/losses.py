@@ -427,9 +427,10 @@ def _from_indices(
         return _reduced(values, reduction, who)
     if ignored.all():
         raise ValueError(f"{who}: every target is ignore_index {ignore_index}; a mean of nothing is undefined")
-    total = sum(counted)
-    # A count is a Python number, which is weak: an array of it would turn float32 into float64.
-    return label(sum(values) / (float(total) if weight is None else total), "loss")
+    # Means in place of sums, which end at 65,504 in float16. A share is a Python number, which is weak: an array of it
+    # would turn float32 into float64.
+    share = mean(counted)
+    return label(mean(values) / (float(share) if weight is None else share), "loss")
 
 
 def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
@@ -580,7 +581,8 @@ def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: b
         return _reduced(values, reduction, who)
     if input.ndim == 0:
         raise ValueError(f"{who}: 'batchmean' needs a batch; the input has shape ()")
-    return label(sum(values) / input.shape[0], "loss")
+    # Not a sum over a count, both of which end at 65,504 in float16.
+    return label(mean(values) * (values.size / input.shape[0]), "loss")
 
 
 # --- margins ----------------------------------------------------------------------------------------------

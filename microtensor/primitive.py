@@ -539,6 +539,8 @@ class Primitive:
         """The same kind of error, with the operation and the shapes in the message."""
         if str(error).startswith(f"{self.name}:"):
             return error
+        if isinstance(error, TypeError) and ("boolean" in str(error) or "BoolDType" in str(error)):
+            return TypeError(f"{self.name}: NumPy has none of booleans; convert them first with .astype(float)")
         shapes = [np.shape(x) for x in arrays]
         conflict = broadcast_conflict(shapes) if type(error) is ValueError and len(shapes) > 1 else None
         message = (

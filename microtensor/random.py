@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, own_array
 from microtensor.support.axes import Shape, integer, shape_of_new
 from microtensor.tensor import Tensor, get_default_dtype
 
@@ -42,7 +42,15 @@ def generator(rng: Any = None) -> np.random.Generator:
 
 
 def _made(draws: Array, dtype: DTypeLike | None, requires_grad: bool) -> Tensor:
-    return Tensor(draws, dtype=get_default_dtype() if dtype is None else dtype, requires_grad=requires_grad)
+    chosen = get_default_dtype() if dtype is None else np.dtype(dtype)
+    if chosen.kind != "f":
+        raise TypeError(f"dtype {chosen} would cut the draws to integers; a float is needed, or random.integers")
+    return Tensor(draws, dtype=chosen, requires_grad=requires_grad)
+
+
+def _number(value: Any, who: str) -> Any:
+    """A setting of a distribution, a number or one for each draw."""
+    return own_array(value.numpy() if isinstance(value, Tensor) else value, who)
 
 
 def normal(
@@ -71,7 +79,8 @@ def normal(
     >>> mt.random.normal(3, rng=0).numpy().round(2)
     array([ 0.13, -0.13,  0.64])
     """
-    return _made(generator(rng).normal(mean, std, shape_of_new(shape, "normal")), dtype, requires_grad)
+    moments = _number(mean, "normal: mean"), _number(std, "normal: std")
+    return _made(generator(rng).normal(*moments, shape_of_new(shape, "normal")), dtype, requires_grad)
 
 
 def uniform(
@@ -100,7 +109,8 @@ def uniform(
     >>> mt.random.uniform(3, rng=0).numpy().round(2)
     array([0.64, 0.27, 0.04])
     """
-    return _made(generator(rng).uniform(low, high, shape_of_new(shape, "uniform")), dtype, requires_grad)
+    bounds = _number(low, "uniform: low"), _number(high, "uniform: high")
+    return _made(generator(rng).uniform(*bounds, shape_of_new(shape, "uniform")), dtype, requires_grad)
 
 
 def integers(shape: Shape, low: int, high: int, *, rng: Any = None) -> Tensor:
@@ -112,7 +122,10 @@ def integers(shape: Shape, low: int, high: int, *, rng: Any = None) -> Tensor:
     >>> mt.random.integers(3, 0, 10, rng=0)
     tensor([8, 6, 5])
     """
-    return Tensor(generator(rng).integers(low, high, shape_of_new(shape, "integers")))
+    bounds = _number(low, "integers: low"), _number(high, "integers: high")
+    if any(bound.dtype.kind not in "iu" for bound in bounds):
+        raise TypeError(f"integers: the bounds are {low!r} and {high!r}; integers are needed")
+    return Tensor(generator(rng).integers(*bounds, shape_of_new(shape, "integers")))
 
 
 def permutation(size: int, *, rng: Any = None) -> Array:

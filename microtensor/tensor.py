@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from microtensor import functional, ops
 from microtensor.primitive import Node, Traced, is_recording, use_tensor_type
-from microtensor.support.arrays import Array, own_array
+from microtensor.support.arrays import Array, own_array, plain_dtype
 from microtensor.support.axes import MOST_ELEMENTS, Axis, Shape, shape_of_new
 
 Operand: TypeAlias = "Tensor | ArrayLike"
@@ -766,7 +766,7 @@ class Tensor(Traced):
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`microtensor.min`."""
-        return cast("Tensor", ops.min(self, axis=axis, keepdims=keepdims))
+        return ops.min(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """See :func:`microtensor.prod`."""
@@ -918,7 +918,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: ArrayLike | Tensor, name: str | None = None) -> None:
-        value = data.numpy() if isinstance(data, Tensor) else np.asarray(data)
+        value = own_array(ops.as_array(data), "Parameter: data")
         dtype = value.dtype if value.dtype.kind == "f" else get_default_dtype()
         super().__init__(value, dtype=dtype, requires_grad=True, name=name)
 
@@ -1020,7 +1020,9 @@ def full(shape: Shape, value: float, *, dtype: DTypeLike | None = None, requires
     >>> mt.full((2,), 0.5)
     tensor([0.5, 0.5])
     """
-    array = np.full(shape_of_new(shape, "full"), value, dtype=get_default_dtype() if dtype is None else dtype)
+    own_array(ops.as_array(value), "full: value")
+    dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, "full")
+    array = np.full(shape_of_new(shape, "full"), value, dtype=dtype)
     return Tensor(array, requires_grad=requires_grad)
 
 

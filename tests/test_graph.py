@@ -57,6 +57,8 @@ def test_a_loss_is_on_no_statistics_path() -> None:
 
 def test_softmax_normalises_through_a_statistic() -> None:
     graph = Graph.from_tensor(mt.softmax(mt.tensor(np.eye(3), requires_grad=True)))
+    assert "sum" in {n.op for n in graph.nodes if n.statistics}
+    graph = Graph.from_tensor(mt.log_softmax(mt.tensor(np.eye(3), requires_grad=True)))
     assert {n.op for n in graph.nodes if n.statistics} >= {"sum", "log"}
 
 

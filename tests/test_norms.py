@@ -296,7 +296,7 @@ def test_mean_is_beta_and_variance_is_v_over_v_plus_eps(row):
 
 
 @pytest.mark.parametrize("row", CENTERED.values(), ids=CENTERED.keys())
-def test_a_constant_input_gives_beta_and_a_finite_gradient(row):
+def test_a_constant_input_whose_mean_is_exact_gives_beta_and_a_finite_gradient(row):
     _, gamma, beta, g = example(row)
     leaf = mt.tensor(np.full(row.shape, 2.5), requires_grad=True)
     y = row.call(leaf, mt.tensor(gamma), mt.tensor(beta))
@@ -304,6 +304,19 @@ def test_a_constant_input_gives_beta_and_a_finite_gradient(row):
     y.backward(g)
     h = row.grouping(g * row.broadcast(gamma))
     np.testing.assert_allclose(leaf.grad.numpy(), ((h - row.mean(h)) / np.sqrt(EPS)).reshape(row.shape), atol=1e-10)
+
+
+@pytest.mark.parametrize("value", [0.1, 1.1, 12_345_678.0])
+def test_a_constant_input_whose_mean_is_rounded_gives_that_rounding_over_the_root_of_eps(value):
+    rounding = np.spacing(np.float32(value))
+    found = []
+    for shape, axis in (((4, 256), 1), ((256, 4), 0)):
+        x = np.full(shape, value, np.float32)
+        largest = np.abs(norms.standardize(mt.tensor(x), axis, EPS).numpy()).max()
+        # The running sum over 256 rows is off by 256 roundings at the most, that of pairs by eight.
+        assert largest <= min(1.0, (256 if axis == 0 else 8) * rounding / np.sqrt(EPS))
+        found.append(largest)
+    assert max(found) > 0
 
 
 def test_gradient_of_a_constant_column_is_that_of_differences():
@@ -988,7 +1001,7 @@ def test_one_value_a_channel_is_refused_beyond_pytorch(name):
 
 @pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("value", [0.0, 2.5])
-def test_a_constant_input_has_a_finite_gradient_beyond_pytorch(name, value):
+def test_a_constant_input_whose_mean_is_exact_has_a_finite_gradient_beyond_pytorch(name, value):
     leaf = mt.tensor(np.full((4, 2, 3), value), requires_grad=True)
     y = OTHERS[name](leaf)
     if norms.AXES[name].centers and name != "batch_renorm":

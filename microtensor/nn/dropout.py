@@ -8,6 +8,7 @@ import numpy as np
 
 from microtensor.functional import scoped
 from microtensor.nn.module import Module
+from microtensor.ops import masked
 from microtensor.primitive import label
 from microtensor.random import generator
 from microtensor.support.checks import check_float, check_probability
@@ -50,11 +51,12 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = 
     if not training or p == 0:
         return input
     kept = generator(rng).random(input.shape, dtype=np.float32) >= p
-    # Nothing is kept at p = 1, so the factor is never needed there.
-    factor = 0.0 if p == 1 else 1 / (1 - p)
     # Detached, so that pictures show a constant and no second input of the network.
-    mask = label(Tensor(kept * np.asarray(factor, input.dtype)).detach(), "mask")
-    return input * mask
+    mask = label(Tensor(kept).detach(), "mask")
+    # Chosen, not multiplied: what is left out passes 0 back, also where the gradient is infinite.
+    left = masked(input, mask)
+    # Nothing is kept at p = 1, so the factor is never needed there.
+    return left if p == 1 else left * (1 / (1 - p))
 
 
 class Dropout(Module):

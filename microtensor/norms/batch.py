@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from microtensor.functional import clip, scoped
+from microtensor.functional import clip, narrowed, scoped
 from microtensor.norms.axes import AXES
 from microtensor.norms.running import NOT_FINITE, commit, move_running, standardize_with_running
 from microtensor.norms.standard import (
     broadcast_shape,
-    narrowed,
     scale_and_shift,
     standardize,
     standardize_with_statistics,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from microtensor.functional import scoped
+from microtensor.functional import narrowed, scoped, widened
 from microtensor.norms.axes import AXES
 from microtensor.norms.sample import last_axes
-from microtensor.norms.standard import as_shape, broadcast_shape, narrowed, over_rms, scale_and_shift, widened
+from microtensor.norms.standard import as_shape, broadcast_shape, over_rms, scale_and_shift
 from microtensor.ops import avg_pool, machine_epsilon, maximum, pad, power, reshape, sqrt, square, sum
 from microtensor.primitive import label, name_scope
 from microtensor.support.axes import Shape, axis_count, check_room

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from microtensor.norms.standard import narrowed, widened
+from microtensor.functional import narrowed, widened
 from microtensor.ops import reshape, sqrt, stop_gradient
 from microtensor.primitive import is_finite, label, no_grad
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from microtensor.functional import scoped
+from microtensor.functional import narrowed, scoped, widened
 from microtensor.norms.axes import AXES
 from microtensor.norms.running import NOT_FINITE, commit, moved
-from microtensor.norms.standard import broadcast_shape, narrowed, scale_and_shift, widened
+from microtensor.norms.standard import broadcast_shape, scale_and_shift
 from microtensor.ops import (
     astype,
     matmul,

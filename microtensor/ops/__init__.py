@@ -7,7 +7,20 @@ Beside the primitives stand functions that are nothing but a few of them: ``sque
 """
 
 from microtensor.ops import arithmetic, elementwise, indexing, linalg, reductions, shape, windows
-from microtensor.ops.arithmetic import add, divide, exp, log, multiply, negative, power, sqrt, square, subtract, where
+from microtensor.ops.arithmetic import (
+    add,
+    divide,
+    exp,
+    log,
+    masked,
+    multiply,
+    negative,
+    power,
+    sqrt,
+    square,
+    subtract,
+    where,
+)
 from microtensor.ops.common import (
     all,
     any,
@@ -148,6 +161,7 @@ __all__ = [
     "log2",
     "lost_gradient",
     "machine_epsilon",
+    "masked",
     "matmul",
     "matrix_transpose",
     "max",

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.common import doctests, equal
+from microtensor.ops.common import as_array, doctests, equal, greater
 from microtensor.ops.shape import contract_to, sum_to
-from microtensor.primitive import Primitive, primitive
+from microtensor.primitive import Primitive, Traced, primitive
+from microtensor.support.arrays import Array, plain_array
 
 
 def _summed_to(g: Any, x: Any) -> Any:
@@ -105,12 +106,50 @@ negative = primitive(
 )
 
 
+# Integers as wide as each dtype of floats.
+_BITS = {"e": np.dtype(np.int16), "f": np.dtype(np.int32), "d": np.dtype(np.int64)}
+
+
+def _masked(x: Any, mask: Any) -> Any:
+    return chosen(plain_array(x), plain_array(mask).astype(bool, copy=False))
+
+
+def chosen(g: Any, mask: Array) -> Any:
+    """The cotangent where a boolean mask is true and 0 elsewhere: `masked` for rules."""
+    if isinstance(g, Traced):
+        over_tensors: Any = masked
+        return over_tensors(g, mask)
+    bits = _BITS.get(g.dtype.char)
+    if bits is None:
+        # False is the zero of every dtype.
+        return np.where(mask, g, False)
+    # The bits of g as an integer, times 0 or 1: as fast as a product of floats, and where takes four to ten times that.
+    return (g.view(bits) * mask).view(g.dtype)
+
+
+masked: Primitive = primitive(
+    "masked",
+    _masked,
+    lambda g, y, x, mask: chosen(g, np.asarray(as_array(mask), bool)),
+    None,
+    symbol="[ ]",
+    shown=("g where true", ""),
+    doc="""X where `mask` is true, 0 elsewhere; both broadcast. Chosen, not multiplied: ∞ · 0 would be NaN.
+
+    Raises ValueError when the shapes do not broadcast.
+
+    >>> import microtensor as mt
+    >>> mt.ops.masked(mt.tensor([1.0, float("inf")]), [True, False])
+    tensor([1., 0.])
+    """,
+)
+
 where: Primitive = primitive(
     "where",
     np.where,
     None,
-    lambda g, y, condition, a, b: where(condition, g, 0.0),
-    lambda g, y, condition, a, b: where(condition, 0.0, g),
+    lambda g, y, condition, a, b: chosen(g, np.asarray(as_array(condition), bool)),
+    lambda g, y, condition, a, b: chosen(g, ~np.asarray(as_array(condition), bool)),
     shown=("", "g where true", "g where false"),
     doc="""Choose elementwise: a where `condition` is true, b elsewhere; all three broadcast.
 
@@ -126,22 +165,28 @@ where: Primitive = primitive(
 )
 
 
+def _base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
+    # At a = 0 and b = 0 the slope b · aᵇ⁻¹ is 0 · ∞; a⁰ is constant, so it is 0 there, as any power of a gives.
+    return g * b * power(a, where(equal(a, 0) & equal(b, 0), 1.0, b - 1))
+
+
 def _exponent_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
     # 0 ** b does not change with b where it is finite, so the derivative there is 0, not 0 · log 0 = NaN.
-    return g * where(equal(a, 0), 0.0, y * log(where(equal(a, 0), 1.0, a)))
+    settled = equal(a, 0) & ~greater(0, b)
+    return chosen(g, ~settled) * y * log(where(settled, 1.0, a))
 
 
 power: Primitive = primitive(
     "power",
     np.power,
-    lambda g, y, a, b: g * b * power(a, where(equal(b, 0), 1.0, b - 1)),
+    _base_rule,
     _exponent_rule,
     symbol="xʸ",
     shown=("g*b*a^(b-1)", "g*y*log a"),
     doc="""Power, elementwise with broadcasting: y = aᵇ.
 
     As in NumPy, 0⁰ = 1 and a negative base with a fractional exponent gives NaN. The derivative by the
-    exponent at base 0 is 0. Raises ValueError when the shapes do not broadcast.
+    exponent at base 0 is 0 for exponents from 0 on, as in PyTorch. Raises ValueError when the shapes do not broadcast.
 
     >>> import microtensor as mt
     >>> mt.power(mt.tensor([1.0, 2.0]), 3)

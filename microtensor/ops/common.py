@@ -8,10 +8,11 @@ from typing import Any, SupportsIndex, TypeVar, cast
 import numpy as np
 
 from microtensor.primitive import Primitive, Traced
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, refuse_lossy
 from microtensor.support.axes import Axis, normalize_axis, one_axis, shape_of_new
 
 T = TypeVar("T")
+_PLAIN = frozenset({np.ndarray, float, int, bool})
 
 
 def doctests(names: dict[str, Any]) -> dict[str, str]:
@@ -20,8 +21,18 @@ def doctests(names: dict[str, Any]) -> dict[str, str]:
 
 
 def as_array(x: Any) -> Any:
-    """The array inside a tensor; anything else as it is."""
-    return x._array if isinstance(x, Traced) else x
+    """The array inside a tensor; anything else as it is, but for what NumPy would read with a loss.
+
+    Raises
+    ------
+    TypeError
+        x is a masked array or a matrix.
+    """
+    if isinstance(x, Traced):
+        return x._array
+    if type(x) not in _PLAIN:
+        refuse_lossy(x, "an argument")
+    return x
 
 
 def settled_axes(who: str) -> Callable[..., None]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops.arithmetic import exp, sqrt, where
+from microtensor.ops.arithmetic import chosen, exp, sqrt, where
 from microtensor.ops.common import doctests, equal, greater
 from microtensor.primitive import Primitive, primitive
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, accumulator, plain_array
 
 tanh = primitive(
     "tanh",
@@ -27,12 +27,13 @@ tanh = primitive(
 
 
 def _sigmoid(x: Any) -> Array:
+    x = plain_array(x)
     # Where e⁻ˣ overflows its reciprocal is 0, to within the smallest normal number.
     with np.errstate(over="ignore"):
-        y: Array = np.asarray(np.exp(np.multiply(x, -1.0)))
+        y: Array = np.asarray(np.exp(np.multiply(x, -1.0, dtype=accumulator(x.dtype))))
         y += 1
         np.reciprocal(y, out=y)
-    return y
+    return y.astype(x.dtype) if x.dtype == np.float16 else y
 
 
 sigmoid = primitive(
@@ -41,6 +42,8 @@ sigmoid = primitive(
     lambda g, y, x: g * (y * (1 - y)),
     shown=("g*y*(1-y)",),
     doc="""Logistic sigmoid, elementwise: y = 1 / (1 + e⁻ˣ), without overflow in either tail.
+
+    Integers give float64; float16 is computed in float32.
 
     >>> import microtensor as mt
     >>> mt.sigmoid(mt.tensor([0.0, 2.0]))
@@ -51,9 +54,9 @@ sigmoid = primitive(
 relu = primitive(
     "relu",
     lambda x: np.maximum(x, 0),
-    lambda g, y, x: g * greater(y, 0),
+    lambda g, y, x: chosen(g, greater(y, 0)),
     shown=("g*[x>0]",),
-    doc="""Rectified linear unit, elementwise: y = max(x, 0), with derivative 0 at 0.
+    doc="""Rectified linear unit, elementwise: y = max(x, 0), with derivative 0 at 0. Integers stay integers.
 
     >>> import microtensor as mt
     >>> mt.relu(mt.tensor([-1.0, 2.0]))
@@ -64,7 +67,7 @@ relu = primitive(
 absolute = primitive(
     "abs",
     np.abs,
-    lambda g, y, x: g * sign(x),
+    lambda g, y, x: chosen(g, ~equal(x, 0)) * sign(x),
     symbol="|x|",
     shown=("g*sign(x)",),
     doc="""Absolute value, elementwise: y = |x|, with derivative 0 at 0.
@@ -88,16 +91,18 @@ sign: Primitive = primitive(
 )
 
 
-def _share(a: Any, y: Any, b: Any) -> Any:
+def _share(g: Any, a: Any, y: Any, b: Any) -> Any:
     # Where both arguments attain the extremum each takes half, as in PyTorch.
-    return where(equal(a, b), 0.5, equal(a, y))
+    taken = chosen(g, equal(a, y))
+    tie = equal(a, b)
+    return where(tie, taken * 0.5, taken) if tie.any() else taken
 
 
 maximum = primitive(
     "maximum",
     np.maximum,
-    lambda g, y, a, b: g * _share(a, y, b),
-    lambda g, y, a, b: g * _share(b, y, a),
+    lambda g, y, a, b: _share(g, a, y, b),
+    lambda g, y, a, b: _share(g, b, y, a),
     shown=("g*[a>b]", "g*[b>a]"),
     doc="""Larger of two tensors, elementwise with broadcasting; a tie shares the gradient equally.
 
@@ -112,8 +117,8 @@ maximum = primitive(
 minimum = primitive(
     "minimum",
     np.minimum,
-    lambda g, y, a, b: g * _share(a, y, b),
-    lambda g, y, a, b: g * _share(b, y, a),
+    lambda g, y, a, b: _share(g, a, y, b),
+    lambda g, y, a, b: _share(g, b, y, a),
     shown=("g*[a<b]", "g*[b<a]"),
     doc="""Smaller of two tensors, elementwise with broadcasting; a tie shares the gradient equally.
 
@@ -250,7 +255,7 @@ arctan2 = primitive(
     shown=("g*b/(a²+b²)", "-g*a/(a²+b²)"),
     doc="""Angle of the point (b, a), elementwise with broadcasting, in radians from −π to π.
 
-    The derivative at the origin is NaN. Raises ValueError when the shapes do not broadcast.
+    The derivative at the origin is NaN, as in JAX; PyTorch gives 0. Raises ValueError when the shapes do not broadcast.
 
     >>> import microtensor as mt
     >>> mt.arctan2(mt.tensor([1.0, 0.0]), mt.tensor([0.0, -1.0]))
@@ -286,7 +291,7 @@ cosh: Primitive = primitive(
 
 
 def _erf(x: Any) -> Array:
-    x = np.asarray(x)
+    x = plain_array(x)
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
     # NumPy has no error function; the C library's, element by element, is right to the last digit.
     return np.fromiter(map(math.erf, x.ravel().tolist()), dtype, x.size).reshape(x.shape)
@@ -297,7 +302,7 @@ erf = primitive(
     _erf,
     lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-(x * x)),
     shown=("g*2/√π*exp(-x²)",),
-    doc="""Error function, elementwise: y = (2/√π) ∫₀ˣ exp(−t²) dt.
+    doc="""Error function, elementwise: y = (2/√π) ∫₀ˣ exp(−t²) dt. Integers give float64.
 
     >>> import microtensor as mt
     >>> mt.erf(mt.tensor([0.0, 1.0]))
@@ -307,10 +312,10 @@ erf = primitive(
 
 softplus = primitive(
     "softplus",
-    lambda x: np.logaddexp(np.zeros((), np.asarray(x).dtype), x),
+    lambda x: np.logaddexp(np.zeros((), plain_array(x).dtype), x),
     lambda g, y, x: g * sigmoid(x),
     shown=("g*sigmoid(x)",),
-    doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow.
+    doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow. Integers give NumPy's dtype of logaddexp.
 
     >>> import microtensor as mt
     >>> mt.softplus(mt.tensor([0.0, 100.0]))

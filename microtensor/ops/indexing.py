@@ -9,11 +9,11 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from microtensor.ops.arithmetic import where
+from microtensor.ops.arithmetic import masked, where
 from microtensor.ops.common import as_array, doctests, settled_shape, shape_of
-from microtensor.ops.shape import expand_dims, flattened, reshape
+from microtensor.ops.shape import astype, expand_dims, flattened, reshape
 from microtensor.primitive import EachArgument, Primitive, primitive
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, accumulator, plain_array
 from microtensor.support.axes import (
     Axis,
     Shape,
@@ -28,13 +28,14 @@ from microtensor.support.axes import (
 
 
 def _put(g: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
-    out = np.zeros(shape, dtype=g.dtype)
     if _is_basic(index):
+        out = np.zeros(shape, dtype=g.dtype)
         out[index] = g
-    else:
-        # Repeated indices accumulate, which a plain assignment would lose.
-        np.add.at(out, index, g)
-    return out
+        return out
+    # Repeated indices accumulate, which a plain assignment would lose.
+    sums = np.zeros(shape, dtype=accumulator(g.dtype) or g.dtype)
+    np.add.at(sums, index, g)
+    return sums.astype(g.dtype, copy=False)
 
 
 def _is_basic(index: Any) -> bool:
@@ -114,7 +115,7 @@ def _place(g: Array, indices: Any, *, axis: int, size: int) -> Array:
 
 
 def _pick(x: Any, indices: Any, *, axis: int = -1) -> Array:
-    x = np.asarray(x)
+    x = plain_array(x)
     picked: Array = x[_one_a_position(x.shape, indices, one_axis(axis, x.ndim, "pick"), "pick")]
     return picked
 
@@ -302,7 +303,12 @@ def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1)
             f"scatter_add: a tensor of shape {x.shape}, indices of shape {places.shape} and updates of shape "
             f"{np.shape(updates)} do not fit"
         )
-    return x + put(updates, index=_along(places, x.shape, along, "scatter_add"), shape=x.shape)
+    index = _along(places, x.shape, along, "scatter_add")
+    if x.dtype != np.float16:
+        return x + put(updates, index=index, shape=x.shape)
+    # Added up in float32, x as well.
+    wide = astype(updates, dtype=np.float32)
+    return astype(astype(x, dtype=np.float32) + put(wide, index=index, shape=x.shape), dtype=x.dtype)
 
 
 def sort(x: Any, *, axis: SupportsIndex | None = -1, descending: bool = False) -> Any:
@@ -314,7 +320,7 @@ def sort(x: Any, *, axis: SupportsIndex | None = -1, descending: bool = False) -
     axis : int, optional
         None sorts the flattened tensor, as in NumPy.
     descending : bool
-        Largest first. Equal elements keep their order.
+        Largest first. Equal elements keep their order, and NaN counts as the largest, as in PyTorch.
 
     Raises
     ------
@@ -329,7 +335,11 @@ def sort(x: Any, *, axis: SupportsIndex | None = -1, descending: bool = False) -
     """
     x, along = flattened(x, axis, "sort")
     values = as_array(x)
-    return take_along_axis(x, np.argsort(-values if descending else values, axis=along, kind="stable"), axis=along)
+    if not descending:
+        return take_along_axis(x, np.argsort(values, axis=along, kind="stable"), axis=along)
+    # The reverse of the order of the reverse: equal elements keep theirs, and no negative is taken, which wraps.
+    order = np.flip(np.argsort(np.flip(values, axis=along), axis=along, kind="stable"), axis=along)
+    return take_along_axis(x, x.shape[along] - 1 - order, axis=along)
 
 
 def flip(x: Any, *, axis: Axis = None) -> Any:
@@ -464,7 +474,7 @@ def tril(x: Any, k: SupportsIndex = 0) -> Any:
     tensor([[1., 0.],
             [1., 1.]])
     """
-    return where(_below(x, k, "tril"), x, 0.0)
+    return masked(x, _below(x, k, "tril"))
 
 
 def triu(x: Any, k: SupportsIndex = 0) -> Any:
@@ -482,7 +492,7 @@ def triu(x: Any, k: SupportsIndex = 0) -> Any:
     tensor([[1., 1.],
             [0., 1.]])
     """
-    return where(_below(x, integer(k, "k", "triu") - 1, "triu"), 0.0, x)
+    return masked(x, ~_below(x, integer(k, "k", "triu") - 1, "triu"))
 
 
 def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], *, value: float = 0.0) -> Any:

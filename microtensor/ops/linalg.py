@@ -14,11 +14,12 @@ from microtensor.ops.indexing import getitem
 from microtensor.ops.reductions import sum
 from microtensor.ops.shape import permute_dims, reshape
 from microtensor.primitive import EachArgument, Primitive, Traced, primitive
+from microtensor.support.arrays import accumulator, plain_array
 from microtensor.support.axes import Shape, axis_count, integer, several_axes
 
 
 def _matmul(a: Any, b: Any) -> Any:
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = plain_array(a), plain_array(b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(f"matmul: {a.shape} @ {b.shape}: a scalar has no axis to sum over; use *")
     inner_a, inner_b = a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]
@@ -149,6 +150,14 @@ def tensordot(a: Any, b: Any, axes: SupportsIndex | Sequence[Shape] = 2) -> Any:
     return reshape(matmul(rows, columns), shape=shape)
 
 
+def _contract(*operands: Any, subscripts: str) -> Any:
+    dtype = np.result_type(*operands)
+    wide = accumulator(dtype)
+    if wide is None:
+        return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
+    return np.einsum(subscripts, *operands, optimize=len(operands) > 2, dtype=wide, casting="same_kind").astype(dtype)
+
+
 def _contract_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> Any:
     """Every label of operand i occurs in the output or in another operand, so the rule contracts again."""
     inputs, output = subscripts.split("->")
@@ -160,7 +169,7 @@ def _contract_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> A
 
 contract: Primitive = Primitive(
     "contract",
-    lambda *operands, subscripts: np.einsum(subscripts, *operands, optimize=len(operands) > 2),
+    _contract,
     EachArgument(_contract_rule),
     symbol="einsum",
     doc="""Einstein sum in which no operand repeats a label and none has a label to itself: the core of einsum.
@@ -195,7 +204,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     >>> mt.einsum("ii->", mt.tensor([[1.0, 2.0], [3.0, 4.0]])).item()
     5.0
     """
-    operands = tuple(x if isinstance(x, Traced) else np.asarray(x) for x in operands)
+    operands = tuple(x if isinstance(x, Traced) else plain_array(x) for x in operands)
     labels, output = _labels(subscripts, operands)
     sizes: dict[str, int] = {}
     for operand, names in zip(operands, labels, strict=True):

@@ -7,16 +7,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from microtensor.ops.arithmetic import negative, where
-from microtensor.ops.common import doctests, equal, settled_axes, shape_of
-from microtensor.ops.indexing import flip
-from microtensor.ops.shape import permute_dims, reshape
+from microtensor.ops.arithmetic import chosen
+from microtensor.ops.common import as_array, doctests, equal, settled_axes
+from microtensor.ops.indexing import flip, getitem, pad
+from microtensor.ops.shape import astype, permute_dims, reshape
 from microtensor.primitive import Primitive, primitive
-from microtensor.support.arrays import Array
-from microtensor.support.axes import Axis, axis_count, filled_count, normalize_axis, one_axis
+from microtensor.support.arrays import Array, accumulator, plain_array
+from microtensor.support.axes import axis_count, filled_count, one_axis
 
 Axes: TypeAlias = tuple[int, ...] | None
-_add: Any = np.add.reduce
 
 
 def _kept(g: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
@@ -29,12 +28,14 @@ def _kept_shape(shape: tuple[int, ...], axis: Axes) -> tuple[int, ...]:
     return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
 
 
-def _reduce(ufunc: Any, x: Array, axes: Axes, keepdims: bool, dtype: Any = None) -> Any:
-    return ufunc.reduce(x, axis=axes, keepdims=keepdims, dtype=dtype)
+def _reduce(ufunc: Any, x: Array, axes: Axes, keepdims: bool) -> Any:
+    wide = accumulator(x.dtype)
+    total = ufunc.reduce(x, axis=axes, keepdims=keepdims, dtype=wide)
+    return total if wide is None else total.astype(x.dtype)
 
 
 def _sum(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    return _add(np.asarray(x), axis=axis, keepdims=keepdims)
+    return _reduce(np.add, plain_array(x), axis, keepdims)
 
 
 sum = primitive(
@@ -46,7 +47,8 @@ sum = primitive(
     doc="""Sum over axes: y = Σ xᵢ.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
-    sum of nothing is 0. Raises AxisError for an axis out of range and TypeError for one that is no integer.
+    sum of nothing is 0, and float16 is summed in float32. Raises AxisError for an axis out of range and TypeError
+    for one that is no integer.
 
     >>> import microtensor as mt
     >>> mt.sum(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
@@ -56,25 +58,34 @@ sum = primitive(
 
 
 def _mean(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x)
+    x = plain_array(x)
     count = filled_count(x.shape, axis, "mean", "a mean")
-    if x.dtype == np.float16:
-        # Sums of float16 overflow at 65,504, so they are taken in float32.
-        return (_reduce(np.add, x, axis, keepdims, np.float32) / count).astype(x.dtype)
-    return _reduce(np.add, x, axis, keepdims) / count
+    # Sums of integers end as well, so they are taken in float64, as NumPy does.
+    wide: Any = accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
+    add: Any = np.add
+    total = add.reduce(x, axis=axis, keepdims=keepdims, dtype=wide) / count
+    return total.astype(x.dtype) if x.dtype == np.float16 else total
+
+
+def _mean_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    count = axis_count(x.shape, axis)
+    if g.dtype != np.float16:
+        return _kept(g, x, axis, keepdims) / count
+    # The count may be no float16, which end at 65,504.
+    return astype(astype(_kept(g, x, axis, keepdims), dtype=np.float32) / count, dtype=g.dtype)
 
 
 mean = primitive(
     "mean",
     _mean,
-    lambda g, y, x, axis=None, keepdims=False: _kept(g, x, axis, keepdims) / axis_count(x.shape, axis),
+    _mean_rule,
     shown=("g/N",),
     settle=settled_axes("mean"),
     doc="""Arithmetic mean over axes: y = (1/N) Σ xᵢ, N the number of elements taken together.
 
     `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
-    float16 is summed in float32. Raises ValueError for a mean of nothing, where NumPy would give NaN,
-    AxisError for an axis out of range and TypeError for one that is no integer.
+    float16 is summed in float32, and the mean of integers is float64. Raises ValueError for a mean of nothing, where
+    NumPy would give NaN, AxisError for an axis out of range and TypeError for one that is no integer.
 
     >>> import microtensor as mt
     >>> mt.mean(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
@@ -83,22 +94,32 @@ mean = primitive(
 )
 
 
-def _max(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    x = np.asarray(x)
-    filled_count(x.shape, axis, "max", "the largest")
-    return _reduce(np.maximum, x, axis, keepdims)
+def _extreme(ufunc: Any, name: str, what: str) -> Any:
+    """The forward function of max or of min."""
+
+    def forward(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
+        x = plain_array(x)
+        filled_count(x.shape, axis, name, f"the {what}")
+        return ufunc.reduce(x, axis=axis, keepdims=keepdims)
+
+    return forward
 
 
-def _max_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    hit = equal(x, _kept(y, x, axis, keepdims))
-    share = hit / _sum(hit, axis=axis, keepdims=True)
-    return _kept(g, x, axis, keepdims) * share.astype(x.dtype)
+def _extreme_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    largest = _kept(as_array(y), x, axis, keepdims)
+    hit = equal(x, largest)
+    if (unknown := largest != largest).any():
+        # NaN is not equal to itself; it is what was chosen all the same.
+        hit = hit | (unknown & ~equal(x, x))
+    ties = _sum(hit, axis=axis, keepdims=True)
+    g = _kept(g, x, axis, keepdims)
+    return chosen(g if (ties == 1).all() else g * (1 / ties).astype(x.dtype), hit)
 
 
 max = primitive(
     "max",
-    _max,
-    _max_rule,
+    _extreme(np.maximum, "max", "largest"),
+    _extreme_rule,
     shown=("g at the max",),
     settle=settled_axes("max"),
     doc="""Largest element over axes; elements that tie share the gradient equally.
@@ -113,50 +134,65 @@ max = primitive(
 )
 
 
-def min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Smallest element over axes: −max(−x); elements that tie share the gradient equally.
+min = primitive(
+    "min",
+    _extreme(np.minimum, "min", "smallest"),
+    _extreme_rule,
+    shown=("g at the min",),
+    settle=settled_axes("min"),
+    doc="""Smallest element over axes; elements that tie share the gradient equally.
 
-    Parameters
-    ----------
-    x : Tensor
-        Any shape.
-    axis : int, tuple of int, optional
-        The axes to reduce; all of them unless given.
-    keepdims : bool
-        Leave reduced axes with size 1.
+    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
+    Raises ValueError for the minimum of nothing, AxisError for an axis out of range.
 
-    Raises
-    ------
-    ValueError
-        There are no elements along the axes.
-
-    Examples
-    --------
     >>> import microtensor as mt
-    >>> mt.min(mt.tensor([3.0, 1.0, 2.0])).item()
-    1.0
-    """
-    axes = normalize_axis(axis, len(shape_of(x)), "min")
-    filled_count(shape_of(x), axes, "min", "the smallest")
-    return negative(max(negative(x), axis=axes, keepdims=keepdims))
+    >>> mt.min(mt.tensor([[1.0, 2.0], [3.0, 0.0]]), axis=0)
+    tensor([1., 0.])
+    """,
+)
 
 
 def _prod(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    return _reduce(np.multiply, np.asarray(x), axis, keepdims)
+    return _reduce(np.multiply, plain_array(x), axis, keepdims)
 
 
 def _prod_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    """The product of all the others: y / x, or product by product where a zero forbids the division."""
-    if not equal(x, 0).any():
+    """The product of all the others: y / x where y has all its digits, or else multiplied without x."""
+    size = np.abs(as_array(y))
+    exact = x.dtype != np.float16 and ((size >= np.finfo(x.dtype).tiny) & (size < np.inf)).all()
+    if exact or x.size == 0:
         return _kept(g * y, x, axis, keepdims) / x
     axes = tuple(range(x.ndim)) if axis is None else axis
     rest = tuple(i for i in range(x.ndim) if i not in axes)
-    count = axis_count(x.shape, axes)
-    rows = reshape(permute_dims(x, axes=(*rest, *axes)), shape=(*(x.shape[i] for i in rest), 1, count))
-    others = prod(where(np.eye(count, dtype=bool), 1.0, rows), axis=-1)
-    moved = reshape(others, shape=tuple(x.shape[i] for i in (*rest, *axes)))
-    back = permute_dims(moved, axes=tuple(np.argsort((*rest, *axes)).tolist()))
-    return _kept(g, x, axis, keepdims) * back
+    order = (*rest, *axes)
+    sizes = tuple(x.shape[i] for i in rest)
+    wide = accumulator(x.dtype) or x.dtype
+    factors = astype(reshape(permute_dims(x, axes=order), shape=(*sizes, axis_count(x.shape, axes))), dtype=wide)
+    others = _times_others(astype(reshape(g, shape=(*sizes, 1)), dtype=wide), factors)
+    moved = reshape(astype(others, dtype=x.dtype), shape=tuple(x.shape[i] for i in order))
+    return permute_dims(moved, axes=tuple(np.argsort(order).tolist()))
+
+
+def _times_others(g: Any, factors: Any) -> Any:
+    """G, of one column, times the product of all other factors of the row: no division, and linear in time.
+
+    Up a tree of pairs go their products; down it each half of a pair takes the product of what is outside the pair,
+    times the other half.
+    """
+    levels = []
+    while factors.shape[-1] > 1:
+        width = factors.shape[-1]
+        if width % 2:
+            factors = pad(factors, [(0, 0)] * (factors.ndim - 1) + [(0, 1)], value=1.0)
+        pairs = reshape(factors, shape=(*factors.shape[:-1], factors.shape[-1] // 2, 2))
+        levels.append((pairs, width))
+        factors = getitem(pairs, index=(..., 0)) * getitem(pairs, index=(..., 1))
+    for pairs, width in reversed(levels):
+        down = reshape(g, shape=(*g.shape, 1)) * flip(pairs, axis=-1)
+        g = reshape(down, shape=(*g.shape[:-1], 2 * g.shape[-1]))
+        if g.shape[-1] > width:
+            g = getitem(g, index=(..., slice(width)))
+    return g
 
 
 prod: Primitive = primitive(
@@ -179,8 +215,9 @@ prod: Primitive = primitive(
 
 
 def _cumsum(x: Any, *, axis: int | None = -1) -> Any:
-    x = np.asarray(x)
-    return np.cumsum(x, axis=axis, dtype=x.dtype)
+    x = plain_array(x)
+    total = np.cumsum(x, axis=axis, dtype=accumulator(x.dtype))
+    return total.astype(x.dtype) if x.dtype.kind == "f" else total
 
 
 def _cumsum_rule(g: Any, y: Any, x: Any, axis: int | None = -1) -> Any:
@@ -201,7 +238,8 @@ cumsum: Primitive = primitive(
     settle=_settle_cumsum,
     doc="""Running sum along an axis, or of the flattened tensor where `axis` is None: yᵢ = x₀ + … + xᵢ.
 
-    Raises AxisError for an axis out of range.
+    Booleans and small integers are summed as NumPy's default integers, float16 in float32. Raises AxisError for
+    an axis out of range.
 
     >>> import microtensor as mt
     >>> mt.cumsum(mt.tensor([1.0, 2.0, 3.0]))

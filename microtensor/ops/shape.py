@@ -11,7 +11,7 @@ import numpy as np
 
 from microtensor.ops.common import doctests, settled_shape
 from microtensor.primitive import Primitive, primitive
-from microtensor.support.arrays import Array, plain_dtype
+from microtensor.support.arrays import Array, accumulator, plain_array, plain_dtype
 from microtensor.support.axes import (
     Axis,
     Shape,
@@ -107,7 +107,9 @@ broadcast_to = primitive(
 
 
 def _sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
-    return np.add.reduce(x, axis=_broadcast_axes(x.shape, shape), keepdims=True).reshape(shape)
+    wide = accumulator(x.dtype)
+    total: Array = np.add.reduce(x, axis=_broadcast_axes(x.shape, shape), keepdims=True, dtype=wide).reshape(shape)
+    return total if wide is None else total.astype(x.dtype)
 
 
 @lru_cache
@@ -131,14 +133,21 @@ sum_to = primitive(
 )
 
 
+def _sum_of_products(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
+    dtype = np.result_type(a, b)
+    wide = accumulator(dtype)
+    total = _sum_to(np.multiply(a, b, dtype=wide), shape=shape)
+    return total if wide is None else total.astype(dtype)
+
+
 def _contract_to(a: Array, b: Array, *, shape: tuple[int, ...]) -> Array:
     """The sum over blocks of axes by one call that multiplies and adds without an array in between."""
     alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd"
     if not (alike and a.size and a.flags.c_contiguous and b.flags.c_contiguous):
-        return _sum_to(np.multiply(a, b), shape=shape)
+        return _sum_of_products(a, b, shape)
     blocks = _blocks(a.shape, shape)
     if blocks is None:
-        return _sum_to(np.multiply(a, b), shape=shape)
+        return _sum_of_products(a, b, shape)
     a, b = a.reshape(blocks), b.reshape(blocks)
     if blocks[2] == 1:
         total: Array = np.einsum("ij,ij->j", a[:, :, 0], b[:, :, 0])
@@ -178,7 +187,7 @@ contract_to = primitive(
 
 astype: Primitive = primitive(
     "astype",
-    lambda x, *, dtype: np.asarray(x).astype(plain_dtype(dtype, "astype")),
+    lambda x, *, dtype: plain_array(x).astype(plain_dtype(dtype, "astype")),
     lambda g, y, x, dtype: astype(g, dtype=x.dtype),
     shown=("g",),
     doc="""Same values in another dtype; the gradient comes back in the dtype of x, and stops at integers.

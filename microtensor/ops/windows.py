@@ -15,7 +15,7 @@ from microtensor.ops.linalg import matmul
 from microtensor.ops.reductions import max, mean
 from microtensor.ops.shape import matrix_transpose, reshape
 from microtensor.primitive import Primitive, label, primitive
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, accumulator
 from microtensor.support.axes import check_room, integer, integers
 
 Size: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
@@ -125,13 +125,15 @@ def _overlap_add(
     dilation: tuple[int, ...],
     positions: tuple[int, ...],
 ) -> Array:
+    given = x.dtype
+    dtype = accumulator(given) or given
     axis = len(window) + 1
     for size, s, d, whole in zip(window, stride, dilation, positions, strict=True):
-        total = np.zeros((*x.shape[:2], *x.shape[3 : axis + 1], whole, *x.shape[axis + 2 :]), dtype=x.dtype)
+        total = np.zeros((*x.shape[:2], *x.shape[3 : axis + 1], whole, *x.shape[axis + 2 :]), dtype=dtype)
         for place in range(size):
             total[_taken(place, s, d, x.shape[axis + 1], axis)] += x[:, :, place]
         x = total
-    return x
+    return x.astype(given, copy=False)
 
 
 def _overlap_rule(g: Any, y: Any, x: Any, window: Any, stride: Any, dilation: Any, positions: Any) -> Any:
@@ -438,7 +440,9 @@ def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
     >>> mt.max_pool(mt.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[3., 2.]]])
     """
-    found, axes = _pooled(x, kernel_size, stride, padding, dilation, -math.inf, "max_pool")
+    # Of integers the least of them stands for −∞, and of booleans False.
+    least = -math.inf if x.dtype.kind == "f" else False if x.dtype.kind == "b" else int(np.iinfo(x.dtype).min)
+    found, axes = _pooled(x, kernel_size, stride, padding, dilation, least, "max_pool")
     return max(found, axis=axes)
 
 
