@@ -1,22 +1,16 @@
 """Fixtures that several test files share."""
 
 import functools
-import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import runner
 
-import microtensor as mt
 from microtensor.cli import main
 
 collect_ignore = ["golden"]  # The generators of the stored results need PyTorch.
 GOLDEN = Path(__file__).parent / "golden"
-
-# Before 8.2, click's runner mixes the two streams unless it is told not to.
-if "mix_stderr" in inspect.signature(CliRunner.__init__).parameters:
-    CliRunner.__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
 
 
 @functools.cache
@@ -42,12 +36,10 @@ def golden():
 def command(tmp_path, monkeypatch):
     """Run ``microtensor`` in this process, in an empty folder: ``command("viz", "a.py", ...)`` is what it printed."""
     monkeypatch.chdir(tmp_path)
-    dtype = mt.get_default_dtype()
 
     def run(*arguments):
-        done = CliRunner().invoke(main, list(map(str, arguments)))
+        done = runner().invoke(main, list(map(str, arguments)))
         assert done.exit_code == 0, done.stderr
         return done.stdout
 
-    yield run
-    mt.set_default_dtype(dtype)
+    return run

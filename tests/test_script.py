@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import microtensor as mt
 from microtensor.graph import Graph
 from microtensor.script import Found, PathError, ScriptError, Target, TargetError, parse, running
 from microtensor.tensor import Tensor
@@ -149,7 +150,12 @@ def test_a_future_import_of_ours_is_not_inherited(write: Write) -> None:
 
 def test_everything_is_put_back(write: Write, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    before = (sys.argv, list(sys.argv), sys.path, list(sys.path), sys.stdout, sys.stderr, sys.stdin, os.getcwd())
+
+    def world() -> tuple[object, ...]:
+        streams = sys.stdout, sys.stderr, sys.stdin
+        return sys.argv, list(sys.argv), sys.path, list(sys.path), *streams, os.getcwd(), mt.get_default_dtype()
+
+    before = world()
     main = sys.modules["__main__"]
     path = write(
         LOSS
@@ -158,12 +164,12 @@ import sys, os, io
 sys.argv[1:] = ["changed"]; sys.path = ["changed"]; sys.modules["__main__"] = sys
 sys.stdout = sys.stderr = sys.stdin = io.StringIO()
 os.chdir({str(tmp_path / "elsewhere")!r})
+mt.set_default_dtype("float16")
 raise SystemExit
 """
     )
     find(path)
-    after = (sys.argv, list(sys.argv), sys.path, list(sys.path), sys.stdout, sys.stderr, sys.stdin, os.getcwd())
-    assert after == before
+    assert world() == before
     assert sys.modules["__main__"] is main
 
 

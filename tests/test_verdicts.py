@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import runner
 
 import microtensor as mt
 from microtensor import ops
@@ -643,7 +643,7 @@ def test_the_command_finds_wrong_rules(target, order, tmp_path, monkeypatch):
     for rule in entries(SCRIPT_RULES):
         bad = f"bad = primitive('bad', lambda x: x**3, lambda g, y, x: {rule})"
         Path("t.py").write_text(f"{HEAD}{bad}\n{target}\n")
-        result = CliRunner().invoke(main, ["check", "t.py:loss", "--order", order])
+        result = runner().invoke(main, ["check", "t.py:loss", "--order", order])
         assert (result.exit_code, result.stderr) == (1, ""), (rule, result.stderr)
         assert "  the rule of bad for argument 0" in result.stdout or "  input 0" in result.stdout, rule
 
@@ -653,7 +653,7 @@ def test_the_command_finds_wrong_functions_or_names_what_they_raise(order, tmp_p
     monkeypatch.chdir(tmp_path)
     for body in entries(SCRIPT_FUNCTIONS):
         Path("t.py").write_text(f"{HEAD}def loss(x=np.ones(3)):\n    return {body}\n")
-        result = CliRunner().invoke(main, ["check", "t.py:loss", "--order", order])
+        result = runner().invoke(main, ["check", "t.py:loss", "--order", order])
         if result.exit_code == 3:
             assert result.stderr.splitlines()[-1].startswith("Error: t.py:"), (body, result.stderr)
             assert "fail" in body or "beside" in body or "jacobian" in body

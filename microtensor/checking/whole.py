@@ -148,7 +148,10 @@ class WholeChecker:
             found = contributions_of(self.out, u.copy()) if nodes else []
         except Exception:
             return []
-        return [(nodes[creation], argument, np.asarray(as_array(value))) for creation, argument, value in found]
+        return [
+            (nodes[creation], argument, np.asarray(value._array if isinstance(value, Tensor) else value))
+            for creation, argument, value in found
+        ]
 
     def _evaluate(self, i: int, array: Array) -> Array:
         arguments = fresh_leaves(self.values)

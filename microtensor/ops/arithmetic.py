@@ -186,7 +186,9 @@ power: Primitive = primitive(
     doc="""Power, elementwise with broadcasting: y = aᵇ.
 
     As in NumPy, 0⁰ = 1 and a negative base with a fractional exponent gives NaN. The derivative by the
-    exponent at base 0 is 0 for exponents from 0 on, as in PyTorch. Raises ValueError when the shapes do not broadcast.
+    exponent at base 0 is 0 for exponents from 0 on, as in PyTorch. Second derivatives by both arguments at base 0 are
+    not to be relied on for exponents up to 1, where the true limit is infinite.
+    Raises ValueError when the shapes do not broadcast.
 
     >>> import microtensor as mt
     >>> mt.power(mt.tensor([1.0, 2.0]), 3)

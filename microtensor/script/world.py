@@ -19,6 +19,7 @@ import numpy as np
 
 from microtensor.script import watch
 from microtensor.script.modules import forget, give_way
+from microtensor.tensor import get_default_dtype, set_default_dtype
 
 STREAMS = ("stdin", "stdout", "stderr")
 HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
@@ -71,6 +72,7 @@ class Interpreter:
         self._signals = _Signals(alarm) if threading.current_thread() is threading.main_thread() else None
         self._descriptors = [_Descriptor(number) for number in (0, 2)]
         self._directory = _directory()
+        self._dtype = get_default_dtype()
 
     def put_first(self, folder: str) -> None:
         """Let imports find what lies in a folder before anything else, under whatever name."""
@@ -113,6 +115,7 @@ class Interpreter:
 
     def put_back(self) -> None:
         """The rest, once nothing of the script's is needed any more."""
+        set_default_dtype(self._dtype)
         for descriptor in self._descriptors:
             descriptor.close()
         self._path[:] = self._search
