@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from microtensor.support.arrays import Array, own_array
-from microtensor.support.quiet import QUIET, float_errors
+from microtensor.support.quiet import IGNORED, get_errors, set_errors
 from microtensor.support.text import safe_text
 
 if TYPE_CHECKING:
@@ -471,15 +471,15 @@ class Primitive:
             return self.forward(*inputs, **params)
         if constants:
             inputs = self._freeze_constants(inputs, arrays)
-        loud = float_errors.get()
+        loud = get_errors()
         try:
             # Inside, so that an interrupt at any moment finds the way back.
-            float_errors.set(QUIET)
+            set_errors(IGNORED)
             value = self.forward(*arrays, **params)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise self._explained(error, arrays) from error
         finally:
-            float_errors.set(loud)
+            set_errors(loud)
         if type(value) is not np.ndarray:
             value = np.asarray(value)
         out = _new(_tensor_type)

@@ -571,5 +571,5 @@ def test_what_does_not_fit_a_dtype_is_refused():
         mt.random.normal(2, dtype=int)
     with pytest.raises(TypeError, match=r"integers: the bounds are 0 and 2\.5"):
         mt.random.integers(2, 0, 2.5)
-    with pytest.raises(TypeError, match="permutation: size 2.5 is not an integer"):
+    with pytest.raises(TypeError, match=r"permutation: size 2\.5 is not an integer"):
         mt.random.permutation(2.5)
