@@ -361,26 +361,29 @@ def _run(
 
 
 def _as_tensors(found: dict[Tensor, Any], seeds: Iterable[Any]) -> dict[Tensor, Tensor]:
-    """Gradients as tensors of which no two, and none with a seed or a value, share memory."""
-    taken = {id(ops.as_array(g)) for g in seeds}
+    """Gradients as tensors of which no two, and none with a seed or a leaf, share memory or keep a larger array."""
+    taken = {id(_memory_of(ops.as_array(x))) for x in (*seeds, *found)}
     out = {}
     for tensor, g in found.items():
+        array: Array = np.asarray(g._array if isinstance(g, Tensor) else g)
+        memory = _memory_of(array)
+        shared = id(memory) in taken or memory.size != array.size
         if isinstance(g, Tensor):
-            shared = id(g._array) in taken or g._array.base is not None
-            out[tensor] = g * 1.0 if shared else g
-            taken.add(id(out[tensor]._array))
-            continue
-        array: Array = np.asarray(g)
-        if id(array) in taken or array.base is not None or not array.flags.writeable:
-            array = array.copy()
-        taken.add(id(array))
-        wrapped = object.__new__(Tensor)
-        wrapped._array = array
-        wrapped._node = wrapped._grad = wrapped._extra = wrapped._name = None
-        wrapped._version = 0
-        wrapped._requires_grad = False
-        out[tensor] = wrapped
+            new = g * 1.0 if shared else g
+        else:
+            new = object.__new__(Tensor)
+            new._array = array.copy() if shared or not array.flags.writeable else array
+            new._node = new._grad = new._extra = new._name = None
+            new._version = 0
+            new._requires_grad = False
+        out[tensor] = new
+        taken.add(id(_memory_of(new._array)))
     return out
+
+
+def _memory_of(array: Array) -> Array:
+    """The array that holds the memory: of a view, the one that it looks at."""
+    return array.base if isinstance(array.base, np.ndarray) else array
 
 
 def backward(
