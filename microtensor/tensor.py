@@ -1020,9 +1020,9 @@ def full(shape: Shape, value: float, *, dtype: DTypeLike | None = None, requires
     >>> mt.full((2,), 0.5)
     tensor([0.5, 0.5])
     """
-    own_array(ops.as_array(value), "full: value")
     dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, "full")
-    array = np.full(shape_of_new(shape, "full"), value, dtype=dtype)
+    # Of an array of that dtype, so that NumPy says when a number does not fit.
+    array = np.full(shape_of_new(shape, "full"), own_array(ops.as_array(value), "full: value", dtype))
     return Tensor(array, requires_grad=requires_grad)
 
 

@@ -213,7 +213,7 @@ def others(axis):
 
 def lengths(x, axis):
     try:
-        axis = None if axis is None else operator.index(axis)
+        axis = None if axis is None or isinstance(axis, np.bool_) else operator.index(axis)
         return np.square(x.numpy()).sum(axis=others(axis), keepdims=axis is not None).shape
     except (TypeError, ValueError):
         return ()
@@ -330,7 +330,11 @@ SIZE_NAMES = {
 def parameters(function):
     if isinstance(function, Primitive):
         function = function.forward
-    return inspect.signature(function).parameters
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        # NumPy's functions of elements, and some others of older versions, have no signature, and no axis.
+        return {}
 
 
 def public_functions():

@@ -650,7 +650,11 @@ def test_an_absurd_header_of_safetensors(tmp_path):
         ({"shape": [0, 2**62], "data_offsets": [0, 0]}, b"", "is too big"),
         ({"shape": [0, 2**63, 2**63], "data_offsets": [0, 0]}, b"", "Maximum allowed dimension exceeded"),
         ({"shape": [1], "data_offsets": [0, 1], "dtype": "BOOL"}, b"\7", "'w' holds bytes that are no booleans"),
-        ({"shape": [1], "data_offsets": [0, 8], "dtype": "C64"}, b"\0" * 8, "it holds 'w' of dtype C64; convert"),
+        (
+            {"shape": [1], "data_offsets": [0, 8], "dtype": "C64"},
+            b"\0" * 8,
+            ("of dtype C64; convert", "it is damaged"),
+        ),
         ({"shape": [-1], "data_offsets": [0, 4]}, b"\0" * 4, "it is damaged, or no safetensors file"),
         ({"shape": [1], "data_offsets": [4, 0]}, b"\0" * 4, "it is damaged, or no safetensors file"),
         (["w"], b"", "it is damaged, or no safetensors file"),
@@ -660,7 +664,8 @@ def test_forged_files_of_safetensors(tmp_path, entry, data, said):
     path = tmp_path / "a.safetensors"
     text = json.dumps({"w": {"dtype": "F32", **entry} if isinstance(entry, dict) else entry}).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    assert said in problem(path)
+    # An older safetensors does not know the dtype.
+    assert any(words in problem(path) for words in ([said] if isinstance(said, str) else said))
 
 
 def test_names_in_a_damaged_file_move_no_cursor(tmp_path):

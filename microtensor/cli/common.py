@@ -58,6 +58,13 @@ class Commands(click.Group):
             click.echo("Interrupted", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command by its name."""
+        # Before 8.2, Click takes a name that starts with no letter for an option, and shows the help.
+        if not args[0][:1].isalnum() and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}.")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with exit_codes(debug=False):

@@ -7,6 +7,8 @@ import operator
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import numpy as np
+
 from microtensor.support.axes import axis_count
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ def check_integer(value: Any, what: str, who: str) -> int:
 def _integer(value: Any) -> int | None:
     # Arrays and tensors have an __index__, which refuses all but one integer.
     try:
-        return None if isinstance(value, bool) else operator.index(value)
+        return None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
         return None
 
