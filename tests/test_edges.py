@@ -105,6 +105,17 @@ def test_a_mask_chooses_among_all_values_and_leaves_them_as_they_are(dtype):
             assert ops.masked(values, mask).dtype == dtype
 
 
+# Functions through 0 whose slope there is 1.
+THROUGH = (mt.tanh, mt.sin, mt.sinh, mt.tan, mt.arcsin, mt.arctan, mt.erf, mt.expm1, mt.log1p, mt.leaky_relu, mt.elu)
+
+
+@pytest.mark.parametrize("function", THROUGH, ids=lambda f: f.__name__)
+def test_an_infinite_slope_passes_through_where_the_slope_is_not_zero(function):
+    for steep, sign in ((mt.sqrt, 1), (mt.log, 1), (mt.reciprocal, -1), (mt.rsqrt, -1)):
+        x = leaf([0.0])
+        assert mt.grad(steep(function(x)), x).item() == sign * INF
+
+
 def test_a_relu_of_many_elements_passes_infinity_back_where_it_is_open():
     x = leaf(np.resize([-1.0, 2.0, 0.0], 3000))
     y = mt.relu(x)

@@ -15,7 +15,7 @@ from microtensor.support.arrays import Array, accumulator, plain_array
 tanh = primitive(
     "tanh",
     np.tanh,
-    lambda g, y, x: g - g * (y * y),
+    lambda g, y, x: g * (1 - y * y),
     shown=("g*(1-y²)",),
     doc="""Hyperbolic tangent, elementwise: y = tanh x.
 
