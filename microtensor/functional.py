@@ -33,6 +33,7 @@ from microtensor.ops import (
 from microtensor.primitive import label, name_scope
 from microtensor.support.axes import Axis, filled_count, normalize_axis
 from microtensor.support.checks import check_float
+from microtensor.support.quiet import quietly
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -297,9 +298,9 @@ def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tens
     if low is not None and high is not None and low > high:
         raise ValueError(f"clip: the lower bound {low} is above the upper bound {high}")
     if low is not None:
-        x = where(greater(low, x), low, x)
+        x = where(quietly(greater, low, x), low, x)
     if high is not None:
-        x = where(greater(x, high), high, x)
+        x = where(quietly(greater, x, high), high, x)
     return x
 
 

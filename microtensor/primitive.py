@@ -469,12 +469,12 @@ class Primitive:
             self.settle(params, arrays)
         if not tracked:
             return self.forward(*inputs, **params)
-        if constants:
-            inputs = self._freeze_constants(inputs, arrays)
         loud = get_errors()
         try:
             # Inside, so that an interrupt at any moment finds the way back.
             set_errors(IGNORED)
+            if constants:
+                inputs = self._freeze_constants(inputs, arrays)
             value = self.forward(*arrays, **params)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise self._explained(error, arrays) from error

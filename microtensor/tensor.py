@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from operator import eq, ge, gt, le, lt, ne
 from typing import Any, SupportsIndex, TypeAlias, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from microtensor import functional, ops
 from microtensor.primitive import Node, Traced, is_recording, use_tensor_type
 from microtensor.support.arrays import Array, own_array, plain_dtype
 from microtensor.support.axes import MOST_ELEMENTS, Axis, Shape, shape_of_new
+from microtensor.support.quiet import quietly
 
 Operand: TypeAlias = "Tensor | ArrayLike"
 
@@ -491,22 +493,22 @@ class Tensor(Traced):
         return ops.absolute(self)
 
     def __eq__(self, other: object) -> Array:  # type: ignore[override]
-        return np.asarray(self._array == ops.as_array(other))
+        return np.asarray(quietly(eq, self._array, ops.as_array(other)))
 
     def __ne__(self, other: object) -> Array:  # type: ignore[override]
-        return np.asarray(self._array != ops.as_array(other))
+        return np.asarray(quietly(ne, self._array, ops.as_array(other)))
 
     def __lt__(self, other: Operand) -> Array:
-        return np.asarray(self._array < ops.as_array(other))
+        return np.asarray(quietly(lt, self._array, ops.as_array(other)))
 
     def __le__(self, other: Operand) -> Array:
-        return np.asarray(self._array <= ops.as_array(other))
+        return np.asarray(quietly(le, self._array, ops.as_array(other)))
 
     def __gt__(self, other: Operand) -> Array:
-        return np.asarray(self._array > ops.as_array(other))
+        return np.asarray(quietly(gt, self._array, ops.as_array(other)))
 
     def __ge__(self, other: Operand) -> Array:
-        return np.asarray(self._array >= ops.as_array(other))
+        return np.asarray(quietly(ge, self._array, ops.as_array(other)))
 
     def _update(self, operation: Callable[[Tensor, Operand], Tensor], symbol: str, other: Operand) -> Tensor:
         if self._node is not None or not self.requires_grad:

@@ -82,6 +82,22 @@ def test_no_function_warns_in_two_backward_passes(value, dtype):
             mt.grad(slope.sum(), x)
 
 
+@pytest.mark.parametrize("loud", ["warn", "raise"])
+@pytest.mark.parametrize(("dtype", "number"), [(np.float16, 1e6), (np.float16, -70000), (np.float32, 1e300)])
+def test_a_number_beyond_the_dtype_of_the_tensor_is_infinite_in_silence(dtype, number, loud):
+    x = mt.tensor([1.0, 2.0], dtype=dtype, requires_grad=True)
+    infinite = np.full(2, np.copysign(np.inf, number), dtype)
+    with np.errstate(all=loud):
+        extreme = mt.maximum(x, number) if number > 0 else mt.minimum(x, number)
+        for y in (x * number, number * x, x + number, x - -number, extreme):
+            np.testing.assert_array_equal(y.numpy(), infinite)
+            assert y.dtype == dtype
+        np.testing.assert_array_equal(mt.where([False, False], x, number).numpy(), infinite)
+        np.testing.assert_array_equal(mt.clip(x, -abs(number), abs(number)).numpy(), x.numpy())
+        assert not np.any([x == number, *((x > number, x >= number) if number > 0 else (x < number, x <= number))])
+        assert np.all(x != number)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("value", EXTREMES)
 def test_no_picture_ledger_or_check_warns(value, dtype):
