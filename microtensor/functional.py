@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from microtensor.ops import (
     absolute,
+    any,
     astype,
     divide,
+    equal,
     erf,
     exp,
     expm1,
@@ -479,7 +481,8 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """Vector norm over axes: (Σ |x|ᵖ)^(1/p).
 
-    At 0, where it has a kink in every direction, the gradient is 0, as in PyTorch; JAX gives NaN.
+    At 0, where it has a kink in every direction, the gradient is 0, as in PyTorch; JAX gives NaN. So it is where the
+    powers end below the smallest number of the dtype and the norm comes out as 0.
 
     Parameters
     ----------
@@ -515,7 +518,9 @@ def _norm(x: Tensor, axes: tuple[int, ...], keepdims: bool, ord: float) -> Tenso
         return max(absolute(x), axis=axes, keepdims=keepdims)
     if ord == 1:
         return sum(absolute(x), axis=axes, keepdims=keepdims)
-    if ord == 2:
-        # The absolute value passes nothing back at 0, so that the infinite slope of the root meets no 0 · ∞.
-        return sqrt(sum(square(absolute(x)), axis=axes, keepdims=keepdims))
-    return power(sum(power(absolute(x), ord), axis=axes, keepdims=keepdims), 1 / ord)
+    total = sum(square(x) if ord == 2 else power(absolute(x), ord), axis=axes, keepdims=keepdims)
+    # Of zeros alone nothing is passed back: the infinite slope of the root would meet 0 · ∞. Not by a mask on each
+    # element, which would take the curvature with it where one is 0 and others are not.
+    if any(zero := equal(total, 0)):
+        total = where(zero, 0.0, total)
+    return sqrt(total) if ord == 2 else power(total, 1 / ord)

@@ -397,6 +397,25 @@ def test_a_power_of_exponent_0_is_constant_everywhere(x):
         assert second == 0
 
 
+@pytest.mark.parametrize("order", [1, 2, 2.5, 3, 4])
+@pytest.mark.parametrize("point", [[3.0, 0.0, -1.0], [0.0, 0.0, 4.0], [1.0, -2.0, 0.5]])
+def test_a_norm_keeps_its_curvature_where_some_elements_are_zero(order, point):
+    x = np.array(point)
+    length = np.linalg.norm(x, order)
+    slope = np.sign(x) * (abs(x) / length) ** (order - 1)
+    # |x|^(p-2) at order 1 is multiplied by 0, as the absolute value has no curvature.
+    bend = np.diag((abs(x) / length) ** (order - 2)) if order > 1 else np.outer(slope, slope)
+    expected = (order - 1) / length * (bend - np.outer(slope, slope))
+    np.testing.assert_allclose(mt.hessian(lambda a: mt.norm(a, ord=order), x).numpy(), expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("order", [2, 2.5, 3])
+def test_a_norm_whose_powers_vanish_has_no_gradient_and_no_infinite_one(order):
+    x = leaf([1e-200, -1e-200])
+    first, second = slopes(lambda a: mt.norm(a, ord=order), x)
+    np.testing.assert_array_equal([first, second], 0.0)
+
+
 def test_roots_at_zero_are_as_the_docstrings_say():
     x = leaf([2.0, 2.0])
     assert np.isnan(mt.grad(mt.std(x), x).numpy()).all()
