@@ -248,6 +248,30 @@ def test_float16_passes_its_end_on_the_way_only():
     np.testing.assert_allclose(loss.item(), 2 - math.log(2), rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(np.float16, 300), (np.float16, 1e-4), (np.float64, 1e200), (np.float64, 1e-200)]
+)
+def test_the_slope_of_an_angle_does_not_pass_the_ends_of_its_dtype(dtype, size):
+    a, b = leaf([size], dtype), leaf([2 * size], dtype)
+    a_slope, b_slope = mt.grad(mt.arctan2(a, b), [a, b])
+    size = float(a.item())
+    np.testing.assert_allclose([a_slope.item(), b_slope.item()], [0.4 / size, -0.2 / size], rtol=2e-3)
+    assert a_slope.dtype == b_slope.dtype == dtype
+    if 1 < size < 1e150:
+        np.testing.assert_allclose(mt.grad(mt.arctan(a), a).item(), 1 / (1 + size**2), rtol=1e-2)
+
+
+def test_the_slope_of_an_angle_at_infinity_is_zero():
+    for point in ([INF, 1.0], [1.0, -INF], [INF, INF]):
+        a, b = map(leaf, point)
+        slopes = [g.item() for g in mt.grad(mt.arctan2(a, b), [a, b])]
+        # As in PyTorch and JAX: a quotient of two infinities is not a number.
+        wanted = [b.item() / (a.item() ** 2 + b.item() ** 2), -a.item() / (a.item() ** 2 + b.item() ** 2)]
+        np.testing.assert_array_equal(slopes, wanted)
+    x = leaf([INF, -INF, 0.0])
+    np.testing.assert_array_equal(mt.grad(mt.arctan(x).sum(), x).numpy(), [0.0, 0.0, 1.0])
+
+
 # --- the largest is taken off first -----------------------------------------------------------------------
 
 
