@@ -485,6 +485,13 @@ def test_a_result_that_is_no_tensor_is_refused(result):
         mt.gradcheck(lambda x: result, draw(3))
 
 
+@pytest.mark.parametrize("forward", [lambda x: x * 1j, lambda x: None, lambda x: "text"])
+def test_a_result_that_holds_no_numbers_is_refused(forward):
+    own = primitive("own", forward, lambda g, y, x: g)
+    with pytest.raises(TypeError, match=r"returned a tensor of dtype \S+, not of floats$"):
+        mt.gradcheck(own, draw(3))
+
+
 @pytest.mark.parametrize("kind", [tuple, list])
 def test_several_results_are_checked_one_at_a_time(kind):
     with pytest.raises(TypeError, match=rf"returned a {kind.__name__}, .* lambda \*xs: fn\(\*xs\)\[0\]"):

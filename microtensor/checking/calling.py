@@ -151,6 +151,8 @@ class Pure:
                 raise BesideError(f"the function returned a {type(out).__name__}, not a tensor")
             hint = "; check one result at a time: lambda *xs: fn(*xs)[0]" if isinstance(out, (tuple, list)) else ""
             raise TypeError(f"gradcheck: the function returned a {type(out).__name__}, not a tensor{hint}")
+        if out.dtype.kind not in "biuf":
+            raise TypeError(f"gradcheck: the function returned a tensor of dtype {out.dtype}, not of floats")
         self.called = True
         return out
 
