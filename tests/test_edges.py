@@ -557,6 +557,9 @@ ENTRANCES = {
     "jacobian": lambda a: mt.jacobian(lambda x: x * x, a),
     "hessian": lambda a: mt.hessian(lambda x: (x**3).sum(), a),
     "target": lambda a: mt.mse_loss(row, a),
+    "updates": lambda a: mt.scatter_add(row, [0, 1], a),
+    "piece of concat": lambda a: mt.concat([row, a]),
+    "piece of stack": lambda a: mt.stack([row, a]),
     "einsum": lambda a: mt.einsum("i,i->", row, a),
     "normal": lambda a: mt.random.normal(2, a),
     "normal's std": lambda a: mt.random.normal(2, 0.0, a),
@@ -612,6 +615,21 @@ def test_a_masked_element_in_a_list_is_refused():
     ):
         with pytest.raises(TypeError, match="whose meaning would be lost"):
             mt.tensor(data)
+
+
+def test_updates_and_pieces_may_be_lists_and_lose_nothing_on_the_way_in():
+    x = leaf([1.0, 2.0])
+    added = mt.scatter_add(x, [0, 0], [3.0, 4.0])
+    np.testing.assert_array_equal(added.numpy(), [8.0, 2.0])
+    np.testing.assert_array_equal(mt.grad(added.sum(), x).numpy(), 1.0)
+    beside = mt.stack([x, [3.0, 4.0]], axis=1)
+    np.testing.assert_array_equal(beside.numpy(), [[1.0, 3.0], [2.0, 4.0]])
+    np.testing.assert_array_equal(mt.grad(beside.sum(), x).numpy(), 1.0)
+    for bad in (np.ma.array([1.0, 2.0], mask=[True, False]), [np.ma.masked, 1.0], [None, 1.0], [1j, 2.0], "ab"):
+        with pytest.raises(TypeError, match="scatter_add: updates"):
+            mt.scatter_add(x, [0, 1], bad)
+        with pytest.raises(TypeError, match="stack: piece 1"):
+            mt.stack([x, bad])
 
 
 def test_what_does_not_fit_a_dtype_is_refused():

@@ -12,8 +12,8 @@ import numpy as np
 from microtensor.ops.arithmetic import masked, where
 from microtensor.ops.common import as_array, doctests, settled_shape, shape_of
 from microtensor.ops.shape import astype, expand_dims, flattened, reshape
-from microtensor.primitive import EachArgument, Primitive, primitive
-from microtensor.support.arrays import Array, accumulator, plain_array
+from microtensor.primitive import EachArgument, Primitive, Traced, primitive
+from microtensor.support.arrays import Array, accumulator, own_array, plain_array
 from microtensor.support.axes import (
     Axis,
     Shape,
@@ -72,6 +72,11 @@ put: Primitive = primitive(
     tensor([3., 0., 0.])
     """,
 )
+
+
+def _own(x: Any, who: str) -> Any:
+    """A tensor as it is, anything else as an array of our own."""
+    return x if isinstance(x, Traced) else own_array(x, who)
 
 
 def _integer_indices(indices: Any, who: str) -> Array:
@@ -279,7 +284,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1)
     x : Tensor
     indices : array_like of int
         As many axes as x, and the sizes of x but for `axis`.
-    updates : Tensor
+    updates : Tensor or array_like
         The shape of `indices`.
     axis : int
 
@@ -298,6 +303,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1)
     """
     along = one_axis(axis, x.ndim, "scatter_add")
     places = _integer_indices(indices, "scatter_add")
+    updates = _own(updates, "scatter_add: updates")
     if places.ndim != x.ndim or places.shape != np.shape(updates):
         raise ValueError(
             f"scatter_add: a tensor of shape {x.shape}, indices of shape {places.shape} and updates of shape "
@@ -607,7 +613,7 @@ def stack(pieces: Sequence[Any], *, axis: SupportsIndex = 0) -> Any:
 
     Parameters
     ----------
-    pieces : sequence of Tensor
+    pieces : sequence of Tensor or array_like
     axis : int
         The place of the new axis in the result.
 
@@ -623,9 +629,10 @@ def stack(pieces: Sequence[Any], *, axis: SupportsIndex = 0) -> Any:
     tensor([[1., 3.],
             [2., 4.]])
     """
-    if not len(pieces) or len({tuple(np.shape(p)) for p in pieces}) > 1:
-        raise ValueError(f"stack: shapes {', '.join(str(np.shape(p)) for p in pieces) or '(none)'}; one is needed")
-    place = one_axis(axis, len(shape_of(pieces[0])) + 1, "stack")
+    pieces = [_own(p, f"stack: piece {i}") for i, p in enumerate(pieces)]
+    if not pieces or len({p.shape for p in pieces}) > 1:
+        raise ValueError(f"stack: shapes {', '.join(str(p.shape) for p in pieces) or '(none)'}; one is needed")
+    place = one_axis(axis, pieces[0].ndim + 1, "stack")
     return concat([expand_dims(p, axis=place) for p in pieces], axis=place)
 
 
