@@ -38,6 +38,7 @@ from microtensor.support.checks import (
     check_setting,
     plain_number,
 )
+from microtensor.support.quiet import quietly
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -571,7 +572,7 @@ def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: b
     check_reduction(reduction, who, KL_REDUCTIONS)
     # The logarithm is 0 where t is 0, and 0 · 0 is the limit of t ln t.
     if log_target:
-        probability, logarithm = exp(target), where(equal(target, -math.inf), 0.0, target)
+        probability, logarithm = quietly(exp, target), where(equal(target, -math.inf), 0.0, target)
     else:
         if any(greater(0, target)):
             raise ValueError(f"{who}: the target holds negative values; for logarithms say log_target=True")

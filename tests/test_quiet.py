@@ -99,6 +99,15 @@ def test_a_number_beyond_the_dtype_of_the_tensor_is_infinite_in_silence(dtype, n
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_target_that_is_an_array_is_read_in_silence(dtype):
+    logp = mt.tensor([-1.0, -2.0], dtype=dtype, requires_grad=True)
+    with np.errstate(all="raise"):
+        loss = mt.losses.kl_div(logp, np.array([0.0, -1000.0], dtype), log_target=True, reduction="sum")
+        np.testing.assert_array_equal(mt.grad(loss, logp).numpy(), [-1.0, 0.0])
+    assert loss.item() == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("value", EXTREMES)
 def test_no_picture_ledger_or_check_warns(value, dtype):
     x = columns(value, dtype)
