@@ -34,7 +34,7 @@ from microtensor.ops import (
 )
 from microtensor.primitive import label, name_scope
 from microtensor.support.axes import Axis, filled_count, normalize_axis
-from microtensor.support.checks import check_float
+from microtensor.support.checks import check_float, plain_number
 from microtensor.support.quiet import quietly
 
 if TYPE_CHECKING:
@@ -460,7 +460,7 @@ def mish(x: Tensor) -> Tensor:
 
 @scoped
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """X held between two bounds, −1 and 1 unless others are given.
+    """X held between two bounds, −1 and 1 unless others are given; on a bound the slope is 1, in PyTorch it is 0.
 
     Raises
     ------
@@ -498,7 +498,7 @@ def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     Raises
     ------
     ValueError
-        `ord` is below 1.
+        `ord` is below 1, or no number.
 
     Examples
     --------
@@ -506,10 +506,11 @@ def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     >>> mt.norm(mt.tensor([3.0, 4.0])).item()
     5.0
     """
-    if not ord >= 1:
-        raise ValueError(f"norm: ord is {ord}; at least 1 is needed")
+    order = plain_number(ord)
+    if order is None or not order >= 1:
+        raise ValueError(f"norm: ord is {ord!r}; at least 1 is needed")
     axes = normalize_axis(axis, x.ndim, "norm")
-    return narrowed(_norm(widened(x), axes, keepdims, ord), x)
+    return narrowed(_norm(widened(x), axes, keepdims, order), x)
 
 
 def _norm(x: Tensor, axes: tuple[int, ...], keepdims: bool, ord: float) -> Tensor:

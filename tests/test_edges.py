@@ -433,6 +433,12 @@ def test_a_norm_keeps_its_curvature_where_some_elements_are_zero(order, point):
     np.testing.assert_allclose(mt.hessian(lambda a: mt.norm(a, ord=order), x).numpy(), expected, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("order", [0.5, 0, -INF, NAN, None, "fro", [2, 2], np.array([2, 2])])
+def test_an_order_of_a_norm_that_is_no_number_from_1_on_is_refused(order):
+    with pytest.raises(ValueError, match=r"norm: ord is .*; at least 1 is needed"):
+        mt.norm(leaf([3.0, 4.0]), ord=order)
+
+
 @pytest.mark.parametrize("order", [2, 2.5, 3])
 def test_a_norm_whose_powers_vanish_has_no_gradient_and_no_infinite_one(order):
     x = leaf([1e-200, -1e-200])
