@@ -482,7 +482,8 @@ def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     """Vector norm over axes: (Σ |x|ᵖ)^(1/p).
 
     At 0, where it has a kink in every direction, the gradient is 0, as in PyTorch; JAX gives NaN. So it is where the
-    powers end below the smallest number of the dtype and the norm comes out as 0.
+    powers end below the smallest number of the dtype and the norm comes out as 0. Higher derivatives are 0 there
+    too: for a square take the sum of squares, and not ‖x‖².
 
     Parameters
     ----------
