@@ -57,7 +57,7 @@ def scoped(function: Callable[P, R]) -> Callable[P, R]:
 
 def widened(x: Tensor) -> Tensor:
     """X in the dtype to compute in: float32 for float16, whose squares overflow from 256 on, float64 for integers."""
-    if x.dtype == "float16":
+    if x.dtype.char == "e":
         return astype(x, dtype="float32")
     return x if x.dtype.kind == "f" else astype(x, dtype="float64")
 

@@ -329,3 +329,14 @@ def test_a_gradient_has_the_dtype_of_its_input_and_is_finite_where_the_exact_one
             np.testing.assert_allclose(
                 g.numpy()[ordinary], rounded[ordinary], rtol=0, atol=16 * np.finfo(dtype).eps * scale
             )
+
+
+@pytest.mark.parametrize(
+    "name", ["softmax", "log_softmax", "logsumexp", "sigmoid", "gelu", "mish", "silu", "norm", "var", "mean"]
+)
+def test_float16_of_the_other_byte_order_is_computed_in_float32_too(name):
+    x = np.array([[300.0, -2.0, 0.5], [1.0, 400.0, -0.1]], np.float16)
+    function = getattr(mt, name)
+    found = function(x.astype(x.dtype.newbyteorder()))
+    np.testing.assert_array_equal(found, function(x))
+    assert found.dtype == np.float16

@@ -33,7 +33,7 @@ def _sigmoid(x: Any) -> Array:
         y: Array = np.asarray(np.exp(np.multiply(x, -1.0, dtype=accumulator(x.dtype))))
         y += 1
         np.reciprocal(y, out=y)
-    return y.astype(x.dtype) if x.dtype == np.float16 else y
+    return y.astype(np.float16) if x.dtype.char == "e" else y
 
 
 sigmoid = primitive(

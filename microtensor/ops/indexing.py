@@ -310,7 +310,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1)
             f"{np.shape(updates)} do not fit"
         )
     index = _along(places, x.shape, along, "scatter_add")
-    if x.dtype != np.float16:
+    if x.dtype.char != "e":
         return x + put(updates, index=index, shape=x.shape)
     # Added up in float32, x as well.
     wide = astype(updates, dtype=np.float32)

@@ -64,7 +64,7 @@ def _mean(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
     wide: Any = accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
     add: Any = np.add
     total = add.reduce(x, axis=axis, keepdims=keepdims, dtype=wide) / count
-    return total.astype(x.dtype) if x.dtype == np.float16 else total
+    return total.astype(np.float16) if x.dtype.char == "e" else total
 
 
 def _mean_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
