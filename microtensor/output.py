@@ -12,6 +12,7 @@ from typing import BinaryIO
 import click
 
 from microtensor.atomic import replacing
+from microtensor.support.text import LINE, safe_text
 
 ERROR, USAGE = 1, 2
 
@@ -29,7 +30,7 @@ class Destination:
     """A file that is either written completely or left as it was."""
 
     def __init__(self, shown: str, no_clobber: bool) -> None:
-        self.shown = shown
+        self.shown = safe_text(shown, LINE)
         self.path = os.path.abspath(shown)
         self.no_clobber = no_clobber
         opened = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", self.path)
@@ -43,7 +44,7 @@ class Destination:
             raise self._failure("it is a directory")
         parent = os.path.dirname(os.path.realpath(self.path))
         if not os.path.isdir(parent):
-            raise self._failure(f"the directory {parent} does not exist; make it first")
+            raise self._failure(f"the directory {safe_text(parent, LINE)} does not exist; make it first")
         if not os.path.exists(self.path):
             return
         if source is not None and os.path.exists(source) and os.path.samefile(self.path, source):

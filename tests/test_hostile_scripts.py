@@ -188,6 +188,36 @@ def test_a_failure_after_the_tensor_was_made_draws_that_tensor() -> None:
         assert (result.exit_code, shown in result.stdout, result.stderr.count("late")) == (3, True, 2)
 
 
+def test_a_name_with_the_end_of_a_line_leaves_a_message_in_one_line() -> None:
+    odd = write("x = 1\n", "a\nError: fine.py")
+    no_mark = "Error: a\\u000AError: fine.py"
+    for said, *args in [
+        (f"{no_mark} has no tensor", "viz", odd),
+        (f"{no_mark} has no y", "check", f"{odd}:y"),
+        (f"{no_mark}:y\\u000A: 'y\\n' after the colon", "viz", f"{odd}:y\n"),
+        ("Error: b\\u000Ac: no such file", "paths", "b\nc"),
+        ("Error: b\\u000A.py:1: SyntaxError", "viz", write("x = = 1\n", "b\n.py")),
+        ("Error: c\\u000A.py: script exited with status 7", "viz", write("raise SystemExit(7)\n", "c\n.py")),
+        ("Error: b\\u000Ac:1: SyntaxError: odd", "viz", write("raise SyntaxError('odd', ('b\\nc', 1, 1, 'd'))\n")),
+        ("Error: the suffix .s\\u000Av of q.s\\u000Av is not known", "viz", "demo:mlp", "-o", "q.s\nv"),
+        ("Error: cannot write q\\u000A/a.svg", "norms", "-o", "q\n/a.svg"),
+        ("Error: --format svg and the suffix of q\\u000A.png disagree", "paths", odd, "-f", "svg", "-o", "q\n.png"),
+    ]:
+        result = invoke(*args)
+        assert result.exit_code in (1, 2, 3)
+        assert result.stderr.splitlines()[-1].startswith(said), (args, result.stderr)
+
+
+def test_a_global_whose_name_has_the_end_of_a_line_takes_one_line_of_a_list() -> None:
+    result = invoke("viz", write(HEAD + "globals()['a\\nb'] = x * 2\nc = x * 3\n"))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "Error: t.py has 2 results; say which one with t.py:a\\u000Ab",
+        "  a\\u000Ab  (2,)",
+        "  c         (2,)",
+    ]
+
+
 def test_a_failure_in_a_module_after_the_tensor_was_made() -> None:
     write(LOSS + "1 / 0\n", "failing_module_to_draw.py")
     result = invoke("viz", "failing_module_to_draw:loss")

@@ -13,6 +13,7 @@ import click
 
 from microtensor.cli.common import EPILOG, exit_codes, has_color, is_terminal
 from microtensor.output import USAGE, CommandError, Destination, print_bytes
+from microtensor.support.text import LINE, safe_text
 
 if TYPE_CHECKING:
     from microtensor.norms import Axes
@@ -131,12 +132,12 @@ def _format(output: str | None, format: Format | None) -> Format:
     if output in (None, "-"):
         return format or ("text" if output is None else "svg")
     suffix = os.path.splitext(output)[1].lower()
-    implied = SUFFIXES.get(suffix)
+    implied, shown = SUFFIXES.get(suffix), safe_text(output, LINE)
     if format is None and implied is None:
-        what = f"the suffix {suffix} of {output} is not known" if suffix else f"{output} has no suffix"
+        what = f"the suffix {safe_text(suffix)} of {shown} is not known" if suffix else f"{shown} has no suffix"
         raise CommandError(f"{what}; use one of {' '.join(SUFFIXES)}, or say --format", USAGE)
     if format is not None and implied not in (None, format):
-        raise CommandError(f"--format {format} and the suffix of {output} disagree; drop one of them", USAGE)
+        raise CommandError(f"--format {format} and the suffix of {shown} disagree; drop one of them", USAGE)
     return cast("Format", format or implied)
 
 

@@ -15,6 +15,7 @@ import click
 from microtensor import script
 from microtensor.cli.common import EPILOG, STOP, exit_codes, has_color, is_terminal, note, seconds
 from microtensor.output import ERROR, USAGE, CommandError, Destination, print_bytes
+from microtensor.support.text import LINE, safe_text
 
 if TYPE_CHECKING:
     from microtensor.graph import Graph, Values
@@ -223,9 +224,9 @@ class _Drawing:
                 with open(goal.graph, "rb") as file:
                     return from_json(file.read()), None
             except OSError as error:
-                raise script.PathError(f"cannot read {goal.text}: {error.strerror}") from error
+                raise script.PathError(f"cannot read {goal.shown}: {error.strerror}") from error
             except ValueError as error:
-                raise script.PathError(f"{goal.text}: {error}") from error
+                raise script.PathError(f"{goal.shown}: {error}") from error
         with script.running(goal, args, timeout) as found:
             many = size(found.tensor)
             asked = self.options["depth"] is not None or self.options["collapse"]
@@ -339,10 +340,10 @@ def _format(output: str | None, format: Format | None) -> Format:
     if output == "-":
         return format or "svg"
     suffix = os.path.splitext(output)[1].lower()
-    implied = SUFFIXES.get(suffix)
+    implied, shown = SUFFIXES.get(suffix), safe_text(output, LINE)
     if format is None and implied is None:
-        what = f"the suffix {suffix} of {output} is not known" if suffix else f"{output} has no suffix"
+        what = f"the suffix {safe_text(suffix)} of {shown} is not known" if suffix else f"{shown} has no suffix"
         raise CommandError(f"{what}; use one of {' '.join(SUFFIXES)}, or say --format {'|'.join(FORMATS)}", USAGE)
     if format is not None and implied not in (None, format):
-        raise CommandError(f"--format {format} and the suffix of {output} disagree; drop one of them", USAGE)
+        raise CommandError(f"--format {format} and the suffix of {shown} disagree; drop one of them", USAGE)
     return cast("Format", format or implied)

@@ -20,6 +20,7 @@ from microtensor.primitive import Primitive, Scope
 from microtensor.script.finding import TargetError, name_variables
 from microtensor.script.target import PathError, Target
 from microtensor.script.world import TimedOut
+from microtensor.support.text import LINE, safe_text
 from microtensor.tensor import Tensor
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -56,7 +57,7 @@ def blaming(target: Target, timeout: float | None) -> Iterator[None]:
     except (KeyboardInterrupt, PathError, ScriptError, TargetError):
         raise
     except SystemExit as stop:
-        raise ScriptError(f"{target.text}: script exited with status {status_of(stop)}") from stop
+        raise ScriptError(f"{target.shown}: script exited with status {status_of(stop)}") from stop
     except BaseException as error:
         report = report_of(target, error, timeout)
         if report is None:
@@ -82,7 +83,7 @@ def report_of(target: Target, error: BaseException, timeout: float | None) -> Sc
     details = "".join(told.format())
     if isinstance(error, TimedOut):
         details = details.removesuffix("".join(said))
-        return ScriptError(f"{target.text}: script ran longer than {timeout:g} s", details)
+        return ScriptError(f"{target.shown}: script ran longer than {timeout:g} s", details)
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         where = f"{_shown(error.filename, target)}:{error.lineno}"
         said = said[-1:]
@@ -132,7 +133,7 @@ def _blamed(stack: Sequence[FrameSummary], target: Target) -> FrameSummary:
 
 
 def _shown(filename: str, target: Target) -> str:
-    return target.text if filename == target.path else filename
+    return target.shown if filename == target.path else safe_text(filename, LINE)
 
 
 # --- how far it had come ----------------------------------------------------------------------------------

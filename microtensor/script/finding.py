@@ -15,6 +15,7 @@ import numpy as np
 from microtensor.backprop import toposort
 from microtensor.nn.module import Module
 from microtensor.script.target import Target
+from microtensor.support.text import LINE, columns, padded, safe_text
 from microtensor.tensor import Tensor
 
 
@@ -59,34 +60,36 @@ def name_variables(namespace: Mapping[str, Any]) -> None:
 def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Found:
     """What the target names, or the only candidate."""
     if target.attr is not None:
-        return _found(_lookup(namespace, target.attr, target), f"{target.text}:{target.attr}", functions, target)
+        return _found(_lookup(namespace, target.attr, target), f"{target.shown}:{target.attr}", functions, target)
     if target.shapes:
         return Found(_called(*_only_module(namespace, target), target))
     results = _results(namespace)
     if len(results) == 1:
         return Found(next(iter(results.values())))
     if results:
+        first = safe_text(next(iter(results)), LINE)
         raise TargetError(
-            f"{target.text} has {len(results)} results; say which one with {target.text}:{next(iter(results))}\n"
-            + _listed(results)
+            f"{target.shown} has {len(results)} results; say which one with {target.shown}:{first}\n" + _listed(results)
         )
     makers = _makers(namespace, functions)
     if len(makers) == 1:
         name, make = next(iter(makers.items()))
-        return _found(make, f"{target.text}:{name}", functions, target)
+        return _found(make, f"{target.shown}:{safe_text(name, LINE)}", functions, target)
     if makers:
         raise TargetError(
-            f"{target.text} has {len(makers)} functions that return a Tensor; say which one with "
-            f"{target.text}:{next(iter(makers))}\n" + "\n".join(f"  {name}()" for name in makers)
+            f"{target.shown} has {len(makers)} functions that return a Tensor; say which one with "
+            f"{target.shown}:{safe_text(next(iter(makers)), LINE)}\n"
+            + "\n".join(f"  {safe_text(name, LINE)}()" for name in makers)
         )
     tensors = _tensors(namespace)
     if tensors:
         raise UndefinedError(
-            f"{target.text} has no tensor with a history; compute one from a tensor with requires_grad=True, outside "
-            f"no_grad, or name one of these with {target.text}:{next(iter(tensors))}\n" + _listed(tensors)
+            f"{target.shown} has no tensor with a history; compute one from a tensor with requires_grad=True, outside "
+            f"no_grad, or name one of these with {target.shown}:{safe_text(next(iter(tensors)), LINE)}\n"
+            + _listed(tensors)
         )
     raise UndefinedError(
-        f"{target.text} has no tensor at module level; assign the result to a variable there, or define a function "
+        f"{target.shown} has no tensor at module level; assign the result to a variable there, or define a function "
         "without arguments and with the annotation -> Tensor"
     )
 
@@ -202,14 +205,14 @@ def _found(value: Any, shown: str, functions: bool, target: Target) -> Found:
 def _lookup(namespace: Mapping[str, Any], attr: str, target: Target) -> Any:
     first, *rest = attr.split(".")
     if first not in namespace:
-        raise _unknown(target.text, first, namespace, namespace, target)
+        raise _unknown(target.shown, first, namespace, namespace, target)
     value = namespace[first]
     path = first
     for part in rest:
         try:
             value = getattr(value, part)
         except AttributeError:
-            raise _unknown(f"{target.text}:{path}", part, dir(value), namespace, target) from None
+            raise _unknown(f"{target.shown}:{path}", part, dir(value), namespace, target) from None
         path += f".{part}"
     return value
 
@@ -219,8 +222,8 @@ def _unknown(
 ) -> UndefinedError:
     near = difflib.get_close_matches(name, [n for n in names if not n.startswith("__")], 1)
     tensors = _tensors(namespace)
-    message = f"{owner} has no {name}" + (f"; did you mean {near[0]}?" if near else "")
-    return UndefinedError(f"{message}\ntensors in {target.text}:\n{_listed(tensors)}" if tensors else message)
+    message = f"{owner} has no {name}" + (f"; did you mean {safe_text(near[0], LINE)}?" if near else "")
+    return UndefinedError(f"{message}\ntensors in {target.shown}:\n{_listed(tensors)}" if tensors else message)
 
 
 def _made_by(value: Any, shown: str, functions: bool, target: Target) -> Tensor:
@@ -246,10 +249,10 @@ def _only_module(namespace: Mapping[str, Any], target: Target) -> tuple[Module, 
     parts = {id(part) for module in modules.values() for part in module.modules() if part is not module}
     whole = {name: module for name, module in modules.items() if id(module) not in parts}
     if len({id(module) for module in whole.values()}) != 1:
-        listed = ", ".join(f"{target.text}:{name}" for name in whole) or "none at module level"
+        listed = ", ".join(f"{target.shown}:{safe_text(name, LINE)}" for name in whole) or "none at module level"
         raise TargetError(f"which module is --input-shape for? There are {listed}")
     name, module = next(iter(whole.items()))
-    return module, f"{target.text}:{name}"
+    return module, f"{target.shown}:{safe_text(name, LINE)}"
 
 
 def _called(module: Module, shown: str, target: Target) -> Tensor:
@@ -272,7 +275,7 @@ def _called(module: Module, shown: str, target: Target) -> Tensor:
         result = module(*inputs)
     except (TypeError, ValueError, IndexError) as error:
         shapes = ", ".join(str(shape) for shape in target.shapes)
-        raise TargetError(f"{shown} does not take an input of shape {shapes}: {error}") from error
+        raise TargetError(f"{shown} does not take an input of shape {shapes}: {safe_text(str(error), LINE)}") from error
     # A recurrent layer returns its states beside its output.
     first = result[0] if isinstance(result, tuple) and result else result
     if not isinstance(first, Tensor):
@@ -285,5 +288,6 @@ def _called(module: Module, shown: str, target: Target) -> Tensor:
 
 
 def _listed(tensors: Mapping[str, Tensor]) -> str:
-    width = max(map(len, tensors))
-    return "\n".join(f"  {name:<{width}}  {value.shape or 'scalar'}" for name, value in tensors.items())
+    shown = {safe_text(name, LINE): value for name, value in tensors.items()}
+    width = max(map(columns, shown))
+    return "\n".join(f"  {padded(name, width)}  {value.shape or 'scalar'}" for name, value in shown.items())

@@ -59,7 +59,7 @@ def running(
         The tensor asked for is missing, is something else, or is one of several.
     """
     if target.graph is not None:
-        raise PathError(f"{target.text} is a stored graph, which has no tensors to run; name a script")
+        raise PathError(f"{target.shown} is a stored graph, which has no tensors to run; name a script")
     if watch.board is not None:
         watch.board.begin(target.text)
     with ExitStack() as world:
@@ -89,7 +89,7 @@ def _find(target: Target, args: Sequence[str], functions: bool, ours: Interprete
     module: ModuleType | None = None
     status: int | None = None
     doing = "checking" if functions else "drawing"
-    code = None if target.path is None else _compile(target.text, target.path)
+    code = None if target.path is None else _compile(target.shown, target.path)
     # For a module that is the current directory.
     ours.put_first(os.getcwd() if target.path is None else os.path.dirname(os.path.realpath(target.path)))
     try:
@@ -111,7 +111,7 @@ def _find(target: Target, args: Sequence[str], functions: bool, ours: Interprete
         if made is None or failure is None:
             raise
         name_variables(namespace)
-        note = f"{target.text} failed after {target.attr} was made; {doing} it as it was then"
+        note = f"{target.shown} failed after {target.attr} was made; {doing} it as it was then"
         return Found(made, notes=(note,), failure=failure)
     join(others)
     ours.repair()
@@ -123,13 +123,13 @@ def _find(target: Target, args: Sequence[str], functions: bool, ours: Interprete
         if status is None:
             raise
         wanted = target.attr or f"a tensor to {'check' if functions else 'draw'}"
-        raise ScriptError(f"{target.text}: script exited with status {status} before defining {wanted}") from None
+        raise ScriptError(f"{target.shown}: script exited with status {status} before defining {wanted}") from None
     finally:
         ours.repair()
     if status is None:
         return found
-    note = f"{target.text} exited with status {status}; {doing} what it had defined by then"
-    failure = ScriptError(f"{target.text}: script exited with status {status}") if status else None
+    note = f"{target.shown} exited with status {status}; {doing} what it had defined by then"
+    failure = ScriptError(f"{target.shown}: script exited with status {status}") if status else None
     return replace(found, notes=(note,), failure=failure)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from microtensor.support.text import LINE, safe_text
+
 
 class PathError(Exception):
     """There is nothing to run: no such file, module or demo, or it is not Python."""
@@ -43,6 +45,11 @@ class Target:
     training: bool = True
     attr: str | None = None
 
+    @property
+    def shown(self) -> str:
+        """The text for a message: a name may hold the end of a line."""
+        return safe_text(self.text, LINE)
+
 
 def parse(text: str) -> Target:
     """Read a target.
@@ -76,7 +83,8 @@ def parse(text: str) -> Target:
             return Target(head, module=head, attr=tail)
     elif _looks_like_path(head) and "/" not in tail and "\\" not in tail:
         what = f"{tail!r} after the colon is not a name" if tail else "there is no name after the colon"
-        raise PathError(f"{text}: {what}; write {head}:loss or {head}:model.loss")
+        shown, script = safe_text(text, LINE), safe_text(head, LINE)
+        raise PathError(f"{shown}: {what}; write {script}:loss or {script}:model.loss")
     return _parse_path(text, None)
 
 
@@ -91,13 +99,14 @@ def _parse_demo(text: str) -> Target:
 
 
 def _parse_path(path: str, attr: str | None) -> Target:
+    shown = safe_text(path, LINE)
     if os.path.isdir(path):
-        raise PathError(f"{path} is a directory; name a script in it, such as {os.path.join(path, 'train.py')}")
+        raise PathError(f"{shown} is a directory; name a script in it, such as {os.path.join(shown, 'train.py')}")
     if not os.path.exists(path):
-        hint = f"; did you mean {path}.py?" if os.path.exists(f"{path}.py") else ""
+        hint = f"; did you mean {shown}.py?" if os.path.exists(f"{path}.py") else ""
         if not hint and _is_dotted_name(path):
             hint = f"; a target is file.py, file.py:name, {path}:name for a module, graph.json, or demo:batch_norm"
-        raise PathError(f"{path}: no such file{hint}")
+        raise PathError(f"{shown}: no such file{hint}")
     if attr is None and path.lower().endswith(".json"):
         return Target(path, graph=os.path.abspath(path))
     return Target(path, path=os.path.abspath(path), attr=attr)
