@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -520,3 +521,29 @@ threading.Timer(0.02, first).start()
 """
     result = invoke("viz", write(HEAD + text, f"{folder}/t.py") + ":loss")
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pool = ThreadPoolExecutor(2)\npool.submit(work)",
+        "ThreadPoolExecutor(2).submit(work)",
+        "async def main(): asyncio.get_running_loop().run_in_executor(None, work)\n"
+        "loop = asyncio.new_event_loop()\nloop.run_until_complete(main())",
+        "pool = ProcessPoolExecutor(1)\npool.submit(abs, -3).result()\nwork()",
+    ],
+)
+def test_an_executor_that_nobody_shuts_down_ends_with_its_work(text: str) -> None:
+    work = """
+import asyncio, time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+def work():
+    time.sleep(0.05)
+    globals()['loss'] = x.sum()
+"""
+    outside = ThreadPoolExecutor(1)
+    assert run("viz", write(f"{HEAD}{work}{text}\n") + ":loss").returncode == 0
+    if "Thread" in text:
+        assert invoke("viz", "t.py:loss").exit_code == 0
+    outside.submit(abs, 1).result()
+    outside.shutdown()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from microtensor.script.blame import own_traceback, status_of
 from microtensor.script.target import Target
@@ -33,14 +34,32 @@ def only_first(target: Target, repair: Callable[[], None]) -> Iterator[None]:
         _leave(0)
 
 
-def join(others: set[threading.Thread]) -> None:
-    """Wait for the threads that are no daemons, as the interpreter does at its end; they belong to the run."""
+def at_work() -> set[Any]:
+    """The threads that there are, and the executors that start some."""
+    return {*threading.enumerate(), *_executors()}
+
+
+def join(others: set[Any]) -> None:
+    """Wait for the threads that are no daemons, as the interpreter does at its end; they belong to the run.
+
+    An executor that nobody has shut down ends once its work is done: its idle threads would wait for ever.
+    """
     while True:
+        for executor in _executors():
+            if executor not in others:
+                executor.shutdown(wait=True)
         started = [thread for thread in threading.enumerate() if thread not in others and not thread.daemon]
         if not started:
             return
         for thread in started:
             thread.join()
+
+
+def _executors() -> list[Any]:
+    futures = sys.modules.get("concurrent.futures")
+    if futures is None:
+        return []
+    return [value for value in gc.get_objects() if issubclass(type(value), futures.Executor)]
 
 
 def _leave(status: int) -> NoReturn:

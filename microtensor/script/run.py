@@ -6,7 +6,6 @@ import builtins
 import importlib
 import os
 import sys
-import threading
 import tokenize
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,7 @@ from microtensor.primitive import trace_lines
 from microtensor.script import watch
 from microtensor.script.blame import ScriptError, blaming, report_of, status_of
 from microtensor.script.finding import Found, UndefinedError, made_by_then, name_variables, resolve
-from microtensor.script.forked import join, only_first
+from microtensor.script.forked import at_work, join, only_first
 from microtensor.script.target import PathError, Target
 from microtensor.script.world import Interpreter, output_to_stderr, restored, time_limit
 
@@ -85,7 +84,7 @@ def _find(target: Target, args: Sequence[str], functions: bool, ours: Interprete
 
         return Found(DEMOS[target.demo]())
     sys.argv = [target.text, *args]
-    others = set(threading.enumerate())
+    others = at_work()
     module: ModuleType | None = None
     status: int | None = None
     doing = "checking" if functions else "drawing"
