@@ -61,7 +61,15 @@ def files() -> set[str]:
 HARMLESS = {
     "closes its streams": "import sys\nsys.stdout.close(); sys.stderr.close()",
     "has no streams": "import sys\nsys.stdout = sys.stderr = sys.stdin = None",
-    "deletes its streams": "import sys\ndel sys.stdout, sys.stderr, sys.stdin",
+    "deletes its streams": "import sys\ndel sys.stdout, sys.stderr, sys.stdin, sys.__stdout__, sys.__stderr__",
+    "has streams that raise": (
+        "import sys\nclass S:\n    def flush(self): raise RuntimeError\nsys.stdout = sys.stderr = sys.__stdout__ = S()"
+    ),
+    "has streams that exit": (
+        "import sys\nclass S:\n    def __getattr__(self, name): sys.exit(0)\n"
+        "sys.stdout = sys.stderr = sys.__stdout__ = S()"
+    ),
+    "takes the exit away": "import sys\nsys.exit = print",
     "has odd streams": "import sys\nsys.stdout = sys.stderr = sys.stdin = object()",
     "closes descriptors": "import os\nfor i in range(3): os.close(i)",
     "replaces descriptors": "import os\nf = os.open('log', os.O_CREAT | os.O_WRONLY)\nfor i in range(3): os.dup2(f, i)",

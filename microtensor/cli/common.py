@@ -123,7 +123,7 @@ def exit_codes(debug: bool) -> Iterator[None]:
         raise CommandError(str(error), ENGINE_FAILED, _frames(error) if debug else "") from error
     except (CommandError, click.ClickException, click.exceptions.Exit, click.Abort):
         raise
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         # Nobody is to read a traceback of ours who has not asked for one.
         said = "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]
         raise CommandError(f"{UNEXPECTED}: {said}", ERROR, _frames(error) if debug else "") from error

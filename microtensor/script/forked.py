@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from os import getpid
 from typing import Any, NoReturn
 
 from microtensor.script.blame import own_traceback, status_of
@@ -18,18 +19,18 @@ from microtensor.script.target import Target
 @contextmanager
 def only_first(target: Target, repair: Callable[[], None]) -> Iterator[None]:
     """End a process that comes out of the block and did not go in, as the interpreter would at the script's end."""
-    first = os.getpid()
+    first = getpid()
     try:
         yield
     except BaseException as error:
-        if os.getpid() == first:
+        if getpid() == first:
             raise
         repair()
         if isinstance(error, SystemExit):
             _leave(status_of(error))
         sys.stderr.write(own_traceback(error, target.path))
         _leave(1)
-    if os.getpid() != first:
+    if getpid() != first:
         repair()
         _leave(0)
 
@@ -67,7 +68,7 @@ def _leave(status: int) -> NoReturn:
         join({threading.current_thread()})
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(AttributeError, OSError, ValueError):
+            with suppress(Exception, SystemExit, GeneratorExit):
                 stream.flush()
     finally:
         os._exit(status & 0xFF)

@@ -22,7 +22,16 @@ from microtensor.script.modules import forget, give_way
 from microtensor.tensor import get_default_dtype, set_default_dtype
 
 STREAMS = ("stdin", "stdout", "stderr")
-HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook")
+HOOKS = (
+    "excepthook",
+    "unraisablehook",
+    "displayhook",
+    "breakpointhook",
+    "exit",
+    "__stdin__",
+    "__stdout__",
+    "__stderr__",
+)
 TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
 
 
@@ -240,7 +249,7 @@ def output_to_stderr() -> Iterator[None]:
         # What a script leaves for the interpreter's exit (atexit, C buffers) must not get into a piped picture.
         atexit.unregister(_rest_to_stderr)
         atexit.register(_rest_to_stderr)
-        for stream in (getattr(sys, "stdout", None), sys.__stdout__, *streams):
+        for stream in (getattr(sys, "stdout", None), getattr(sys, "__stdout__", None), *streams):
             _flush(stream)
         if was_open:
             kept.put_back()
@@ -291,7 +300,8 @@ class _Borrowed(io.TextIOBase):
 
 
 def _flush(stream: Any) -> None:
-    with suppress(AttributeError, OSError, ValueError):
+    # It may be an object of the script's own, and do anything.
+    with suppress(Exception, SystemExit, GeneratorExit):
         stream.flush()
 
 
