@@ -69,6 +69,7 @@ HARMLESS = {
         "import sys\nclass S:\n    def __getattr__(self, name): sys.exit(0)\n"
         "sys.stdout = sys.stderr = sys.__stdout__ = S()"
     ),
+    "has a proxy for nothing": "class P:\n    __class__ = property(lambda self: 1 / 0)\np = P()\nglobals()[5] = loss",
     "takes the exit away": "import sys\nsys.exit = print",
     "has odd streams": "import sys\nsys.stdout = sys.stderr = sys.stdin = object()",
     "closes descriptors": "import os\nfor i in range(3): os.close(i)",

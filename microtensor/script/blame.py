@@ -17,7 +17,7 @@ from microtensor.functional import scoped
 from microtensor.graph import Graph, read_failure, size
 from microtensor.nn.module import Module
 from microtensor.primitive import Primitive, Scope
-from microtensor.script.finding import TargetError, name_variables
+from microtensor.script.finding import TargetError, is_a, name_variables
 from microtensor.script.target import PathError, Target
 from microtensor.script.world import TimedOut
 from microtensor.support.text import LINE, safe_text
@@ -147,7 +147,7 @@ def _unfinished(error: BaseException, target: Target, message: str) -> Graph | N
         name_variables({**frame.f_globals, **frame.f_locals})
     call = _failed_call(frames, frames.index(own[-1]) + 1) if own else None
     if call is not None:
-        tensors = [x for x in call.inputs if isinstance(x, Tensor)]
+        tensors = [x for x in call.inputs if is_a(x, Tensor)]
         if any(size(x) > LARGEST for x in tensors):
             return None
         file, number, function = own[-1].f_code.co_filename, own[-1].f_lineno, own[-1].f_code.co_name
@@ -155,7 +155,7 @@ def _unfinished(error: BaseException, target: Target, message: str) -> Graph | N
         scope = _scope_of(call.around, tensors)
         return read_failure(call.name, call.symbol, call.inputs, message, scope=scope, line=line)
     held = [x for frame in own for x in (*frame.f_globals.values(), *frame.f_locals.values())]
-    results = [(x.node.index, x) for x in held if isinstance(x, Tensor) and x.node is not None]
+    results = [(x.node.index, x) for x in held if is_a(x, Tensor) and x.node is not None]
     latest = max(results, key=lambda result: result[0], default=(0, None))[1]
     return None if latest is None or size(latest) > LARGEST else Graph.from_tensor(latest, gradients=False)
 
@@ -189,7 +189,7 @@ def _failed_call(frames: Sequence[FrameType], start: int) -> _Call | None:
 
 
 def _tensors_in(values: Iterable[Any]) -> tuple[Tensor, ...]:
-    return tuple(x for x in values if isinstance(x, Tensor))
+    return tuple(x for x in values if is_a(x, Tensor))
 
 
 def _frames(trace: TracebackType | None) -> list[FrameType]:

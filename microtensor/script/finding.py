@@ -50,10 +50,15 @@ class Found:
     failure: Exception | None = None
 
 
+def is_a(value: Any, kind: type) -> bool:
+    """What isinstance says of ordinary values; it asks a proxy, which may have nothing to stand for and raise."""
+    return issubclass(type(value), kind)
+
+
 def name_variables(namespace: Mapping[str, Any]) -> None:
     """Give tensors without a name that of their variable."""
     for name, value in namespace.items():
-        if isinstance(value, Tensor) and value.name is None:
+        if is_a(value, Tensor) and value.name is None and is_a(name, str):
             value.name = name
 
 
@@ -103,7 +108,7 @@ def made_by_then(namespace: Mapping[str, Any], target: Target) -> Tensor | None:
             value = getattr(value, part)
     except Exception:
         return None
-    return value if isinstance(value, Tensor) else None
+    return value if is_a(value, Tensor) else None
 
 
 def _tensors(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -111,7 +116,7 @@ def _tensors(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
     seen: set[int] = set()
     found = {}
     for name, value in namespace.items():
-        if isinstance(value, Tensor) and id(value) not in seen:
+        if is_a(value, Tensor) and id(value) not in seen and is_a(name, str):
             seen.add(id(value))
             found[name] = value
     return found
@@ -139,7 +144,7 @@ def _makers(namespace: Mapping[str, Any], functions: bool) -> dict[str, Callable
     found: dict[str, Callable[[], Any]] = {}
     for name, value in namespace.items():
         if (
-            isinstance(value, FunctionType)
+            is_a(value, FunctionType)
             and value.__module__ == namespace.get("__name__")
             and _needs_nothing(value)
             and (_says_tensor(value.__annotations__.get("return")) or (functions and _takes_arrays(value)))
@@ -245,7 +250,7 @@ def _made_by(value: Any, shown: str, functions: bool, target: Target) -> Tensor:
 
 def _only_module(namespace: Mapping[str, Any], target: Target) -> tuple[Module, str]:
     """The one module of a script that is not part of another."""
-    modules = {name: value for name, value in namespace.items() if isinstance(value, Module)}
+    modules = {name: value for name, value in namespace.items() if is_a(value, Module)}
     parts = {id(part) for module in modules.values() for part in module.modules() if part is not module}
     whole = {name: module for name, module in modules.items() if id(module) not in parts}
     if len({id(module) for module in whole.values()}) != 1:
