@@ -148,6 +148,15 @@ def test_whatever_it_raises_is_its_failure(command: str, text: str) -> None:
     assert "microtensor/" not in result.stderr
 
 
+@pytest.mark.parametrize("name", ["__traceback__", "__cause__", "__notes__", "__class__", "args"])
+def test_an_error_that_cannot_be_told_is_the_script_s_failure(name: str) -> None:
+    text = f"class E(Exception):\n    {name} = property(lambda self: 1 / 0)\nraise E\n"
+    result = invoke("viz", write(HEAD + text))
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[-1].startswith("Error: t.py")
+    assert "microtensor" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("value", "printed"),
     [
@@ -157,6 +166,7 @@ def test_whatever_it_raises_is_its_failure(command: str, text: str) -> None:
         ("'a message'", "a message"),
         ("7", ""),
         ("-1", ""),
+        ("2**70", ""),
         ("True", ""),
     ],
 )
@@ -177,6 +187,13 @@ def test_an_exit_that_means_failure_draws_and_ends_with_3(value: str, printed: s
 def test_an_exit_that_means_success_is_one(value: str) -> None:
     result = invoke("viz", write(LOSS + f"raise SystemExit({value})\n"))
     assert (result.exit_code, result.stderr.count("Note: t.py exited with status 0")) == (0, 1)
+
+
+def test_a_script_that_cannot_be_compiled_has_failed() -> None:
+    deep = invoke("viz", write("x = " + "-" * 100_000 + "1\n"))
+    assert (deep.exit_code, deep.stderr) == (3, "Error: t.py: Python cannot compile it: MemoryError\n")
+    odd = invoke("viz", write("# coding: rot13\n"))
+    assert (odd.exit_code, odd.stderr[:38]) == (2, "Error: t.py is not Python source in UT")
 
 
 def test_a_failure_after_the_tensor_was_made_draws_that_tensor() -> None:
@@ -388,6 +405,12 @@ def test_a_script_that_stops_leaves_nothing_behind(text: str) -> None:
     result = stopped(text, "-o", "a.svg")
     assert (result.returncode, files()) == (3, {"t.py"})
     assert result.stderr.endswith(b"Error: t.py: script ran longer than 0.5 s\n")
+
+
+@posix
+def test_an_error_that_does_not_end_being_told_counts_as_the_script_s_time() -> None:
+    text = "class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E\n"
+    assert invoke("viz", write(HEAD + text), "--timeout", "0.2").exit_code == 3
 
 
 @posix

@@ -74,6 +74,13 @@ def own_traceback(error: BaseException, script: str | None) -> str:
 
 def report_of(target: Target, error: BaseException, timeout: float | None) -> ScriptError | None:
     """What the script has done wrong, or None for an error that lies wholly in the tool."""
+    # The error may be an object of the script's own that raises whatever is asked of it.
+    with contextlib.suppress(Exception):
+        return _report_of(target, error, timeout)
+    return ScriptError(f"{target.shown}: script raised an error that cannot be shown")
+
+
+def _report_of(target: Target, error: BaseException, timeout: float | None) -> ScriptError | None:
     told = TracebackException.from_exception(error)
     if isinstance(error, TimedOut):
         # A script that caught the first alarm has it as a context, which would say nothing of its own.
@@ -81,7 +88,7 @@ def report_of(target: Target, error: BaseException, timeout: float | None) -> Sc
     _drop_tool_frames(told, target.path)
     said = list(told.format_exception_only())
     details = "".join(told.format())
-    if isinstance(error, TimedOut):
+    if isinstance(error, TimedOut) and timeout is not None:
         details = details.removesuffix("".join(said))
         return ScriptError(f"{target.shown}: script ran longer than {timeout:g} s", details)
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
@@ -228,7 +235,8 @@ def status_of(stop: SystemExit) -> int:
         if stop.code is None:
             return 0
         if isinstance(stop.code, int):
-            return int(stop.code) & 0xFF
+            # What no C long holds is -1 to the interpreter.
+            return int(stop.code) & 0xFF if -(2**63) <= int(stop.code) < 2**63 else 0xFF
         text = str(stop.code)
     except Exception:
         text = "<the exit message cannot be shown>"

@@ -70,7 +70,8 @@ def running(
         # Whatever code of the script's has run last, here or in the block: what follows is the tool's.
         world.callback(ours.repair)
         world.enter_context(only_first(target, ours.repair))
-        with time_limit(timeout):
+        # What the script's errors do when they are told counts as the script's time, too.
+        with time_limit(timeout), blaming(target, timeout):
             found = _find(target, args, functions, ours)
             if functions:
                 yield found
@@ -138,7 +139,7 @@ def _compile(shown: str, path: str) -> CodeType:
             source = file.read()
     except OSError as error:
         raise PathError(f"cannot read {shown}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, SyntaxError) as error:
+    except (UnicodeDecodeError, SyntaxError, LookupError) as error:
         if "null bytes" in str(error):  # Python 3.14 finds them while it looks for the encoding.
             raise PathError(f"{shown} is not Python source: it contains null bytes") from error
         raise PathError(
@@ -147,7 +148,10 @@ def _compile(shown: str, path: str) -> CodeType:
         ) from error
     if "\0" in source:
         raise PathError(f"{shown} is not Python source: it contains null bytes")
-    return compile(source, path, "exec", dont_inherit=True)
+    try:
+        return compile(source, path, "exec", dont_inherit=True)
+    except (MemoryError, RecursionError, OverflowError, ValueError) as error:
+        raise ScriptError(f"{shown}: Python cannot compile it: {type(error).__name__}") from error
 
 
 def _main_module(path: str) -> ModuleType:

@@ -317,7 +317,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    over = rang = stopped = False
+    over = rang = False
 
     def ring(number: int, frame: FrameType | None) -> None:
         nonlocal rang
@@ -335,9 +335,6 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             yield
             if rang:
                 raise TimedOut
-        except TimedOut:
-            stopped = True
-            raise
         finally:
             over = True
     finally:
@@ -345,5 +342,5 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        if watch.board is not None and not stopped:
+        if watch.board is not None and not rang:
             watch.board.lift()
