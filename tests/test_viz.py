@@ -346,6 +346,7 @@ def fake_engine(tmp_path: Path, body: str) -> str:
         ("cat >/dev/null; echo rubbish", "failed .*what it wrote is not an SVG: 'rubbish"),
         ("cat >/dev/null; echo '<svg xmlns=\"http://www.w3.org/2000/svg\"><g>'", "is not an SVG"),
         ("cat >/dev/null; echo '<html/>'", "is not an SVG"),
+        ("cat >/dev/null; echo '<svg xmlns=\"http://www.w3.org/2000/svg\"/>'", "is not an SVG"),
         ("cat >/dev/null; printf '\\377\\376\\000'", "is not an SVG"),
         ('cat >/dev/null; printf \'<?xml version="1.0" encoding="none"?><svg/>\'', "is not an SVG"),
     ],

@@ -16,6 +16,7 @@ from microtensor.support.text import LINE, safe_text
 
 Engine: TypeAlias = Literal["auto", "embedded", "system"]
 
+SVG = "{http://www.w3.org/2000/svg}"
 TIME_LIMIT = 60.0
 HARMLESS = "no value for width of non-ASCII character"
 
@@ -130,7 +131,9 @@ def _is_whole(data: bytes, format: Literal["svg", "png"]) -> bool:
     if format == "png":
         return data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" in data[-16:]
     try:
-        return ElementTree.fromstring(data).tag == "{http://www.w3.org/2000/svg}svg"
+        root = ElementTree.fromstring(data)
+        # Whatever dot draws is in one group.
+        return root.tag == f"{SVG}svg" and root.find(f"{SVG}g") is not None
     except (ElementTree.ParseError, ValueError, LookupError):
         return False
 
