@@ -577,6 +577,15 @@ def test_a_full_device() -> None:
     assert result.returncode == 1
     assert result.stderr.endswith(b"Error: cannot write /dev/full: No space left on device\n")
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+    for command in (["--help"], ["viz", "--help"]):
+        with open("/dev/full", "wb") as full:
+            helped = subprocess.run([*COMMAND, *command], stdout=full, stderr=subprocess.PIPE, check=False)
+        assert (helped.returncode, helped.stderr) == (1, b"Error: cannot write: No space left on device\n")
+
+
+def test_standard_error_may_be_closed_when_both_other_streams_are_one_device() -> None:
+    command = f"exec {shlex.join(COMMAND)} viz s.py </dev/null >/dev/null 2>&-"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
 
 
 def test_a_broken_pipe_is_quiet() -> None:

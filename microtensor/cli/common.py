@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -51,6 +52,11 @@ class Commands(click.Group):
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         try:
             return super().make_context(*args, **options)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            # The help is written from here.
+            raise click.ClickException(f"cannot write: {error.strerror}") from error
         except click.ClickException as failure:
             _quote_safely(failure)
             raise
@@ -124,6 +130,8 @@ def exit_codes(debug: bool) -> Iterator[None]:
     except (CommandError, click.ClickException, click.exceptions.Exit, click.Abort):
         raise
     except (Exception, SystemExit, GeneratorExit) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise CommandError(f"cannot write: {error.strerror}", ERROR, _frames(error) if debug else "") from error
         # Nobody is to read a traceback of ours who has not asked for one.
         said = "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]
         raise CommandError(f"{UNEXPECTED}: {said}", ERROR, _frames(error) if debug else "") from error

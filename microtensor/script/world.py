@@ -185,7 +185,7 @@ class _Descriptor:
         self._number = number
         self._kept: int | None = None
         with suppress(OSError):
-            self._kept = os.dup(number)
+            self._kept = _copy(number)
             self._file = _file_of(number)
 
     def put_back(self) -> None:
@@ -206,6 +206,17 @@ class _Descriptor:
         if self._kept is not None and _file_of(self._kept) == self._file:
             os.close(self._kept)
         self._kept = None
+
+
+def _copy(number: int) -> int:
+    """A second number of an open file: none of the first three, one of which may be free, but stands for a stream."""
+    copy = os.dup(number)
+    if copy > 2:
+        return copy
+    try:
+        return _copy(number)
+    finally:
+        os.close(copy)
 
 
 def _file_of(number: int) -> tuple[int, int] | None:
