@@ -259,6 +259,8 @@ def test_nothing_in_the_package_reads_reference_counts_or_referrers():
     found = {m: set(reads_of_reference_counts(path.read_text(encoding="utf-8"))) for m, path in MODULES.items()}
     # The C library's mallopt and prctl, which have nothing to do with objects.
     assert found.pop("microtensor.memory") == found.pop("microtensor.script.watch") == {"ctypes"}
+    # Executors that a script has left open are looked for among all objects; nobody asks who holds them.
+    assert found.pop("microtensor.script.forked") == {"get_objects"}
     assert not any(found.values()), found
 
 

@@ -15,7 +15,7 @@ import click
 
 from microtensor import script
 from microtensor.output import ERROR, USAGE, CommandError
-from microtensor.script.watch import watched
+from microtensor.script import watch
 from microtensor.support.text import safe_lines
 
 SCRIPT_FAILED, ENGINE_FAILED, INTERRUPTED = 3, 4, 130
@@ -38,7 +38,7 @@ class Commands(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as the whole of a process, which another one watches."""
-        return watched(lambda: self._interruptible(*args, **kwargs))
+        return watch.watched(lambda: self._interruptible(*args, **kwargs))
 
     def _interruptible(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -46,7 +46,7 @@ class Commands(click.Group):
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             return self.main(*args, **kwargs)
         except KeyboardInterrupt:
-            click.echo("Interrupted", err=True)
+            _say_interrupted()
             sys.exit(INTERRUPTED)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
@@ -61,7 +61,7 @@ class Commands(click.Group):
             _quote_safely(failure)
             raise
         except KeyboardInterrupt:
-            click.echo("Interrupted", err=True)
+            _say_interrupted()
             raise click.exceptions.Exit(INTERRUPTED) from None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -84,8 +84,15 @@ class Commands(click.Group):
             _quote_safely(failure)
             raise
         except KeyboardInterrupt:
-            click.echo("Interrupted", err=True)
+            _say_interrupted()
             ctx.exit(INTERRUPTED)
+
+
+def _say_interrupted() -> None:
+    # Who signals the whole group is heard twice, once through the watching process.
+    if watch.board is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    click.echo("Interrupted", err=True)
 
 
 def _quote_safely(failure: click.ClickException) -> None:
