@@ -898,6 +898,20 @@ def test_a_file_for_pytorch_has_its_names_shapes_dtypes_and_numbers(tmp_path, na
     assert identical(dict(sorted(ours.items())), dict(sorted(theirs.items())))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda path: save({"w": np.ones(2)}, path),
+        lambda path: save(None, {}),
+        lambda path: load({}),
+        lambda path: load(3),
+    ],
+)
+def test_what_is_no_path_is_refused_with_the_order_of_the_arguments(path, call):
+    with pytest.raises(TypeError, match=r"(save|load): the path is of type \w+; it comes first: save\(path, state\)"):
+        call(path)
+
+
 def test_a_plain_import_loads_neither_zipfile_nor_safetensors():
     # What a measuring tool has loaded before counts for nothing.
     program = (

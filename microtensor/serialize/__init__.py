@@ -33,7 +33,7 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
     Raises
     ------
     TypeError
-        A key or value cannot be stored; the message names its place.
+        A key or value cannot be stored; the message names its place. Or the path is none: PyTorch's comes second.
     ValueError
         The suffix is another one, or the state contains itself or is too large for the format.
     ImportError
@@ -103,6 +103,10 @@ def load(path: PathLike) -> dict[str, Any]:
 
 
 def _path_and_suffix(path: PathLike, who: str) -> tuple[str, str]:
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"{who}: the path is of type {type(path).__name__}; it comes first: save(path, state), load(path)"
+        )
     shown = os.fsdecode(path)
     suffix = os.path.splitext(shown)[1]
     if suffix not in (".npz", ".safetensors"):
