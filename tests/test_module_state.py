@@ -552,6 +552,30 @@ def test_the_flag_takes_true_and_false_where_it_can():
         nn.BatchRenorm1d(3).track_running_stats = False
 
 
+@pytest.mark.parametrize("value", ["no", "False", None, [], 2, float("nan"), np.array([True, False])], ids=repr)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda value: nn.Sequential(nn.Linear(2, 2)).train(value),
+        lambda value: nn.BatchNorm1d(2).freeze(stats=value),
+        lambda value: nn.BatchNorm1d(2).freeze(affine=value),
+        lambda value: nn.LSTM(2, 2, 2, bidirectional=value),
+        lambda value: nn.GRU(2, 2, batch_first=value),
+        lambda value: nn.MultiheadAttention(2, 1, batch_first=value),
+    ],
+)
+def test_a_mode_is_yes_or_no_and_the_text_no_is_neither(call, value):
+    with pytest.raises(TypeError, match=r"^[\w.()]+: \w+ is .*; True or False is needed"):
+        call(value)
+
+
+@pytest.mark.parametrize("value", [np.True_, 1, np.array(True), mt.tensor(True)], ids=repr)
+def test_a_mode_is_kept_as_pythons_own(value):
+    assert nn.Dropout().eval().train(value).training is True
+    assert nn.BatchNorm1d(2).freeze(value, value).frozen_stats is True
+    assert nn.LSTM(2, 2, 2, bidirectional=value).bidirectional is True
+
+
 def test_a_representation_tells_what_is_frozen_now():
     layer = nn.BatchNorm1d(3).freeze()
     assert repr(layer) == "BatchNorm1d(3, frozen stats and affine)"

@@ -17,7 +17,7 @@ from microtensor.nn.normalization import LayerNorm
 from microtensor.ops import mean, permute_dims, reshape, split, where
 from microtensor.primitive import label, name_scope
 from microtensor.random import generator as as_generator
-from microtensor.support.checks import check_float, check_sizes
+from microtensor.support.checks import check_flag, check_float, check_sizes
 from microtensor.tensor import Parameter, Tensor, arange, zeros
 
 ACTIVATIONS: dict[str, type[Module]] = {"relu": ReLU, "gelu": GELU}
@@ -212,7 +212,7 @@ class MultiheadAttention(Module):
             )
         self.embed_dim = embed_dim
         self.num_heads = num_heads
-        self.batch_first = batch_first
+        self.batch_first = check_flag(batch_first, "batch_first", "MultiheadAttention")
         # Only a generator that was asked for is kept: the default one may be seeded anew before it is drawn from.
         rng = None if rng is None else as_generator(rng)
         bound = (6 / (4 * embed_dim)) ** 0.5

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from microtensor.primitive import label, name_scope
 from microtensor.support.arrays import Array, own_array, plain_dtype
+from microtensor.support.checks import check_flag
 from microtensor.support.text import safe_text
 from microtensor.tensor import Parameter, Tensor, zeros_like
 
@@ -336,7 +337,14 @@ class Module:
     # --- modes and state ----------------------------------------------------------------------------------
 
     def train(self: M, mode: bool = True) -> M:
-        """Set training mode here and in all modules inside; returns the module."""
+        """Set training mode here and in all modules inside; returns the module.
+
+        Raises
+        ------
+        TypeError
+            The mode is neither True nor False.
+        """
+        mode = check_flag(mode, "mode", f"{type(self).__name__}.train")
         for module in self.modules():
             module.training = mode
         return self

@@ -16,7 +16,7 @@ from microtensor.nn.normalization import LayerNorm
 from microtensor.ops import concat, expand_dims, relu, reshape, sigmoid, split, squeeze, stack, swapaxes, tanh
 from microtensor.primitive import label, name_scope
 from microtensor.random import generator as as_generator
-from microtensor.support.checks import check_array, check_float, check_size, check_sizes
+from microtensor.support.checks import check_array, check_flag, check_float, check_size, check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
 State: TypeAlias = tuple[Tensor, ...]
@@ -350,15 +350,15 @@ class _Layer(_Recurrent):
                 f"{type(self).__name__}: dropout acts between layers; with num_layers=1 it does nothing", stacklevel=3
             )
         self.num_layers = num_layers
-        self.batch_first = batch_first
-        self.bidirectional = bidirectional
+        self.batch_first = check_flag(batch_first, "batch_first", type(self).__name__)
+        self.bidirectional = check_flag(bidirectional, "bidirectional", type(self).__name__)
         # Only a generator that was asked for is kept: the default one may be seeded anew before it is drawn from.
         rng = None if rng is None else as_generator(rng)
         features = input_size
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
                 self._make_parameters(features, suffix, bias, rng)
-            features = hidden_size * (1 + bidirectional)
+            features = hidden_size * (1 + self.bidirectional)
         self.dropout = Dropout(dropout, rng=rng)
 
     def extra_repr(self) -> str:

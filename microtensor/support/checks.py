@@ -290,6 +290,20 @@ def plain_number(value: Any) -> int | float | None:
     return int(value) if isinstance(value, Integral) else number
 
 
+def check_flag(value: Any, what: str, who: str) -> bool:
+    """Yes or no as Python's own bool; see :func:`plain_flag`.
+
+    Raises
+    ------
+    TypeError
+        It is neither: the text "no" is not no.
+    """
+    flag = plain_flag(value)
+    if flag is None:
+        raise TypeError(f"{who}: {what} is {value!r}; True or False is needed")
+    return flag
+
+
 def plain_flag(value: Any) -> bool | None:
     """Yes or no as Python's own bool, also from 0 and 1 and from NumPy's; None for whatever is neither."""
     if hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:

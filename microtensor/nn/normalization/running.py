@@ -10,6 +10,7 @@ from microtensor.nn.module import Module
 from microtensor.norms import AXES
 from microtensor.support.checks import (
     check_eps,
+    check_flag,
     check_float,
     check_momentum,
     check_several,
@@ -120,7 +121,10 @@ class RunningNorm(Module):
         ------
         ValueError
             There are no running statistics to hold.
+        TypeError
+            A flag is neither True nor False.
         """
+        stats, affine = check_flag(stats, "stats", self.who()), check_flag(affine, "affine", self.who())
         if stats and not self.track_running_stats:
             raise ValueError(
                 f"{type(self).__name__}({self.num_features}): no running statistics to freeze; make the layer with "
