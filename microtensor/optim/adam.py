@@ -57,6 +57,7 @@ class Adam(Optimizer):
 
     _flags: ClassVar = frozenset({"amsgrad", "maximize"})
     _below: ClassVar = {"betas": 1.0}
+    _decoupled: ClassVar = False
 
     def __init__(
         self,

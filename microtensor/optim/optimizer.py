@@ -71,8 +71,9 @@ class Optimizer:
     # The settings that are yes or no; all others are numbers, from 0 to below infinity or to below a bound named here.
     _flags: ClassVar[frozenset[str]] = frozenset({"maximize"})
     _below: ClassVar[Mapping[str, float]] = {}
-    # Whether the weights shrink by themselves (AdamW) or the gradient of the penalty joins that of the loss.
-    _decoupled: ClassVar[bool] = False
+    # Whether the weights shrink by themselves (AdamW) or the gradient of the penalty joins that of the loss (Adam).
+    # Elsewhere the penalty joins too, and states do not say so.
+    _decoupled: ClassVar[bool | None] = None
 
     def __init__(self, params: Iterable[Tensor] | Iterable[Options], defaults: Options) -> None:
         who = type(self).__name__
@@ -220,13 +221,14 @@ class Optimizer:
             A setting has been changed to something out of range, which could not be loaded.
         """
         number = {parameter: i for i, parameter in enumerate(self._parameters())}
+        tag = {} if self._decoupled is None else {_DECOUPLED: self._decoupled}
         return {
             "state": {
                 number[parameter]: {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in state.items()}
                 for parameter, state in self.state.items()
             },
             "param_groups": [
-                {**group, **self._settings(group), "params": [number[p] for p in group["params"]]}
+                {**group, **self._settings(group), **tag, "params": [number[p] for p in group["params"]]}
                 for group in self.param_groups
             ],
         }
