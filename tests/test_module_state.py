@@ -257,6 +257,27 @@ def test_two_values_of_one_parameter_are_refused_and_everything_wrong_is_listed(
         tied.load_state_dict([])
 
 
+class Foreign:
+    """An array of another library, which refuses to be one of NumPy's."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __array__(self, dtype=None, copy=None):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("it requires grad"), TypeError("bfloat16 is unknown")], ids=repr)
+def test_arrays_of_another_library_that_give_none_are_listed_by_key(error):
+    layer = nn.Linear(1, 1, rng=0)
+    before = state_of(layer)
+    with pytest.raises(ValueError, match=f"nothing was loaded: bias is a Foreign, .*{error}; weight is a Foreign"):
+        layer.load_state_dict({"weight": Foreign(error), "bias": Foreign(error)})
+    assert state_of(layer) == before
+    with pytest.raises(TypeError, match=f"data is a Foreign, of which NumPy makes no array: {error}"):
+        mt.tensor(Foreign(error))
+
+
 def test_a_module_inside_itself_has_a_state():
     held = Held()
     held.layer.inside = held

@@ -54,6 +54,9 @@ def own_array(data: Any, who: str, dtype: Any = None) -> Array:
         array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"{who} is ragged: its rows differ in length ({error})") from error
+    except (TypeError, RuntimeError) as error:
+        # Of other libraries' arrays, such as a PyTorch tensor that requires a gradient or is of bfloat16.
+        raise TypeError(f"{who} is a {type(data).__name__}, of which NumPy makes no array: {error}") from error
     if array.dtype.kind not in "biuf":
         kind = "" if isinstance(data, np.ndarray) else f", from a {type(data).__name__}"
         raise TypeError(f"{who} has dtype {array.dtype}{kind}; booleans, integers and floats are taken")
