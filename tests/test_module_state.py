@@ -147,6 +147,31 @@ def test_registering_checks_the_name_and_the_kind(kind):
 # --- removal, buffers, gradients --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda module: module(mt.ones(1)),
+        repr,
+        lambda module: module.state_dict(),
+        lambda module: list(module.parameters()),
+        lambda module: module.train(),
+        lambda module: module.register_buffer("mean", None),
+        lambda module: delattr(module, "note"),
+        lambda module: setattr(module, "layer", nn.ReLU()),
+        dir,
+    ],
+)
+def test_a_module_that_forgot_its_base_says_so_whatever_is_asked_of_it(use):
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.note = "plain"
+
+    module = copy.deepcopy(Forgetful())
+    assert module.note == "plain" and not hasattr(module, "other")
+    with pytest.raises(AttributeError, match=r"^Forgetful.__init__ must call super\(\).__init__\(\) (first|before)"):
+        use(module)
+
+
 def test_del_removes_what_is_held():
     held = Held()
     del held.layer

@@ -145,6 +145,10 @@ class Module:
             held = self.__dict__.get(table)
             if held is not None and name in held:
                 return held[name]
+        if name in _TABLES:
+            raise AttributeError(
+                f"{type(self).__name__}.__init__ must call super().__init__() first: there is no {name}"
+            )
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
