@@ -167,7 +167,8 @@ def test_a_module_that_forgot_its_base_says_so_whatever_is_asked_of_it(use):
             self.note = "plain"
 
     module = copy.deepcopy(Forgetful())
-    assert module.note == "plain" and not hasattr(module, "other")
+    assert module.note == "plain"
+    assert not hasattr(module, "other")
     with pytest.raises(AttributeError, match=r"^Forgetful.__init__ must call super\(\).__init__\(\) (first|before)"):
         use(module)
 

@@ -217,6 +217,28 @@ def test_nesterov_needs_momentum_without_dampening(options):
         mt.optim.SGD([leaf(1.0)], nesterov=True, **options)
 
 
+@pytest.mark.parametrize("make", CLASSES)
+@pytest.mark.parametrize("given", [mt.nn.Linear(1, 1), None, 5], ids=["module", "none", "number"])
+def test_what_holds_parameters_is_no_list_of_them(make, given):
+    for build in (lambda: make(given), lambda: make([{"params": given}]), lambda: make({"params": [leaf(1.0)]})):
+        with pytest.raises(TypeError, match=rf"^{make.__name__}: params is of type \w+; give module.parameters\(\)"):
+            build()
+
+
+@pytest.mark.parametrize("make", CLASSES)
+def test_a_group_without_a_setting_is_named_and_updates_nothing(make):
+    w, other = leaf(1.0), leaf(1.0)
+    w.grad = other.grad = [1.0]
+    removed, appended = make([w]), make([w])
+    del removed.param_groups[0]["lr"]
+    appended.param_groups.append({"params": [other]})
+    for optimiser in (removed, appended):
+        for call in (optimiser.step, optimiser.state_dict):
+            with pytest.raises(ValueError, match=rf"^{make.__name__}: a group has no .*lr.*; add_param_group"):
+                call()
+    assert w.item() == other.item() == 1.0
+
+
 def test_a_setting_changed_to_nonsense_updates_nothing():
     first, second = leaf(1.0), leaf(1.0)
     optimiser = mt.optim.SGD([{"params": [first]}, {"params": [second]}], lr=0.1)

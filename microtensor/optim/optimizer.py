@@ -56,7 +56,7 @@ class Optimizer:
         There are no parameters, one is given twice or is no leaf that requires a gradient, a setting is unknown or
         out of range.
     TypeError
-        A single tensor is given in place of an iterable.
+        A single tensor, group or module is given in place of an iterable.
 
     Examples
     --------
@@ -79,6 +79,11 @@ class Optimizer:
         who = type(self).__name__
         if isinstance(params, Tensor):
             raise TypeError(f"{who}: params is a single tensor; put it into a list")
+        if isinstance(params, Mapping) or not isinstance(params, Iterable):
+            raise TypeError(
+                f"{who}: params is of type {type(params).__name__}; give module.parameters(), or a list of tensors or "
+                "of groups"
+            )
         self.defaults = defaults
         self.param_groups: list[Options] = []
         self.state: dict[Tensor, State] = {}
@@ -109,7 +114,7 @@ class Optimizer:
         ValueError
             As for the constructor; nothing is added then.
         TypeError
-            The group is not a dict.
+            The group is not a dict, or its params are no tensors.
         """
         who = type(self).__name__
         if not isinstance(group, Mapping) or "params" not in group:
@@ -120,6 +125,8 @@ class Optimizer:
                 f"there are {', '.join(self.defaults)}"
             )
         params = group["params"]
+        if not isinstance(params, Iterable):
+            raise TypeError(f"{who}: params is of type {type(params).__name__}; give module.parameters(), or a list")
         params = [params] if isinstance(params, Tensor) else list(params)
         for parameter in params:
             # A frozen Parameter simply never has a gradient; a plain tensor without one has been forgotten.
@@ -190,6 +197,10 @@ class Optimizer:
         """The settings of a group, checked, as Python's own numbers, which promote no dtype and go into any file."""
         who = type(self).__name__
         settings: Options = {}
+        if missing := self.defaults.keys() - group.keys():
+            raise ValueError(
+                f"{who}: a group has no {', '.join(sorted(missing))}; add_param_group adds one with defaults"
+            )
         for name in self.defaults:
             value, below = group[name], self._below.get(name, math.inf)
             if name in self._flags:
