@@ -215,8 +215,13 @@ def _part(sample: Any, who: str) -> Any:
     """A mapping, a sequence or a text as it is, and everything else as an array of numbers."""
     if isinstance(sample, (Mapping, tuple, list, str, bytes)):
         return sample
-    array = sample.numpy() if isinstance(sample, Tensor) else np.asarray(sample)
-    if array.dtype.kind not in "biuf" or isinstance(sample, np.ma.MaskedArray):
+    try:
+        array = sample.numpy() if isinstance(sample, Tensor) else np.asarray(sample)
+    except (TypeError, ValueError, RuntimeError):
+        # Of ragged sequences, and of other libraries' arrays that are more than numbers.
+        array = np.array(None)
+    lossy = isinstance(sample, (np.ma.MaskedArray, np.matrix))
+    if lossy or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(
             f"{who} is of type {type(sample).__name__}; numbers, arrays and texts, in mappings, tuples and lists, "
             "make a batch. Convert it in the data set, or give a collate_fn"

@@ -20,6 +20,13 @@ def order(loader):
     return [int(i) for x, _ in loader for i in x.numpy()]
 
 
+class Foreign:
+    """An array of another library, which refuses to be one of NumPy's."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("it requires grad")
+
+
 class Pairs:
     """A data set that knows single samples only."""
 
@@ -123,6 +130,9 @@ def test_mappings_sequences_and_texts_keep_their_form():
         ([(1, object()), (1, 2)], TypeError, "sample 0[1] is of type object"),
         ([np.ma.ones(2)] * 2, TypeError, "sample 0 is of type MaskedArray"),
         ([np.array(["a"])] * 2, TypeError, "sample 0 is of type ndarray"),
+        ([(0, np.ones(2, np.longdouble))] * 2, TypeError, "sample 0[1] is of type ndarray"),
+        ([collections.deque([[1], [1, 2]])] * 2, TypeError, "sample 0 is of type deque"),
+        ([{"x": Foreign()}] * 2, TypeError, "sample 0['x'] is of type Foreign"),
     ],
 )
 def test_a_sample_that_does_not_fit_is_named_and_collate_fn_takes_it(samples, error, said):
