@@ -506,6 +506,18 @@ def test_names_that_are_no_numbers_stay():
     assert net(mt.ones((3, 2))).shape == (3, 1)
 
 
+def test_a_dict_of_modules_is_made_of_whatever_gives_names():
+    layers = {"a": nn.ReLU(), "b": nn.Linear(1, 1)}
+    for given in (layers, list(layers.items()), iter(layers.items()), nn.ModuleDict(layers)):
+        assert dict(nn.ModuleDict(given).items()) == layers
+    for given in (5, nn.ReLU(), [nn.ReLU()], "ab"):
+        with pytest.raises(TypeError, match=r"^ModuleDict: a \w+ gives no names; give a mapping"):
+            nn.ModuleDict(given)
+    for given in (5, nn.ReLU(), None):
+        with pytest.raises(TypeError, match=r"^ModuleList: a \w+ cannot be added; modules in a container or a list"):
+            nn.ModuleList(given)
+
+
 def test_a_module_is_taken_out_of_a_dict():
     first, second = nn.ReLU(), nn.Tanh()
     box = nn.ModuleDict({"first": first, "second": second})

@@ -27,7 +27,7 @@ class _Ordered(Module):
 
     def extend(self: S, modules: Iterable[Module]) -> S:
         """Add modules at the end, in order; returns the container."""
-        for module in list(modules):
+        for module in _modules(modules, type(self).__name__):
             self.append(module)
         return self
 
@@ -193,12 +193,12 @@ class ModuleDict(Module):
 
     Parameters
     ----------
-    modules : mapping of str to Module
+    modules : mapping of str to Module, or iterable of pairs
 
     Raises
     ------
     TypeError
-        A value is not a module, or a name not a string.
+        A value is not a module, or a name not a string; or there are no names.
     ValueError
         A name is empty, has a dot, or is a method's.
 
@@ -210,13 +210,18 @@ class ModuleDict(Module):
     (4, 1)
     """
 
-    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+    def __init__(self, modules: Mapping[str, Module] | ModuleDict | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
-        self.update(modules or {})
+        self.update(() if modules is None else modules)
 
-    def update(self, modules: Mapping[str, Module]) -> None:
+    def update(self, modules: Mapping[str, Module] | ModuleDict | Iterable[tuple[str, Module]]) -> None:
         """Add modules, or replace those that have the same names."""
-        for name, module in modules.items():
+        try:
+            named: dict[str, Module] = dict(modules)
+        except (TypeError, ValueError):
+            kind = type(modules).__name__
+            raise TypeError(f"ModuleDict: a {kind} gives no names; give a mapping of names to modules") from None
+        for name, module in named.items():
             self[name] = module
 
     def keys(self) -> KeysView[str]:
