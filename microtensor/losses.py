@@ -450,9 +450,9 @@ def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
 def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
     """Cross entropy of yes or no, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
 
-    A logarithm below −100 counts as −100, as in PyTorch, and passes no gradient back. NaN in input or target gives
-    NaN, as in every other loss; PyTorch raises. From logits take :func:`binary_cross_entropy_with_logits`, which loses
-    nothing.
+    A logarithm below −100 counts as −100, as in PyTorch; it passes no gradient back, where PyTorch's is ±10¹². NaN in
+    input or target gives NaN, as in every other loss; PyTorch raises. From logits take
+    :func:`binary_cross_entropy_with_logits`, which loses nothing.
 
     Parameters
     ----------
