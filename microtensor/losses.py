@@ -539,7 +539,8 @@ def binary_cross_entropy_with_logits(
 def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Kullback-Leibler divergence of the prediction from the target: t (ln t − input), elementwise; 0 where t is 0.
 
-    Where t is 0, so is the gradient of the input, also at the log-probability −∞.
+    Where t is 0, so is the gradient of the input, also at the log-probability −∞. That of a target of 0 leaves out
+    ln t + 1, which goes to −∞, and is −input; PyTorch gives NaN.
 
     The divergence of a batch is the sum over its classes: reduction 'batchmean'. 'mean' divides by the number of
     classes too, as in PyTorch.

@@ -204,6 +204,12 @@ def test_an_impossible_class_adds_nothing_to_the_divergence(log_target, dtype):
     assert np.isnan(losses.kl_div(mt.tensor([np.nan]), [0.0]).item())
 
 
+def test_the_gradient_of_a_target_of_0_is_minus_the_input():
+    target = mt.tensor([0.0, 0.5], requires_grad=True)
+    losses.kl_div(mt.tensor([-2.0, -2.0]), target, reduction="sum").backward()
+    np.testing.assert_allclose(target.grad.numpy(), [2.0, 2.0 + 1 + np.log(0.5)])
+
+
 @pytest.mark.parametrize("weight", [None, [1.0, 2.0, 0.0]])
 def test_a_masked_class_of_probability_0_adds_nothing_to_the_cross_entropy(weight):
     x = mt.tensor([[0.2, 0.5, -np.inf]], requires_grad=True)
