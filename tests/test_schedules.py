@@ -166,6 +166,18 @@ def test_settings_out_of_range_are_refused(name, options, message):
         getattr(lr_scheduler, name)(two_groups(), **options)
 
 
+def test_what_is_no_list_of_schedules_and_a_schedule_without_a_curve_are_named():
+    sgd = mt.optim.SGD([mt.tensor([1.0], requires_grad=True)], lr=1.0)
+    with pytest.raises(TypeError, match="SequentialLR: schedulers is one StepLR; a list of them is needed"):
+        mt.optim.lr_scheduler.SequentialLR(sgd, mt.optim.lr_scheduler.StepLR(sgd, 2), [])
+
+    class Bare(mt.optim.lr_scheduler.LRScheduler):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Bare defines no lrs_at"):
+        Bare(sgd)
+
+
 def test_what_is_no_optimiser_or_no_schedule_is_refused():
     for make in (lambda o: lr_scheduler.StepLR(o, 1), lr_scheduler.ReduceLROnPlateau):
         with pytest.raises(TypeError, match="list is not an Optimizer"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from microtensor.optim.optimizer import Optimizer, Options
@@ -61,7 +61,7 @@ class LRScheduler:
 
     def lrs_at(self, epoch: int) -> list[float]:
         """The rate of every group at an epoch if this schedule alone moves ``initial_lr``; changes nothing."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines no lrs_at")
 
     def _moved(self, epoch: int) -> list[float]:
         """The rates of an epoch from those that the groups have, which are those of the epoch before.
@@ -435,7 +435,7 @@ class SequentialLR(LRScheduler):
         The milestones are not one fewer than the schedules, or are no rising epochs from 1 on; a schedule has another
         optimiser.
     TypeError
-        One of them is :class:`ReduceLROnPlateau`, which follows a measurement and not the epoch.
+        The schedules are no list; or one is :class:`ReduceLROnPlateau`, which follows a measurement, not the epoch.
 
     Examples
     --------
@@ -453,6 +453,8 @@ class SequentialLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
     ) -> None:
+        if not isinstance(schedulers, Iterable):
+            raise TypeError(f"SequentialLR: schedulers is one {type(schedulers).__name__}; a list of them is needed")
         self.schedulers = list(schedulers)
         self.milestones = _epochs(milestones, "SequentialLR", 1)
         for scheduler in self.schedulers:
