@@ -368,7 +368,7 @@ def test_an_endless_script_is_stopped(write: Write) -> None:
 def test_a_script_that_catches_everything_is_stopped_too(write: Write) -> None:
     path = write("import time\ntry:\n    time.sleep(9)\nexcept:\n    time.sleep(9)\n")
     with pytest.raises(ScriptError, match="script ran longer") as info:
-        find(path, timeout=0.1)
+        find(path, timeout=0.5)
     assert "TimedOut" not in info.value.details
     assert "line 5" in info.value.details
 
