@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from microtensor import ops
 from microtensor.backprop import grad, vjp
+from microtensor.display import show
 from microtensor.functional import (
     clip,
     elu,
@@ -133,7 +134,6 @@ if TYPE_CHECKING:
     from microtensor import convert, data, losses, nn, norms, optim, random
     from microtensor.calculus import hessian, hvp, jacobian
     from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
-    from microtensor.display import show
     from microtensor.graph import Graph
     from microtensor.ledger import paths
     from microtensor.losses import cross_entropy, mse_loss
@@ -149,7 +149,6 @@ _ON_DEMAND = {
     "microtensor": ("convert", "data", "losses", "nn", "norms", "optim", "random"),
     "microtensor.calculus": ("hessian", "hvp", "jacobian"),
     "microtensor.checking": ("GradcheckError", "gradcheck", "gradgradcheck"),
-    "microtensor.display": ("show",),
     "microtensor.graph": ("Graph",),
     "microtensor.ledger": ("paths",),
     "microtensor.losses": ("cross_entropy", "mse_loss"),

@@ -276,6 +276,52 @@ def _fit(d: Any, x: Tensor, node: Node, i: int) -> Any:
     return d
 
 
+def fitted(d: Any, node: Node, argument: int) -> Any:
+    """What a rule returned, brought to the shape and dtype of its input: un-broadcast or broadcast, and cast.
+
+    Raises
+    ------
+    RuntimeError
+        The shapes do not broadcast, one way or the other.
+    """
+    x = node.inputs[argument]
+    d = _fit(d, x, node, argument)
+    return d if d.shape == x.shape else ops.broadcast_to(d, shape=x.shape)
+
+
+def contribution(node: Node, argument: int, g: Any, y: Any, values: Sequence[Any]) -> Any:
+    """What the cotangent `g` of one recorded operation gives one of its inputs, in the shape and dtype of that.
+
+    Parameters
+    ----------
+    node : Node
+        The record; the operation has a rule for the argument.
+    argument : int
+    g : array or Tensor
+        The cotangent of the result.
+    y, values : array or Tensor
+        The result, and what the operation was called with, as the rule is to see them.
+
+    Raises
+    ------
+    RuntimeError
+        The rule returned a shape that does not fit the input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import microtensor as mt
+    >>> from microtensor.backprop import contribution
+    >>> y = 2.0 * mt.tensor([1.0, 3.0], requires_grad=True)
+    >>> values = [np.array(2.0), np.array([1.0, 3.0])]
+    >>> contribution(y.node, 1, np.array([1.0, 10.0]), y.numpy(), values)
+    array([ 2., 20.])
+    """
+    rule = node.primitive.rules[argument]
+    assert rule is not None
+    return fitted(rule(g, y, *values, **node.params), node, argument)
+
+
 @lru_cache
 def _broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     """Whether an array of shape `small` can be broadcast to `large`."""

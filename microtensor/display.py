@@ -1,11 +1,14 @@
-"""Showing things on the spot: a picture in a notebook, a tree of text in a terminal."""
+"""Showing things on the spot: a picture in a notebook, a tree of text in a terminal; drawing is loaded when needed."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from microtensor.support import showing
+
 if TYPE_CHECKING:
-    from microtensor.graph import Graph
+    from microtensor.inspect.graph import Graph
     from microtensor.nn import Module
     from microtensor.tensor import Tensor
     from microtensor.viz.dot import View
@@ -48,3 +51,21 @@ def show(
     from microtensor.viz import notebook
 
     notebook.show(shown, view=view, depth=depth, interactive=interactive)
+
+
+def _mimebundle(
+    shown: Tensor | Graph | Module, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+) -> dict[str, str]:
+    from microtensor.viz.notebook import mimebundle
+
+    return mimebundle(shown, include, exclude)
+
+
+def _text(graph: Graph) -> str:
+    from microtensor.viz.tree import to_tree
+
+    return to_tree(graph)
+
+
+# What tensors, modules and graphs, which know nothing of pictures, are shown by.
+showing.register(mimebundle=_mimebundle, text=_text, show=show)

@@ -19,6 +19,7 @@ from microtensor.primitive import Node, Traced, is_recording, use_tensor_type
 from microtensor.support.arrays import Array, own_array, plain_dtype
 from microtensor.support.axes import MOST_ELEMENTS, Axis, Shape, shape_of_new
 from microtensor.support.quiet import quietly
+from microtensor.support.showing import shown
 
 Operand: TypeAlias = "Tensor | ArrayLike"
 
@@ -236,9 +237,8 @@ class Tensor(Traced):
         return f"tensor({', '.join(parts)})"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from microtensor.viz.notebook import mimebundle
-
-        return mimebundle(self, include, exclude)
+        bundle: dict[str, str] = shown("mimebundle", self, include, exclude)
+        return bundle
 
     # --- Python's own protocols ---------------------------------------------------------------------------
 

@@ -9,9 +9,9 @@ import microtensor as mt
 from microtensor import ops
 from microtensor.backprop import keep_graphs
 from microtensor.checking import GradcheckError, examine
-from microtensor.checking.diagnosis import likely_cause
-from microtensor.checking.replay import changed_since, leaves_of, reader_of, replay
-from microtensor.checking.rules import FULL_JACOBIAN
+from microtensor.inspect.checking.diagnosis import likely_cause
+from microtensor.inspect.checking.replay import changed_since, leaves_of, reader_of, replay
+from microtensor.inspect.checking.rules import FULL_JACOBIAN
 from microtensor.primitive import primitive
 
 

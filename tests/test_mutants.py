@@ -103,7 +103,7 @@ def walking(add):
             arrays = [x.numpy() if isinstance(x, mt.Tensor) else x for x in node.inputs]
             for i, x in enumerate(node.inputs):
                 if isinstance(x, mt.Tensor) and x.requires_grad:
-                    d = backprop._fit(node.primitive.rules[i](g, output.numpy(), *arrays, **node.params), x, node, i)
+                    d = backprop.contribution(node, i, g, output.numpy(), arrays)
                     count[x] += 1
                     pending[x] = add(count[x], pending[x], d) if x in pending else d
                     if contributions is not None:

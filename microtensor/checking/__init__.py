@@ -1,6 +1,7 @@
-"""Gradients against finite differences: each operation's rule by itself, then the function as a whole."""
+"""The public path of :mod:`microtensor.inspect.checking`."""
 
-from microtensor.checking.check import examine, gradcheck, gradgradcheck
-from microtensor.checking.report import GradcheckError
+from microtensor.inspect import checking
+from microtensor.inspect.checking import *  # noqa: F403
 
-__all__ = ["GradcheckError", "examine", "gradcheck", "gradgradcheck"]
+__all__ = []
+__all__ += checking.__all__

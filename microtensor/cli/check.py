@@ -92,8 +92,8 @@ def check_command(
 
 def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], list[Tensor], list[str]]:
     """The function to check, its inputs, and remarks: a recorded graph becomes a function of its leaves."""
-    from microtensor.checking.calling import check_inputs
-    from microtensor.checking.replay import changed_since, leaves_of, replay
+    from microtensor.inspect.checking.calling import check_inputs
+    from microtensor.inspect.checking.replay import changed_since, leaves_of, replay
 
     notes = []
     if found.function is not None:
@@ -124,7 +124,7 @@ def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], lis
 
 def _input_names(found: script.Found, inputs: list[Tensor]) -> list[tuple[int, str]]:
     """A name for each input; parameters that share one are told apart by the scope that reads them first."""
-    from microtensor.checking.replay import reader_of
+    from microtensor.inspect.checking.replay import reader_of
 
     names = [x.name or f"input {i}" for i, x in enumerate(inputs)]
     told = [

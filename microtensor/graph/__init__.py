@@ -1,27 +1,7 @@
-"""A tensor's history as an immutable graph of plain data: nodes, edges, scopes, with gradients on every edge.
+"""The public path of :mod:`microtensor.inspect.graph`."""
 
-Ids are small integers in the order of the program, so the same program gives the same graph. What kind of
-edge an edge is (the direct path, a path through a statistic, a parameter, a constant) is decided here, once,
-for every picture.
-"""
+from microtensor.inspect import graph
+from microtensor.inspect.graph import *  # noqa: F403
 
-from microtensor.graph.compare import compare
-from microtensor.graph.folding import auto_depth
-from microtensor.graph.model import EdgeKind, Graph, GraphEdge, GraphNode, GraphScope, Kind, Mark, Values
-from microtensor.graph.reading import Reader, read_failure, size
-
-__all__ = [
-    "EdgeKind",
-    "Graph",
-    "GraphEdge",
-    "GraphNode",
-    "GraphScope",
-    "Kind",
-    "Mark",
-    "Reader",
-    "Values",
-    "auto_depth",
-    "compare",
-    "read_failure",
-    "size",
-]
+__all__ = []
+__all__ += graph.__all__

@@ -1,22 +1,8 @@
-"""The ledger of a gradient: every path from x to y, what it contributes, and what a norm takes out by it."""
+"""The public path of :mod:`microtensor.inspect.ledger`."""
 
-from microtensor.ledger.book import Block, Ledger, Path, paths
-from microtensor.ledger.cut import CUTS, Cut, Severed
-from microtensor.ledger.inputs import input_of
-from microtensor.ledger.removal import Part, Removal
-from microtensor.ledger.table import to_json, to_table
+from microtensor.inspect import ledger
+from microtensor.inspect.ledger import *  # noqa: F403
+from microtensor.inspect.ledger import NormSection as Block
 
-__all__ = [
-    "CUTS",
-    "Block",
-    "Cut",
-    "Ledger",
-    "Part",
-    "Path",
-    "Removal",
-    "Severed",
-    "input_of",
-    "paths",
-    "to_json",
-    "to_table",
-]
+__all__ = ["Block"]
+__all__ += ledger.__all__

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from microtensor.primitive import label, name_scope
 from microtensor.support.arrays import Array, own_array, plain_dtype
 from microtensor.support.checks import check_flag
+from microtensor.support.showing import shown
 from microtensor.support.text import safe_text
 from microtensor.tensor import Parameter, Tensor, zeros_like
 
@@ -85,9 +86,8 @@ class Module:
         return "\n".join([*lines, ")"])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from microtensor.viz.notebook import mimebundle
-
-        return mimebundle(self, include, exclude)
+        bundle: dict[str, str] = shown("mimebundle", self, include, exclude)
+        return bundle
 
     # --- attributes ---------------------------------------------------------------------------------------
 

@@ -1,13 +1,13 @@
 """Runs a user's script as ``python SCRIPT args…`` would, and finds the tensor or function that was asked for.
 
 :func:`parse` reads a target (``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json``, ``demo:NAME``);
-:func:`running` runs it and keeps its world in place while the tensor is being read. What goes wrong is one
-of three errors: :class:`PathError` (there is nothing to run), :class:`ScriptError` (the script failed) and
-:class:`TargetError` (it ran, and the tensor is not there).
+:func:`running` runs it and keeps the state of its process in place while the tensor is being read. What goes
+wrong is one of three errors: :class:`PathError` (there is nothing to run), :class:`ScriptError` (the script failed)
+and :class:`TargetError` (it ran, and the tensor is not there).
 """
 
-from microtensor.script.blame import ScriptError
-from microtensor.script.finding import Found, TargetError
+from microtensor.script.errors import ScriptError
+from microtensor.script.resolve import Found, TargetError
 from microtensor.script.run import running
 from microtensor.script.target import PathError, Target, parse
 

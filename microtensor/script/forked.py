@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from os import getpid
 from typing import Any, NoReturn
 
-from microtensor.script.blame import own_traceback, status_of
+from microtensor.script.errors import own_traceback, status_of
 from microtensor.script.target import Target
 
 

@@ -1,4 +1,4 @@
-"""Runs a target in its world and hands over what was asked for."""
+"""Runs a target in a process state of its own and hands over what was asked for."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from typing import Any
 from microtensor.backprop import keep_graphs
 from microtensor.primitive import trace_lines
 from microtensor.script import watch
-from microtensor.script.blame import ScriptError, blaming, report_of, status_of
-from microtensor.script.finding import Found, UndefinedError, made_by_then, name_variables, resolve
+from microtensor.script.errors import ScriptError, report_of, script_errors, status_of
 from microtensor.script.forked import at_work, join, only_first
+from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
+from microtensor.script.resolve import Found, UndefinedError, made_by_then, name_variables, resolve
 from microtensor.script.target import PathError, Target
-from microtensor.script.world import Interpreter, output_to_stderr, restored, time_limit
 
 
 @contextmanager
 def running(
     target: Target, args: Sequence[str] = (), timeout: float | None = None, *, functions: bool = False
 ) -> Iterator[Found]:
-    """Run a target and give its tensor; inside the block the script's world is still in place.
+    """Run a target and give its tensor; inside the block the state of the script's process is still in place.
 
     The script sees what it would see as ``python SCRIPT args…``, except that its standard output is standard
     error, so that a result can be piped. Graphs that its backward passes have used up can still be drawn.
@@ -61,17 +61,17 @@ def running(
         raise PathError(f"{target.shown} is a stored graph, which has no tensors to run; name a script")
     if watch.board is not None:
         watch.board.begin(target.text)
-    with ExitStack() as world:
-        ours = world.enter_context(restored(alarm=timeout is None))
-        for part in (output_to_stderr(), keep_graphs(), blaming(target, timeout)):
-            world.enter_context(part)
+    with ExitStack() as state:
+        ours = state.enter_context(restored(alarm=timeout is None))
+        for part in (output_to_stderr(), keep_graphs(), script_errors(target, timeout)):
+            state.enter_context(part)
         if target.demo is None:
-            world.enter_context(trace_lines())
+            state.enter_context(trace_lines())
         # Whatever code of the script's has run last, here or in the block: what follows is the tool's.
-        world.callback(ours.repair)
-        world.enter_context(only_first(target, ours.repair))
+        state.callback(ours.repair)
+        state.enter_context(only_first(target, ours.repair))
         # What the script's errors do when they are told counts as the script's time, too.
-        with time_limit(timeout), blaming(target, timeout):
+        with time_limit(timeout), script_errors(target, timeout):
             found = _find(target, args, functions, ours)
             if functions:
                 yield found

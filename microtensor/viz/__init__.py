@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from microtensor.graph import Graph, Values, auto_depth
+from microtensor.inspect.graph import Graph, Values, auto_depth
 from microtensor.support.text import LINE, safe_text
 from microtensor.viz import engine as _engine
 from microtensor.viz.dot import to_dot

@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 
-from microtensor.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
+from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
 from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View

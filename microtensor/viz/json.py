@@ -9,7 +9,7 @@ import math
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from microtensor.graph import Graph, GraphNode
+from microtensor.inspect.graph import Graph, GraphNode
 from microtensor.support.text import LINE, safe_text
 
 SCHEMA = "microtensor.graph/1"

@@ -6,7 +6,7 @@ import re
 import textwrap
 from typing import Literal, TypeAlias
 
-from microtensor.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
 from microtensor.support.text import safe_text
 
 View: TypeAlias = Literal["forward", "backward", "combined"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from microtensor.graph import Graph, Values
+from microtensor.inspect.graph import Graph, Values
 from microtensor.support.text import safe_text
 from microtensor.viz.labels import View
 from microtensor.viz.markup import font, label

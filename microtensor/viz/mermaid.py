@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from microtensor.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
 from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View

@@ -9,7 +9,7 @@ from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from microtensor import viz
-from microtensor.graph import Graph, Values, auto_depth
+from microtensor.inspect.graph import Graph, Values, auto_depth
 from microtensor.tensor import Tensor
 from microtensor.viz import engine as _engine
 from microtensor.viz import modules

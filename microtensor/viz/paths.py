@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
-from microtensor.ledger import Block, Ledger, Path
-from microtensor.ledger.table import bounds
+from microtensor.inspect.ledger import Ledger, NormSection, Path
+from microtensor.inspect.ledger.table import bounds
 from microtensor.support.text import safe_text
 from microtensor.viz.engine import Engine, layout
 from microtensor.viz.labels import TOOLTIP, number
@@ -131,7 +131,7 @@ class _Style:
 class _Drawing:
     """The paths of one block, drawn into a graph."""
 
-    def __init__(self, dot: Source, ledger: Ledger, block: Block, colours: dict[str, str], prefix: str) -> None:
+    def __init__(self, dot: Source, ledger: Ledger, block: NormSection, colours: dict[str, str], prefix: str) -> None:
         self.dot, self.ledger, self.block, self.colour, self.prefix = dot, ledger, block, colours, prefix
         self.paths = block.paths[:MOST_PATHS]
         self.routes = _shortened(self.paths)

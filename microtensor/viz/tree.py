@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from microtensor.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
 from microtensor.support.text import columns, padded, safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View

@@ -15,7 +15,7 @@ import re
 from importlib.resources import files
 from string import Template
 
-from microtensor.graph import Graph, auto_depth
+from microtensor.inspect.graph import Graph, auto_depth
 from microtensor.support.text import LINE, safe_text
 from microtensor.tensor import Tensor
 from microtensor.viz.engine import Engine

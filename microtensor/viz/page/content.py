@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from microtensor.graph import Graph, GraphEdge, GraphNode, Reader
+from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Reader
 from microtensor.support.arrays import Array
 from microtensor.support.text import safe_text
 from microtensor.tensor import Tensor

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from dataclasses import replace
 
-from microtensor.graph import Graph, GraphNode, GraphScope
+from microtensor.inspect.graph import Graph, GraphNode, GraphScope
 from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.dot import to_dot

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.checking.report import NoGradientError, described
+from microtensor.inspect.checking.report import NoGradientError, described
 from microtensor.primitive import enable_grad
 from microtensor.tensor import Tensor
 
@@ -27,7 +27,7 @@ def check_inputs(values: Sequence[Any], order: int = 1) -> None:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.calling import check_inputs
+    >>> from microtensor.inspect.checking.calling import check_inputs
     >>> check_inputs([mt.tensor([1.0], requires_grad=True)])
     """
     if order not in (1, 2):
@@ -56,7 +56,7 @@ def check_function(fn: Any) -> None:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.calling import check_function
+    >>> from microtensor.inspect.checking.calling import check_function
     >>> check_function(mt.exp)
     """
     if not callable(fn):
@@ -69,7 +69,7 @@ def called(i: int, x: Tensor) -> str:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.calling import called
+    >>> from microtensor.inspect.checking.calling import called
     >>> called(1, mt.tensor(2.0, name="eps"))
     'input 1 (eps)'
     """
@@ -82,7 +82,7 @@ def fresh_leaves(values: Sequence[Tensor]) -> list[Tensor]:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.calling import fresh_leaves
+    >>> from microtensor.inspect.checking.calling import fresh_leaves
     >>> fresh_leaves([mt.tensor(1.0, requires_grad=True) * 2.0])
     [tensor(2., requires_grad=True)]
     """
@@ -116,7 +116,7 @@ class Pure:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.calling import Pure
+    >>> from microtensor.inspect.checking.calling import Pure
     >>> bn = mt.nn.BatchNorm1d(1)
     >>> y = Pure(lambda x: bn(x) * 2.0)([mt.tensor([[1.0], [3.0]])])
     >>> bn.running_mean, bn.num_batches_tracked

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtensor import backprop
-from microtensor.backprop import toposort
-from microtensor.checking.diagnosis import distance, likely_cause, same, wrong_shape
-from microtensor.checking.differences import (
+from microtensor.backprop import fitted
+from microtensor.inspect.checking.diagnosis import distance, likely_cause, same, wrong_shape
+from microtensor.inspect.checking.differences import (
     LADDER,
     corner,
     difference,
@@ -21,7 +20,8 @@ from microtensor.checking.differences import (
     slope,
     steps_of,
 )
-from microtensor.checking.report import Mismatch, NoGradientError, described
+from microtensor.inspect.checking.report import Mismatch, NoGradientError, described
+from microtensor.inspect.history import history
 from microtensor.primitive import Node, enable_grad
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
@@ -84,7 +84,7 @@ class RuleChecker:
     --------
     >>> import numpy as np
     >>> import microtensor as mt
-    >>> from microtensor.checking.rules import RuleChecker
+    >>> from microtensor.inspect.checking.rules import RuleChecker
     >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
     >>> RuleChecker(None, 1e-6, np.random.default_rng(0)).check(mt.exp(x) * x)
     []
@@ -98,9 +98,7 @@ class RuleChecker:
 
     def check(self, out: Tensor) -> list[Mismatch]:
         """Check every recorded operation's own rules, in the order in which they were recorded, to the first wrong."""
-        for output in reversed(toposort([out])):
-            node = output.node
-            assert node is not None
+        for output, node in history(out):
             unfit = without_rule(node) or self._writing_forward(node)
             if unfit:
                 return [Mismatch(f"{self.prefix}{unfit}")]
@@ -124,9 +122,7 @@ class RuleChecker:
 
     def check_on_tensors(self, out: Tensor) -> list[Mismatch]:
         """Find the first rule that runs on arrays alone: for a second derivative it is run on tensors."""
-        for output in reversed(toposort([out])):
-            node = output.node
-            assert node is not None
+        for output, node in history(out):
             for argument, _ in with_rules(node):
                 rule = node.primitive.rules[argument]
                 assert rule is not None
@@ -176,7 +172,7 @@ class RuleChecker:
         """What a rule gives for one input, at the input's shape."""
         d = self._returned(call, y)
         try:
-            return np.broadcast_to(backprop._fit(d, x, call.node, call.argument), x.shape)
+            return np.asarray(fitted(d, call.node, call.argument))
         except (RuntimeError, ValueError) as error:
             raise NoGradientError(
                 f"returned a gradient of shape {d.shape} for an input of shape {x.shape}; "
@@ -342,7 +338,7 @@ def with_rules(node: Node) -> list[tuple[int, Tensor]]:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.rules import with_rules
+    >>> from microtensor.inspect.checking.rules import with_rules
     >>> with_rules((3.0 * mt.tensor(2.0, requires_grad=True)).node)
     [(1, tensor(2., requires_grad=True))]
     """
@@ -359,7 +355,7 @@ def without_rule(node: Node) -> str:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.rules import without_rule
+    >>> from microtensor.inspect.checking.rules import without_rule
     >>> without_rule((mt.tensor(2.0, requires_grad=True) * 3.0).node)
     ''
     """
@@ -381,7 +377,7 @@ def arrays_of(node: Node) -> list[Any]:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.rules import arrays_of
+    >>> from microtensor.inspect.checking.rules import arrays_of
     >>> arrays_of((mt.tensor([1.0, 2.0], requires_grad=True) * 3.0).node)
     [array([1., 2.]), array(3.)]
     """

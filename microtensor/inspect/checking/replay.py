@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from microtensor.backprop import toposort
+from microtensor.inspect.history import history, rerun
 from microtensor.tensor import Tensor
 
 
@@ -15,15 +15,14 @@ def leaves_of(output: Tensor) -> list[Tensor]:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.replay import leaves_of
+    >>> from microtensor.inspect.checking.replay import leaves_of
     >>> a, b = (mt.tensor(1.0, requires_grad=True, name=name) for name in "ab")
     >>> [leaf.name for leaf in leaves_of(b * 2.0 + a * b)]
     ['b', 'a']
     """
     found: dict[Tensor, None] = {}
-    for tensor in reversed(toposort([output])):
-        assert tensor.node is not None
-        found.update((x, None) for x in tensor.node.inputs if isinstance(x, Tensor) and x.is_leaf and x.requires_grad)
+    for _, node in history(output):
+        found.update((x, None) for x in node.inputs if isinstance(x, Tensor) and x.is_leaf and x.requires_grad)
     return list(found)
 
 
@@ -33,16 +32,14 @@ def reader_of(output: Tensor, leaf: Tensor) -> str:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.replay import reader_of
+    >>> from microtensor.inspect.checking.replay import reader_of
     >>> w = mt.tensor([1.0], requires_grad=True)
     >>> with mt.name_scope("fc1"):
     ...     y = w * 2.0
     >>> reader_of(y, w)
     'fc1'
     """
-    for tensor in reversed(toposort([output])):
-        node = tensor.node
-        assert node is not None
+    for _, node in history(output):
         if any(x is leaf for x in node.inputs):
             return node.scope.path if node.scope else ""
     return ""
@@ -57,7 +54,7 @@ def changed_since(output: Tensor) -> list[Tensor]:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.replay import changed_since
+    >>> from microtensor.inspect.checking.replay import changed_since
     >>> w = mt.tensor([1.0], requires_grad=True, name="w")
     >>> loss = (w * w).sum()
     >>> w.data = [2.0]
@@ -65,9 +62,7 @@ def changed_since(output: Tensor) -> list[Tensor]:
     ['w']
     """
     found: dict[Tensor, None] = {}
-    for tensor in reversed(toposort([output])):
-        node = tensor.node
-        assert node is not None
+    for _, node in history(output):
         inputs = [x for x in node.inputs if isinstance(x, Tensor)]
         if sum(x._version for x in inputs) != node.version:
             found.update((x, None) for x in inputs if x._version)
@@ -95,22 +90,14 @@ def replay(output: Tensor, replaced: Mapping[Tensor, Tensor]) -> Tensor:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.replay import replay
+    >>> from microtensor.inspect.checking.replay import replay
     >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
     >>> replay((x * x).sum(), {x: mt.tensor([3.0, 4.0])}).item()
     25.0
     """
-    values: dict[Any, Any] = dict(replaced)
-    for tensor in reversed(toposort([output])):
-        node = tensor.node
-        assert node is not None
-        if node.spent and not node.inputs:
-            raise RuntimeError(
-                f"replay: the graph of {node.primitive.name} (shape {tensor.shape}) has been freed by a backward pass; "
-                "pass retain_graph=True to that one"
-            )
-        inputs = [values.get(x, x) if isinstance(x, Tensor) else x for x in node.inputs]
-        operation = node.primitive
-        values[tensor] = operation(*inputs, **node.params)
-    out: Tensor = values[output]
-    return out
+    made = dict(replaced)
+
+    def read(key: Tensor, argument: int, value: Any) -> Any:
+        return made.get(value, value) if isinstance(value, Tensor) else value
+
+    return rerun(history(output, unfreed="replay"), read, made)[output]

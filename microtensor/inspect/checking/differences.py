@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from microtensor.backprop import COTANGENT_SEED
-from microtensor.checking.diagnosis import distance
+from microtensor.inspect.checking.diagnosis import distance
 from microtensor.support.arrays import Array
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -46,7 +46,7 @@ class Corner(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a function is compared; see :func:`microtensor.checking.gradcheck`."""
+    """How a function is compared; see :func:`microtensor.gradcheck`."""
 
     eps: float | None = None
     atol: float = 1e-8
@@ -67,7 +67,7 @@ def steps_of(x: Array, eps: float | None) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.checking.differences import STEP, steps_of
+    >>> from microtensor.inspect.checking.differences import STEP, steps_of
     >>> steps_of(np.array([0.0, -4.0]), None) / STEP
     array([1., 4.])
     """
@@ -83,7 +83,7 @@ def short_steps_of(x: Array) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.checking.differences import STEP, short_steps_of
+    >>> from microtensor.inspect.checking.differences import STEP, short_steps_of
     >>> short_steps_of(np.array([0.0, 1e-8])) / STEP
     array([1.e+00, 1.e-08])
     """
@@ -96,7 +96,7 @@ def ladder(x: float, eps: float | None) -> list[float]:
 
     Examples
     --------
-    >>> from microtensor.checking.differences import ladder
+    >>> from microtensor.inspect.checking.differences import ladder
     >>> ladder(0.0, 1e-3), len(ladder(1e-8, None))
     ([0.001], 5)
     """
@@ -112,7 +112,7 @@ def difference(high: Array, low: Array) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.checking.differences import difference
+    >>> from microtensor.inspect.checking.differences import difference
     >>> difference(np.array([3.0, -np.inf, np.inf]), np.array([1.0, -np.inf, 0.0]))
     array([ 2.,  0., inf])
     """
@@ -126,7 +126,7 @@ def project(u: Array, change: Array) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.checking.differences import project
+    >>> from microtensor.inspect.checking.differences import project
     >>> project(np.array([1.0, 0.0]), np.array([3.0, np.nan]))
     3.0
     """
@@ -139,7 +139,7 @@ def central(line: Line, step: float, u: Array | float = 1.0) -> Estimate:
 
     Examples
     --------
-    >>> from microtensor.checking.differences import central
+    >>> from microtensor.inspect.checking.differences import central
     >>> round(central(lambda x: (1 + x) ** 3, 1e-3).value, 9)
     3.000001
     """
@@ -157,7 +157,7 @@ def slope(line: Line, steps: Iterable[float], u: Array | float = 1.0, noise: flo
 
     Examples
     --------
-    >>> from microtensor.checking.differences import slope
+    >>> from microtensor.inspect.checking.differences import slope
     >>> round(slope(lambda x: (1 + x) ** 3, [1e-3]).value, 9)
     3.0
     """
@@ -185,7 +185,7 @@ def corner(line: Line, step: float, u: Array | float = 1.0) -> Corner | None:
 
     Examples
     --------
-    >>> from microtensor.checking.differences import corner
+    >>> from microtensor.inspect.checking.differences import corner
     >>> print(corner(abs, 1e-5))
     a kink: the slope is -1 on the left and 1 on the right
     >>> corner(lambda x: x**2, 1e-5)

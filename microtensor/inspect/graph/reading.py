@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from microtensor.backprop import Contribution, contributions_of, random_cotangent
-from microtensor.graph.kinds import edge_kind, from_parameters, spine, statistics_path
-from microtensor.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
+from microtensor.inspect.graph.kinds import edge_kind, from_parameters, spine, statistics_path
+from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
+from microtensor.inspect.history import history
 from microtensor.primitive import Node, Scope
 from microtensor.support.arrays import Array
 from microtensor.tensor import Parameter, Tensor
@@ -71,7 +72,7 @@ def read_failure(
 
 def size(tensor: Tensor) -> int:
     """How many operations are in a tensor's history: what to ask before a graph is read."""
-    return len(_operations(tensor))
+    return len(history(tensor))
 
 
 class Reader:
@@ -80,14 +81,14 @@ class Reader:
     def __init__(self, root: Tensor, gradients: bool = True, values: Values = "none") -> None:
         self.root = root
         self.values = values
-        self.operations = _operations(root)
+        self.records = history(root)
         self.tensors: list[Any] = []
         self.ids: dict[int, int] = {}
         self.edges: list[tuple[int, int, int]] = []
         self.constants: dict[int, list[tuple[int, str]]] = defaultdict(list)
-        for output in self.operations:
-            self._place(output)
-        if not self.operations:
+        for output, node in self.records:
+            self._place(output, node)
+        if not self.records:
             self._add(root)
         self.scopes = _Scopes([t.node.scope if isinstance(t, Tensor) and t.node else None for t in self.tensors])
         self._scope_leaves()
@@ -103,9 +104,7 @@ class Reader:
             self.tensors.append(value)
         return self.ids[id(value)]
 
-    def _place(self, output: Tensor) -> None:
-        node = output.node
-        assert node is not None
+    def _place(self, output: Tensor, node: Node) -> None:
         folded = []
         sources = []
         for argument, value in enumerate(node.inputs):
@@ -144,14 +143,14 @@ class Reader:
 
     def _gradients(self) -> None:
         seed, contributions, self.cotangent = _backward_of(self.root)
-        by_index = {output.node.index: output for output in self.operations if output.node is not None}
+        by_index = {node.index: (output, node) for output, node in self.records}
         if seed is not None:
             self.totals[self.ids[id(self.root)]] = seed
         for index, argument, value in contributions:
-            output = by_index.get(index)
-            if output is None or output.node is None:
+            if index not in by_index:
                 continue
-            source = output.node.inputs[argument]
+            output, node = by_index[index]
+            source = node.inputs[argument]
             key = (self.ids[id(source)], self.ids[id(output)], argument)
             full = np.broadcast_to(np.asarray(value), source.shape)
             self.flows[key] = full
@@ -211,23 +210,6 @@ def _symbol(output: Tensor) -> str:
         if ndim >= 2 and tuple(a % ndim for a in axes) == (*range(ndim - 2), ndim - 1, ndim - 2):
             return "( )ᵀ"
     return node.primitive.symbol
-
-
-def _operations(root: Tensor) -> list[Tensor]:
-    """The recorded results behind a tensor, in the order in which they were made."""
-    found = []
-    seen = {id(root)}
-    stack = [root]
-    while stack:
-        tensor = stack.pop()
-        if tensor.node is None:
-            continue
-        found.append(tensor)
-        for x in tensor.node.inputs:
-            if isinstance(x, Tensor) and id(x) not in seen:
-                seen.add(id(x))
-                stack.append(x)
-    return sorted(found, key=lambda t: t.node.index if t.node else 0)
 
 
 def _backward_of(root: Tensor) -> tuple[Array | None, list[Contribution], str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from microtensor.ledger.region import Edge, Region
+from microtensor.inspect.ledger.subgraph import Edge, Subgraph
 from microtensor.ops import as_array
 from microtensor.support.axes import normalize_axis
 
@@ -97,35 +97,37 @@ class Norm:
         return {s.edge: s.name for s in self.statistics}
 
 
-def norms_of(region: Region) -> list[Norm]:
+def norms_of(subgraph: Subgraph) -> list[Norm]:
     """The norms between x and y in the order of the program; where there is none, whatever takes statistics."""
-    found = _statistics(region)
+    found = _statistics(subgraph)
     groups: dict[Any, Norm] = {}
     for statistic in found:
-        axes = _axes(region, statistic.reduction)
+        axes = _axes(subgraph, statistic.reduction)
         key = (statistic.of, axes)
         groups.setdefault(key, Norm(statistic.of, axes)).statistics.append(statistic)
     norms = [norm for norm in groups.values() if norm.is_norm]
     return norms or list(groups.values())
 
 
-def _statistics(region: Region) -> list[Statistic]:
+def _statistics(subgraph: Subgraph) -> list[Statistic]:
     found: list[Statistic] = []
     shifted: dict[int, int] = {}
-    for i in range(1, len(region)):
-        for argument, j in region.sources[i].items() if region.op(i) in MEETINGS else ():
-            kind = MEETINGS[region.op(i)]
-            small = _before_broadcast(region, j)
-            others = [k for a, k in region.sources[i].items() if a != argument and region.size(k) == region.size(i)]
-            if not others or region.size(small) >= region.size(i):
+    for i in range(1, len(subgraph)):
+        for argument, j in subgraph.sources[i].items() if subgraph.op(i) in MEETINGS else ():
+            kind = MEETINGS[subgraph.op(i)]
+            small = _before_broadcast(subgraph, j)
+            others = [
+                k for a, k in subgraph.sources[i].items() if a != argument and subgraph.size(k) == subgraph.size(i)
+            ]
+            if not others or subgraph.size(small) >= subgraph.size(i):
                 continue
-            reductions = _reductions(region, small)
+            reductions = _reductions(subgraph, small)
             if not reductions:
                 continue
             other = others[0]
-            name, reduction = _name(region, reductions, shifted, other)
-            of = shifted.get(_back_to_shift(region, other, shifted), other)
-            if kind == "shift" and _centres(region, i, argument, other):
+            name, reduction = _name(subgraph, reductions, shifted, other)
+            of = shifted.get(_back_to_shift(subgraph, other, shifted), other)
+            if kind == "shift" and _centres(subgraph, i, argument, other):
                 shifted[i] = other
             elif kind == "shift":
                 kind = "other"
@@ -133,22 +135,22 @@ def _statistics(region: Region) -> list[Statistic]:
     return found
 
 
-def _before_broadcast(region: Region, i: int) -> int:
-    while region.op(i) == "broadcast_to":
-        i = region.sources[i][0]
+def _before_broadcast(subgraph: Subgraph, i: int) -> int:
+    while subgraph.op(i) == "broadcast_to":
+        i = subgraph.sources[i][0]
     return i
 
 
-def _reductions(region: Region, i: int) -> list[int]:
+def _reductions(subgraph: Subgraph, i: int) -> list[int]:
     """The reductions that a small result is made of, through operations that do not make it smaller."""
     found: dict[int, None] = {}
     seen = {i}
     stack = [i]
     while stack:
         at = stack.pop()
-        for j in region.sources[at].values():
-            if region.size(j) > region.size(at):
-                if region.op(at) in REDUCTIONS:
+        for j in subgraph.sources[at].values():
+            if subgraph.size(j) > subgraph.size(at):
+                if subgraph.op(at) in REDUCTIONS:
                     found[at] = None
             elif j not in seen:
                 seen.add(j)
@@ -156,33 +158,33 @@ def _reductions(region: Region, i: int) -> list[int]:
     return sorted(found)
 
 
-def _reduced(region: Region, i: int) -> int:
+def _reduced(subgraph: Subgraph, i: int) -> int:
     """What a reduction, or a reduction of a reduction, was taken of."""
-    while region.op(i) in REDUCTIONS:
-        i = region.sources[i][0]
+    while subgraph.op(i) in REDUCTIONS:
+        i = subgraph.sources[i][0]
     return i
 
 
-def _name(region: Region, reductions: list[int], shifted: dict[int, int], other: int) -> tuple[str, int]:
+def _name(subgraph: Subgraph, reductions: list[int], shifted: dict[int, int], other: int) -> tuple[str, int]:
     """What a statistic is, and the reduction that says so."""
-    squares = [r for r in reductions if _squared(region, _reduced(region, r)) is not None]
+    squares = [r for r in reductions if _squared(subgraph, _reduced(subgraph, r)) is not None]
     if squares:
         last = squares[-1]
-        base = _squared(region, _reduced(region, last))
+        base = _squared(subgraph, _reduced(subgraph, last))
         assert base is not None
-        if base in shifted or any(_reduced(region, r) == base for r in reductions):
+        if base in shifted or any(_reduced(subgraph, r) == base for r in reductions):
             return "variance", last
-        return ("mean square" if _is_mean(region, last) else "sum of squares"), last
+        return ("mean square" if _is_mean(subgraph, last) else "sum of squares"), last
     last = reductions[-1]
-    source = _reduced(region, last)
-    word = "mean" if _is_mean(region, last) else region.op(last)
-    return (word if source == other else f"{word} of {region.op(source) or 'x'}"), last
+    source = _reduced(subgraph, last)
+    word = "mean" if _is_mean(subgraph, last) else subgraph.op(last)
+    return (word if source == other else f"{word} of {subgraph.op(source) or 'x'}"), last
 
 
-def _squared(region: Region, i: int) -> int | None:
+def _squared(subgraph: Subgraph, i: int) -> int | None:
     """What was squared to give this result; None when nothing was."""
-    op, sources = region.op(i), list(region.sources[i].values())
-    node = region.recorded[i].node
+    op, sources = subgraph.op(i), list(subgraph.sources[i].values())
+    node = subgraph.recorded[i].node
     exponent = as_array(node.inputs[1]) if node is not None and op == "power" else None
     if op == "square" or (op == "multiply" and len(sources) == 2 and sources[0] == sources[1]):
         return sources[0]
@@ -191,58 +193,58 @@ def _squared(region: Region, i: int) -> int | None:
     return None
 
 
-def _is_mean(region: Region, i: int) -> bool:
+def _is_mean(subgraph: Subgraph, i: int) -> bool:
     """Whether a reduction is a mean, or a sum that its only reader divides by the number of elements."""
-    if region.op(i) != "sum":
-        return region.op(i) == "mean"
-    count = region.size(_reduced(region, i)) / max(region.size(i), 1)
-    factors = [_constant_factor(region, k) for k, _ in region.consumers[i]]
+    if subgraph.op(i) != "sum":
+        return subgraph.op(i) == "mean"
+    count = subgraph.size(_reduced(subgraph, i)) / max(subgraph.size(i), 1)
+    factors = [_constant_factor(subgraph, k) for k, _ in subgraph.consumers[i]]
     return bool(factors) and all(f is not None and np.isclose(f * count, 1.0) for f in factors)
 
 
-def _constant_factor(region: Region, i: int) -> float | None:
+def _constant_factor(subgraph: Subgraph, i: int) -> float | None:
     """The single number that an operation multiplies its argument by; None for every other operation."""
-    node = region.recorded[i].node
-    if node is None or region.op(i) not in ("multiply", "divide") or len(region.sources[i]) != 1:
+    node = subgraph.recorded[i].node
+    if node is None or subgraph.op(i) not in ("multiply", "divide") or len(subgraph.sources[i]) != 1:
         return None
-    constants = [as_array(value) for a, value in enumerate(node.inputs) if a not in region.sources[i]]
+    constants = [as_array(value) for a, value in enumerate(node.inputs) if a not in subgraph.sources[i]]
     if np.size(constants[0]) != 1:
         return None
     value = float(np.reshape(constants[0], ()))
-    return value if region.op(i) == "multiply" else 1 / value if value and 0 in region.sources[i] else None
+    return value if subgraph.op(i) == "multiply" else 1 / value if value and 0 in subgraph.sources[i] else None
 
 
-def _centres(region: Region, i: int, argument: int, other: int) -> bool:
+def _centres(subgraph: Subgraph, i: int, argument: int, other: int) -> bool:
     """Whether an operation takes the mean of `other` out of it, not a multiple of the mean or anything else."""
-    at, factor = region.sources[i][argument], 1.0 if region.op(i) == "subtract" else -1.0
+    at, factor = subgraph.sources[i][argument], 1.0 if subgraph.op(i) == "subtract" else -1.0
     while at != other:
-        op, sources = region.op(at), list(region.sources[at].values())
-        constant = -1.0 if op == "negative" else _constant_factor(region, at)
+        op, sources = subgraph.op(at), list(subgraph.sources[at].values())
+        constant = -1.0 if op == "negative" else _constant_factor(subgraph, at)
         if constant is not None:
             factor *= constant
         elif op == "sum":
-            factor *= region.size(sources[0]) / region.size(at)
+            factor *= subgraph.size(sources[0]) / subgraph.size(at)
         elif op != "mean" and op not in SHAPES:
             return False
         at = sources[0]
     return bool(np.isclose(factor, 1.0))
 
 
-def _back_to_shift(region: Region, i: int, shifted: dict[int, int]) -> int:
+def _back_to_shift(subgraph: Subgraph, i: int, shifted: dict[int, int]) -> int:
     """The x − μ behind an elementwise multiple of it, such as γ (x − μ); the tensor itself when there is none."""
     at = i
     while at not in shifted:
-        sources = list(region.sources[at].values())
-        if region.op(at) not in ("multiply", "divide", "astype", "negative") or len(sources) != 1:
+        sources = list(subgraph.sources[at].values())
+        if subgraph.op(at) not in ("multiply", "divide", "astype", "negative") or len(sources) != 1:
             return i
         at = sources[0]
     return at
 
 
-def _axes(region: Region, i: int) -> tuple[int, ...] | None:
+def _axes(subgraph: Subgraph, i: int) -> tuple[int, ...] | None:
     """The axes of a reduction of the tensor itself; None for a reduction of a reduction."""
-    node = region.recorded[i].node
-    source = region.sources[i][0]
-    if node is None or region.op(source) in REDUCTIONS:
+    node = subgraph.recorded[i].node
+    source = subgraph.sources[i][0]
+    if node is None or subgraph.op(source) in REDUCTIONS:
         return None
-    return normalize_axis(node.params.get("axis"), region.recorded[source].ndim, "paths")
+    return normalize_axis(node.params.get("axis"), subgraph.recorded[source].ndim, "paths")

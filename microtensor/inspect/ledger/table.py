@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from microtensor.ledger.region import MANY
+from microtensor.inspect.ledger.subgraph import MANY
 from microtensor.support.arrays import Array
 from microtensor.support.text import columns, padded, safe_text
 
 if TYPE_CHECKING:
-    from microtensor.ledger.book import Block, Ledger, Path
-    from microtensor.ledger.cut import Severed
-    from microtensor.ledger.removal import Part, Removal
+    from microtensor.inspect.ledger.cut import Severed
+    from microtensor.inspect.ledger.paths import Ledger, NormSection, Path
+    from microtensor.inspect.ledger.projection import Part, Removal
 
 SCHEMA = "microtensor.paths/1"
 BAR = 22
@@ -38,22 +38,22 @@ def to_table(ledger: Ledger, *, color: bool = False, ascii: bool = False) -> str
     words = f"{many} path{'s' if ledger.count != 1 else ''}"
     head = f"∂{ledger.output}/∂{ledger.input}, shape {_shape(ledger.gradient.shape)}: {words}"
     lines = [", ".join(filter(None, (head, ledger.cotangent, ledger.note)))]
-    for block in ledger.blocks:
-        lines += ["", *_block(block, ledger, color, ascii)]
-        if block.removal is not None:
-            lines += ["", *_removal(block.removal)]
+    for section in ledger.blocks:
+        lines += ["", *_section(section, ledger, color, ascii)]
+        if section.removal is not None:
+            lines += ["", *_removal(section.removal)]
     if ledger.cut is not None:
         lines += ["", *_cut(ledger.cut)]
     return "\n".join(lines)
 
 
-def _block(block: Block, ledger: Ledger, color: bool, ascii: bool) -> list[str]:
+def _section(section: NormSection, ledger: Ledger, color: bool, ascii: bool) -> list[str]:
     whole = float(np.linalg.norm(np.asarray(ledger.gradient, dtype=np.float64)))
-    finite = [path.norm for path in block.paths if math.isfinite(path.norm)]
+    finite = [path.norm for path in section.paths if math.isfinite(path.norm)]
     largest = max([*finite, whole if math.isfinite(whole) else 0.0])
-    title = f"{block.title}  {safe_text(block.detail, 50)}".strip() or "path"
+    title = f"{section.title}  {safe_text(section.detail, 50)}".strip() or "path"
     rows = [(title, "norm", "", "share")]
-    for path in block.paths:
+    for path in section.paths:
         rows.append((path.name, _norm(path), _tail(path, largest, ascii), _share(path)))
     total = (
         f"gradient of {ledger.input}",
@@ -71,7 +71,7 @@ def _block(block: Block, ledger: Ledger, color: bool, ascii: bool) -> list[str]:
         painted = f"\x1b[{code}m{bar}\x1b[0m" if color and code else bar
         return f"{padded(row[0], names)}  {row[1].ljust(numbers)}  {painted}  {row[3].rjust(shares)}".rstrip()
 
-    codes = ["2" if path.zero else COLOURS.get(path.name, "36") for path in block.paths]
+    codes = ["2" if path.zero else COLOURS.get(path.name, "36") for path in section.paths]
     drawn = [line(rows[0]), *(line(row, code) for row, code in zip(rows[1:], codes, strict=True))]
     rule = ("-" if ascii else "─") * (names + numbers + bars + shares + 6)
     return [*drawn, rule, line(total)]
@@ -173,16 +173,16 @@ def to_json(ledger: Ledger) -> str:
         "count": ledger.count,
         "note": ledger.note,
         "gradient": _values(ledger.gradient),
-        "norms": [_block_record(block) for block in ledger.blocks],
+        "norms": [_section_record(section) for section in ledger.blocks],
         "cut": None if ledger.cut is None else _cut_record(ledger.cut),
     }
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def _block_record(block: Block) -> dict[str, Any]:
+def _section_record(section: NormSection) -> dict[str, Any]:
     return {
-        "title": block.title,
-        "detail": block.detail,
+        "title": section.title,
+        "detail": section.detail,
         "paths": [
             {
                 "name": path.name,
@@ -196,9 +196,9 @@ def _block_record(block: Block) -> dict[str, Any]:
                 ],
                 "contribution": _values(path.contribution),
             }
-            for path in block.paths
+            for path in section.paths
         ],
-        "removal": None if block.removal is None else _removal_record(block.removal),
+        "removal": None if section.removal is None else _removal_record(section.removal),
     }
 
 

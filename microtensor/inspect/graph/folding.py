@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.graph.model import Graph, GraphEdge, GraphNode
-from microtensor.graph.reading import norm
+from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode
+from microtensor.inspect.graph.reading import norm
 from microtensor.support.arrays import Array
 from microtensor.support.text import LONGEST, safe_text
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from microtensor.backprop import toposort
-from microtensor.ops import as_array, broadcast_to, stop_gradient, sum_to
+from microtensor.backprop import contribution
+from microtensor.inspect.history import history, rerun
+from microtensor.ops import as_array, stop_gradient
 from microtensor.primitive import Node, enable_grad
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
-# An operation, by its position in the region, and one of its arguments.
+# An operation, by its position in the subgraph, and one of its arguments.
 Edge: TypeAlias = tuple[int, int]
 # What a path has passed since y: None before it enters the norm, then the statistics in the order of the walk.
 State: TypeAlias = tuple[Any, ...] | None
@@ -28,7 +26,7 @@ MANY = 10**12
 
 
 @dataclass
-class Carried:
+class PathClass:
     """What a class of paths carries: the sum of their contributions, how many they are, and one of them."""
 
     value: Array
@@ -45,7 +43,7 @@ class Carried:
         return found
 
 
-class Region:
+class Subgraph:
     """Everything between x and y in the order of the program, x at position 0 and y at the last.
 
     The operations are run again from x on, so a graph that a backward pass has used up, or whose parameters an
@@ -65,13 +63,7 @@ class Region:
         self.recorded = [x]
         self.sources: list[dict[int, int]] = [{}]
         at = {x: 0}
-        for tensor in reversed(toposort([y])):
-            node = _node(tensor)
-            if node.spent and not node.inputs:
-                raise RuntimeError(
-                    f"paths: the graph of {node.primitive.name} (shape {tensor.shape}) has been freed by a backward "
-                    "pass; pass retain_graph=True to that one, or call mt.paths before it"
-                )
+        for tensor, node in history(y, unfreed="paths"):
             found = {
                 i: at[value]
                 for i, value in enumerate(node.inputs)
@@ -117,31 +109,25 @@ class Region:
         With `inside`, only a second copy of these operations has its edges cut, and only the edges of `into` read
         that copy.
         """
-        whole: list[Tensor] = [x]
-        second: dict[int, Tensor] = {}
-        everywhere = frozenset() if inside else cut
+        copies = ((i, second) for i in range(1, len(self)) for second in ((False, True) if i in inside else (False,)))
+        made = {(0, False): x}
+
+        def read(key: tuple[int, bool], argument: int, value: Any) -> Any:
+            i, second = key
+            source, edge = self.sources[i].get(argument), (i, argument)
+            if source is None:
+                return stop_gradient(value)
+            other = (second or edge in into) and (source, True) in made
+            new = made[source, other]
+            return stop_gradient(new) if edge in cut and (second or not inside) else new
+
         with enable_grad():
-            for i in range(1, len(self)):
-                copied = {edge: second[j] for edge, j in self._edges(i) if edge in into and j in second}
-                whole.append(self._again(i, whole, copied, everywhere))
-                if i in inside:
-                    seen = {edge: second[j] for edge, j in self._edges(i) if j in second}
-                    second[i] = self._again(i, whole, seen, cut)
-        return whole
+            rerun(((key, _node(self.recorded[key[0]])) for key in copies), read, made)
+        return [made[i, False] for i in range(len(self))]
 
     def _edges(self, i: int) -> Iterator[tuple[Edge, int]]:
         for argument, j in self.sources[i].items():
             yield (i, argument), j
-
-    def _again(self, i: int, values: list[Tensor], other: Mapping[Edge, Tensor], cut: Set[Edge]) -> Tensor:
-        node = _node(self.recorded[i])
-        inputs = [stop_gradient(value) for value in node.inputs]
-        for edge, j in self._edges(i):
-            value = other.get(edge, values[j])
-            inputs[edge[1]] = stop_gradient(value) if edge in cut else value
-        operation = node.primitive
-        result: Tensor = operation(*inputs, **node.params)
-        return result
 
     # --- back -------------------------------------------------------------------------------------------------
 
@@ -153,28 +139,20 @@ class Region:
         if self._read[0] != i:
             # An operation may have as many edges as inputs, and they come one after the other.
             self._read = i, [as_array(value) for value in node.inputs]
-        inputs = self._read[1]
-        rule = node.primitive.rules[argument]
-        assert rule is not None
-        d = rule(g, output._array, *inputs, **node.params)
-        shape = inputs[argument].shape
-        if d.shape != shape:
-            # A rule may return what still has to be broadcast to the shape of its input, or summed to it.
-            grown = math.prod(d.shape) > math.prod(shape)
-            d = sum_to(d, shape=shape) if grown else broadcast_to(d, shape=shape)
-        return np.asarray(d, dtype=inputs[argument].dtype)
+        d: Array = contribution(node, argument, g, output._array, self._read[1])
+        return d
 
     def classes(
         self, seed: Array, marks: Mapping[Edge, Any], exits: Set[int] = frozenset(), watch: int = 0
-    ) -> tuple[dict[State, Carried], dict[State, Carried]]:
+    ) -> tuple[dict[State, PathClass], dict[State, PathClass]]:
         """The gradient of x and of position `watch`, apart by the marks that the paths pass.
 
         Rules are linear in the cotangent, so all paths that have passed the same marks are carried as one.
         """
         start: State = None if exits else ()
-        waiting: list[dict[State, Carried]] = [{} for _ in self.recorded]
-        waiting[-1][start] = Carried(seed, 1, (len(self) - 1, None))
-        watched: dict[State, Carried] = {}
+        waiting: list[dict[State, PathClass]] = [{} for _ in self.recorded]
+        waiting[-1][start] = PathClass(seed, 1, (len(self) - 1, None))
+        watched: dict[State, PathClass] = {}
         for i in range(len(self) - 1, -1, -1):
             if i == watch:
                 watched = waiting[i]
@@ -187,10 +165,10 @@ class Region:
         return waiting[0], watched
 
     @staticmethod
-    def _add(into: dict[State, Carried], state: State, value: Array, above: Carried, at: int) -> None:
+    def _add(into: dict[State, PathClass], state: State, value: Array, above: PathClass, at: int) -> None:
         before = into.get(state)
         if before is None:
-            into[state] = Carried(value, above.count, (at, above.route))
+            into[state] = PathClass(value, above.count, (at, above.route))
         else:
             before.value = before.value + value
             before.count = min(before.count + above.count, MANY)
@@ -204,14 +182,14 @@ class Region:
                 ways[j] = min(ways[j] + ways[i], MANY)
         return ways[0]
 
-    def each(self, seed: Array) -> list[Carried]:
+    def each(self, seed: Array) -> list[PathClass]:
         """Every path by itself, in the order of the arguments; only for as many as can be listed."""
         found = []
         stack: list[tuple[Route, Array]] = [((len(self) - 1, None), seed)]
         while stack:
             route, g = stack.pop()
             if route[0] == 0:
-                found.append(Carried(g, 1, route))
+                found.append(PathClass(g, 1, route))
             for edge, j in reversed(list(self._edges(route[0]))):
                 stack.append(((j, route), self.carry(edge, g)))
         return found

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.backprop import contributions_of, grad, toposort
-from microtensor.checking.calling import Pure, called, fresh_leaves
-from microtensor.checking.diagnosis import NULL, distance, likely_cause, same
-from microtensor.checking.differences import (
+from microtensor.backprop import contribution, contributions_of, grad
+from microtensor.inspect.checking.calling import Pure, called, fresh_leaves
+from microtensor.inspect.checking.diagnosis import NULL, distance, likely_cause, same
+from microtensor.inspect.checking.differences import (
     EPSILON,
     LADDER,
     Corner,
@@ -26,8 +26,9 @@ from microtensor.checking.differences import (
     slope,
     steps_of,
 )
-from microtensor.checking.report import Checked, Mismatch, NoGradientError, described
-from microtensor.checking.rules import FULL_JACOBIAN, Call, RuleChecker, arrays_of, with_rules
+from microtensor.inspect.checking.report import Checked, Mismatch, NoGradientError, described
+from microtensor.inspect.checking.rules import FULL_JACOBIAN, RuleChecker, arrays_of, with_rules
+from microtensor.inspect.history import history
 from microtensor.ops import as_array
 from microtensor.primitive import Node
 from microtensor.support.arrays import Array, own_array
@@ -52,9 +53,9 @@ class WholeChecker:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.checking.calling import Pure
-    >>> from microtensor.checking.differences import Settings
-    >>> from microtensor.checking.whole import WholeChecker
+    >>> from microtensor.inspect.checking.calling import Pure
+    >>> from microtensor.inspect.checking.differences import Settings
+    >>> from microtensor.inspect.checking.whole import WholeChecker
     >>> WholeChecker(Pure(mt.exp), [mt.tensor([1.0], requires_grad=True)], Settings()).run()
     []
     """
@@ -143,7 +144,7 @@ class WholeChecker:
 
     def _contributions(self, u: Array) -> list[tuple[Node, int, Array]]:
         """What each rule adds on the walk to all inputs; nothing when a rule raises, which its own input reports."""
-        nodes = {t.node.index: t.node for t in toposort([self.out]) if t.node is not None}
+        nodes = {node.index: node for _, node in history(self.out)}
         try:
             found = contributions_of(self.out, u.copy()) if nodes else []
         except Exception:
@@ -286,9 +287,8 @@ class WholeChecker:
         """What the graph reads and takes no gradient to; and its results from input i."""
         constants: list[Array] = []
         onward = {self.leaves[i]: None}
-        for tensor in reversed(toposort([self.out])):
-            assert tensor.node is not None
-            read = tensor.node.inputs
+        for tensor, node in history(self.out):
+            read = node.inputs
             constants += [np.asarray(as_array(x)) for x in read if not (isinstance(x, Tensor) and x.requires_grad)]
             if any(isinstance(x, Tensor) and x in onward for x in read):
                 onward[tensor] = None
@@ -322,15 +322,13 @@ class WholeChecker:
     def _lost_contribution(self, i: int, analytic: Array, numeric: Array, u: Array) -> str:
         """Sum what the rules give in the plainest way; where that is right, the walk has lost something."""
         total: dict[Tensor, Array] = {self.out: u}
-        for tensor in toposort([self.out]):
-            node = tensor.node
-            assert node is not None
+        for tensor, node in reversed(history(self.out)):
             if tensor not in total:
                 continue
             for argument, x in with_rules(node):
                 try:
-                    d = self.rules.value(Call(node, argument, arrays_of(node), total[tensor]), x, tensor.numpy())
-                except NoGradientError:
+                    d = contribution(node, argument, total[tensor], tensor.numpy(), arrays_of(node))
+                except Exception:
                     return ""
                 total[x] = total[x] + d if x in total else d
         plain = total.get(self.leaves[i])
@@ -342,10 +340,10 @@ class WholeChecker:
         )
 
     def _precision(self) -> str:
-        for tensor in toposort([self.out]):
+        for tensor, node in reversed(history(self.out)):
             if tensor.dtype != np.float64:
                 return (
-                    f"{tensor.node} computes in {tensor.dtype}, whose rounding may be the difference, and in which no "
+                    f"{node} computes in {tensor.dtype}, whose rounding may be the difference, and in which no "
                     "rule was checked by itself; compute in float64"
                 )
         return ""

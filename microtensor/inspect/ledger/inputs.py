@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from microtensor.backprop import toposort
+from microtensor.inspect.history import history
 from microtensor.primitive import Scope
 from microtensor.support.text import safe_text
 from microtensor.tensor import Parameter, Tensor
@@ -53,7 +53,7 @@ def check_ends(y: object, x: object = None) -> None:
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.ledger.inputs import check_ends
+    >>> from microtensor.inspect.ledger.inputs import check_ends
     >>> check_ends(mt.tensor([1.0]))
     """
     if not isinstance(y, Tensor):
@@ -71,13 +71,11 @@ def check_ends(y: object, x: object = None) -> None:
 def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], list[tuple[Scope, Tensor]]]:
     """The leaves of floats, the results, and what enters each scope, all in the order of the program."""
     leaves: dict[Tensor, None] = {}
-    results = list(reversed(toposort([y])))
+    records = history(y)
     scopes: list[tuple[Scope, Tensor]] = []
     # A scope that was met was met with all around it.
     seen: set[int] = set()
-    for tensor in results:
-        node = tensor.node
-        assert node is not None
+    for _, node in records:
         inputs = [x for x in node.inputs if isinstance(x, Tensor) and x.dtype.kind == "f"]
         leaves.update((x, None) for x in inputs if x.is_leaf)
         entering = [x for x in inputs if not isinstance(x, Parameter)]
@@ -86,7 +84,7 @@ def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], list[tuple[Scope, T
                 break
             seen.add(id(scope))
             scopes.append((scope, entering[0]))
-    return list(leaves), results, scopes
+    return list(leaves), [result for result, _ in records], scopes
 
 
 def _by_path(scopes: list[tuple[Scope, Tensor]]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The world that a script runs in, put back afterwards: its streams, its modules, its time limit."""
+"""The process state that a script runs in, put back afterwards: its streams, its modules, its time limit."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import TypeAlias
 
-from microtensor.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Mark
+from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Mark
 
 Key: TypeAlias = tuple[object, ...]
 

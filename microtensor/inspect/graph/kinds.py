@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from microtensor.graph.model import EdgeKind, Kind
+from microtensor.inspect.graph.model import EdgeKind, Kind
 
 REDUCTIONS = frozenset({"sum", "mean", "max", "min", "prod"})
 BROADCASTING = frozenset({"add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"})

@@ -19,7 +19,7 @@ def distance(analytic: Array, numeric: Array) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.checking.diagnosis import distance
+    >>> from microtensor.inspect.checking.diagnosis import distance
     >>> distance(np.array([1.0, np.nan]), np.array([3.0, 0.0]))
     array([ 2., inf])
     """
@@ -34,7 +34,7 @@ def same(a: Array, b: Array) -> bool:
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.checking.diagnosis import same
+    >>> from microtensor.inspect.checking.diagnosis import same
     >>> same(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 1e-9])), same(np.ones(2), np.ones(3))
     (True, False)
     """
@@ -48,7 +48,7 @@ def wrong_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 
     Examples
     --------
-    >>> from microtensor.checking.diagnosis import wrong_shape
+    >>> from microtensor.inspect.checking.diagnosis import wrong_shape
     >>> wrong_shape((5, 3), (3,))
     'the axes along which the input was broadcast are not summed away'
     """
@@ -80,7 +80,7 @@ def likely_cause(
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.checking.diagnosis import likely_cause
+    >>> from microtensor.inspect.checking.diagnosis import likely_cause
     >>> likely_cause(np.array([5.0, 10.0]), np.array([-5.0, -10.0]), np.array([1.0, 2.0]))
     'the sign is wrong'
     """

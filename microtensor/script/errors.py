@@ -14,12 +14,12 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from microtensor.functional import scoped
-from microtensor.graph import Graph, read_failure, size
+from microtensor.inspect.graph import Graph, read_failure, size
 from microtensor.nn.module import Module
 from microtensor.primitive import Primitive, Scope
-from microtensor.script.finding import TargetError, is_a, name_variables
+from microtensor.script.process_state import TimedOut
+from microtensor.script.resolve import TargetError, is_a, name_variables
 from microtensor.script.target import PathError, Target
-from microtensor.script.world import TimedOut
 from microtensor.support.text import LINE, safe_text
 from microtensor.tensor import Tensor
 
@@ -50,7 +50,7 @@ class ScriptError(Exception):
 
 
 @contextmanager
-def blaming(target: Target, timeout: float | None) -> Iterator[None]:
+def script_errors(target: Target, timeout: float | None) -> Iterator[None]:
     """Turn what the script's code raises into a ScriptError; what is not the script's goes on as it is."""
     try:
         yield

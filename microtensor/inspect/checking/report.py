@@ -70,7 +70,7 @@ def described(error: BaseException) -> str:
 
     Examples
     --------
-    >>> from microtensor.checking.report import described
+    >>> from microtensor.inspect.checking.report import described
     >>> described(ValueError("no such axis")), described(AssertionError())
     ('ValueError: no such axis', 'AssertionError')
     """

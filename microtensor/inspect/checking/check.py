@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.backprop import grad, toposort
-from microtensor.checking.calling import BesideError, Pure, check_function, check_inputs, fresh_leaves
-from microtensor.checking.differences import Settings
-from microtensor.checking.report import Checked, GradcheckError, Mismatch, NoGradientError, Report, described
-from microtensor.checking.rules import RuleChecker, with_rules
-from microtensor.checking.whole import WholeChecker
+from microtensor.backprop import grad
+from microtensor.inspect.checking.calling import BesideError, Pure, check_function, check_inputs, fresh_leaves
+from microtensor.inspect.checking.differences import Settings
+from microtensor.inspect.checking.report import Checked, GradcheckError, Mismatch, NoGradientError, Report, described
+from microtensor.inspect.checking.rules import RuleChecker, with_rules
+from microtensor.inspect.checking.whole import WholeChecker
+from microtensor.inspect.history import history, rerun
 from microtensor.primitive import Node
 from microtensor.support.checks import check_number
 from microtensor.tensor import Tensor
@@ -214,19 +215,14 @@ def _all_wrong(values: list[Tensor]) -> dict[int, Checked]:
 
 def _guilty_rule(out: Tensor, settings: Settings) -> list[Mismatch]:
     """The first recorded operation whose rules are right, but not their own derivatives."""
-    for tensor in reversed(toposort([out])):
-        node = tensor.node
-        assert node is not None
+    for tensor, node in history(out):
         taken = with_rules(node)
         if not tensor.size or any(x.dtype != np.float64 for _, x in taken):
             continue
 
         def alone(*moved: Tensor, node: Node = node, taken: list[tuple[int, Tensor]] = taken) -> Any:
-            inputs = list(node.inputs)
-            for (i, _), x in zip(taken, moved, strict=True):
-                inputs[i] = x
-            operation = node.primitive
-            return operation(*inputs, **node.params)
+            other = {i: x for (i, _), x in zip(taken, moved, strict=True)}
+            return rerun([("alone", node)], lambda key, i, value: other.get(i, value), {})["alone"]
 
         try:
             found, _ = _second(Pure(alone, called=True), [x for _, x in taken], settings, blame=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.backprop import toposort
+from microtensor.inspect.history import history
 from microtensor.nn.module import Module
 from microtensor.script.target import Target
 from microtensor.support.text import LINE, columns, padded, safe_text
@@ -125,14 +125,7 @@ def _tensors(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
 def _results(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors with a history that no other one of them was made from."""
     made = {name: value for name, value in _tensors(namespace).items() if value.node is not None}
-    used: set[int] = set()
-    stack = list(made.values())
-    while stack:
-        node = stack.pop().node
-        for x in node.inputs if node is not None else ():
-            if isinstance(x, Tensor) and id(x) not in used:
-                used.add(id(x))
-                stack.append(x)
+    used = {id(x) for _, node in history(*made.values()) for x in node.inputs}
     return {name: value for name, value in made.items() if id(value) not in used}
 
 
@@ -285,10 +278,10 @@ def _called(module: Module, shown: str, target: Target) -> Tensor:
     first = result[0] if isinstance(result, tuple) and result else result
     if not isinstance(first, Tensor):
         raise TargetError(f"{shown} returned a value of type {type(result).__name__}; a Tensor is needed")
-    for tensor in toposort([first]):
+    for _, node in history(first):
         # A module of the library has no line of the program to its name: nobody's program called it.
-        if tensor.node is not None and tensor.node.line.startswith(contextlib.__file__):
-            tensor.node.line = ""
+        if node.line.startswith(contextlib.__file__):
+            node.line = ""
     return first
 
 

@@ -1,0 +1,22 @@
+"""The ledger of a gradient: every path from x to y, what it contributes, and what a norm takes out by it."""
+
+from microtensor.inspect.ledger.cut import CUTS, Cut, Severed
+from microtensor.inspect.ledger.inputs import input_of
+from microtensor.inspect.ledger.paths import Ledger, NormSection, Path, paths
+from microtensor.inspect.ledger.projection import Part, Removal
+from microtensor.inspect.ledger.table import to_json, to_table
+
+__all__ = [
+    "CUTS",
+    "Cut",
+    "Ledger",
+    "NormSection",
+    "Part",
+    "Path",
+    "Removal",
+    "Severed",
+    "input_of",
+    "paths",
+    "to_json",
+    "to_table",
+]

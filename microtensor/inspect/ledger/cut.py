@@ -1,0 +1,109 @@
+"""Detaches a path and compares derivatives: at which order an implementation without it becomes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+
+from microtensor.backprop import COTANGENT_SEED, grad
+from microtensor.inspect.ledger.statistics import Norm
+from microtensor.inspect.ledger.subgraph import Edge, Subgraph
+from microtensor.ops import sum
+from microtensor.support.arrays import Array
+from microtensor.tensor import Tensor, zeros_like
+
+Cut: TypeAlias = Literal["mean", "var", "mean@var"]
+
+CUTS: tuple[Cut, ...] = get_args(Cut)
+ORDERS = 3
+
+
+@dataclass(frozen=True)
+class Severed:
+    """A gradient with a path detached, and how its derivatives compare with the right ones.
+
+    Attributes
+    ----------
+    path : {"mean", "var", "mean@var"}
+    gradient : array
+        The gradient of x that the detached implementation has.
+    differences : tuple of float
+        For order 1, 2, 3: ‖cut − right‖ / ‖right‖ of the gradient, of the gradient of its product with a fixed random
+        direction, and so once more.
+    first_wrong : int or None
+        The lowest order at which they differ by more than rounding; None when none of the three does.
+    """
+
+    path: Cut
+    gradient: Array
+    differences: tuple[float, ...]
+    first_wrong: int | None
+
+
+def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -> Severed:
+    """Run the graph again with a path of all norms detached, and differentiate both up to order 3.
+
+    Raises
+    ------
+    ValueError
+        There is no such path.
+    """
+    if path not in CUTS:
+        raise ValueError(f"paths: cut {path!r} is not one of {', '.join(CUTS)}")
+    shifts = {s.edge for norm in norms for s in norm.shifts}
+    scales = {s.edge for norm in norms for s in norm.scales}
+    inside = _inside(subgraph, norms) if path == "mean@var" else frozenset()
+    edges = scales if path == "var" else shifts
+    if not edges or (path == "mean@var" and not inside):
+        words = {"mean": "a mean", "var": "a variance", "mean@var": "a mean inside a variance"}[path]
+        raise ValueError(f"paths: cut {path!r} needs {words} on the way from x to y, and there is none")
+    results = []
+    for cut in (frozenset[Edge](), frozenset(edges)):
+        x = Tensor(subgraph.fresh[0].numpy(), requires_grad=True)
+        into = frozenset(scales) if cut and inside else frozenset[Edge]()
+        y = subgraph.run(x, cut, inside if cut else frozenset(), into)[-1]
+        results.append(_derivatives(y, x, seed))
+    right, other = results
+    differences = tuple(_difference(a, b) for a, b in zip(other, right, strict=True))
+    tolerance = float(np.finfo(right[0].dtype).eps) ** 0.5
+    wrong = (order for order, difference in enumerate(differences, 1) if not difference <= tolerance)
+    return Severed(path, other[0], differences, next(wrong, None))
+
+
+def _inside(subgraph: Subgraph, norms: Sequence[Norm]) -> frozenset[int]:
+    """The operations from the x − μ of a norm up to its scale, which a mean inside the variance goes through."""
+    found: set[int] = set()
+    for norm in norms:
+        below = {s.edge[0] for s in norm.shifts}
+        for i in range(min(below, default=len(subgraph)), len(subgraph)):
+            if any(j in below for j in subgraph.sources[i].values()):
+                below.add(i)
+        above = {subgraph.sources[i][argument] for i, argument in (s.edge for s in norm.scales)}
+        for i in range(max(above, default=0), 0, -1):
+            if i in above:
+                above.update(subgraph.sources[i].values())
+        found |= below & above
+    return frozenset(found)
+
+
+def _derivatives(y: Tensor, x: Tensor, seed: Array) -> list[Array]:
+    """The gradient, then each time the gradient of its product with a direction."""
+    # Other numbers than those of the cotangent.
+    draws = np.random.default_rng(COTANGENT_SEED + 1)
+    value = sum(y * seed)
+    found = []
+    for _ in range(ORDERS):
+        derived = grad(value, x, create_graph=True, allow_unused=True) if value.requires_grad else None
+        derived = zeros_like(x) if derived is None else derived
+        found.append(derived.numpy())
+        value = sum(derived * draws.normal(size=x.shape).astype(x.dtype))
+    return found
+
+
+def _difference(a: Array, b: Array) -> float:
+    size = np.linalg.norm(b)
+    difference = float(np.linalg.norm(a - b))
+    return difference / float(size) if size else difference

@@ -1,0 +1,381 @@
+"""Keeps the ledger: the paths by name, what each contributes to the gradient, and that they add up to it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from microtensor.backprop import grad, random_cotangent
+from microtensor.inspect.ledger.cut import Cut, Severed, severed
+from microtensor.inspect.ledger.inputs import check_ends, input_of
+from microtensor.inspect.ledger.projection import Removal, projection
+from microtensor.inspect.ledger.statistics import Norm, norms_of
+from microtensor.inspect.ledger.subgraph import PathClass, State, Subgraph
+from microtensor.support.arrays import Array, own_array
+from microtensor.support.checks import check_size
+from microtensor.support.text import LINE, safe_text
+from microtensor.tensor import Tensor
+
+INSIDE_VARIANCE = ("variance", "mean")
+LONGEST = 5
+MOST_RULES = 200_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation on a route: its position in the program, what it is and what its result is called."""
+
+    at: int
+    symbol: str
+    label: str
+    shape: tuple[int, ...]
+
+    @property
+    def title(self) -> str:
+        """The name of the result, or the symbol of the operation where it has none."""
+        return self.label or self.symbol
+
+
+@dataclass(frozen=True)
+class Path:
+    """A path from x to y, or all those that pass the same statistics.
+
+    Attributes
+    ----------
+    name : str
+    contribution : array
+        What it adds to the gradient of x, in the shape of x.
+    norm : float
+        Euclidean norm of the contribution.
+    share : float
+        Its part of the gradient, ⟨contribution, gradient⟩ / ‖gradient‖²: signed, and 1 in sum; NaN where the
+        gradient is 0, but for rounding.
+    count : int
+        How many single paths these are.
+    route : tuple of Step
+        One of them, from x to y.
+    zero : bool
+        Nothing but rounding comes along it.
+    identity : str
+        Why that is exactly so, when there is a reason.
+    """
+
+    name: str
+    contribution: Array
+    norm: float
+    share: float
+    count: int
+    route: tuple[Step, ...]
+    zero: bool = False
+    identity: str = ""
+
+
+@dataclass(frozen=True)
+class NormSection:
+    """The paths told apart by one norm; their contributions add up to the whole gradient of x.
+
+    Attributes
+    ----------
+    title, detail : str
+        The scope of the norm and what it is; empty for paths that meet no norm.
+    paths : tuple of Path
+    removal : Removal or None
+        What the norm takes out of the gradient at its input.
+    """
+
+    title: str
+    detail: str
+    paths: tuple[Path, ...]
+    removal: Removal | None = None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The gradient of y with respect to x as a sum over paths; print it.
+
+    Attributes
+    ----------
+    output, input : str
+        What y and x are called.
+    gradient : array
+        The gradient of x.
+    cotangent : str
+        What the gradient belongs to, in words.
+    count : int
+        The number of single paths from x to y.
+    blocks : tuple of NormSection
+        One for each norm on the way; one without a title when there is none.
+    note : str
+        What was grouped or left out.
+    cut : Severed or None
+        The gradient with a path detached.
+    """
+
+    output: str
+    input: str
+    gradient: Array
+    cotangent: str
+    count: int
+    blocks: tuple[NormSection, ...]
+    note: str = ""
+    cut: Severed | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The paths of the first section."""
+        return self.blocks[0].paths
+
+    def __getitem__(self, name: str) -> Path:
+        """The path of that name in the first section."""
+        for path in self.paths:
+            if path.name == name:
+                return path
+        raise KeyError(f"{name!r} is not one of the paths {', '.join(path.name for path in self.paths)}")
+
+    def __str__(self) -> str:
+        from microtensor.inspect.ledger.table import to_table
+
+        return to_table(self)
+
+
+@np.errstate(all="ignore")
+def paths(
+    y: Tensor,
+    x: Tensor | None = None,
+    cotangent: ArrayLike | Tensor | None = None,
+    *,
+    norm: str | None = None,
+    cut: Cut | None = None,
+    limit: int = 32,
+) -> Ledger:
+    """The gradient of y with respect to x, path by path: ∂y/∂x = Σ over paths of the product of the local rules.
+
+    Every rule is linear in its cotangent, so what a path contributes is the chain of single rules along it. Where
+    the paths pass a norm they carry names: *direct*, *via the mean*, *via the variance* and *via the mean inside the
+    variance*, which is exactly 0 since Σ (x − μ) = 0. Several norms in a row have 4ᴸ such paths; each norm then tells
+    all paths apart by its own four. Without a norm, up to `limit` paths stand by themselves; more are grouped by the
+    operation in which they leave x. The graph is run again from x on: hooks do not run, and nothing is changed.
+
+    Parameters
+    ----------
+    y : Tensor
+        A result with a history.
+    x : Tensor, optional
+        A leaf or a result before y; the only candidate unless given.
+    cotangent : array_like, optional
+        Of the shape of y. Unless given, that of the last backward pass that was kept, 1 for a single number, and
+        otherwise a fixed random one.
+    norm : str, optional
+        Tell apart by this norm alone, named by its scope.
+    cut : {"mean", "var", "mean@var"}, optional
+        Show also the gradient with this path detached, and the order at which its derivatives become wrong.
+    limit : int
+        The largest number of rows.
+
+    Raises
+    ------
+    ValueError
+        y does not depend on x; there is no such norm or no such path to cut; the cotangent does not fit.
+    TypeError
+        y is not a tensor, or x not one of floats.
+    RuntimeError
+        The graph has been freed.
+
+    References
+    ----------
+    Baur & Strassen, *The Complexity of Partial Derivatives*, 1983; Ioffe & Szegedy, *Batch Normalization*, 2015.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.ledger import paths
+    >>> x = mt.tensor([[0.0], [1.0], [5.0]], requires_grad=True, name="x")
+    >>> ledger = paths(mt.norms.standardize(x, axis=0), x, [[1.0], [0.0], [0.0]])
+    >>> for path in ledger.paths:
+    ...     print(f"{path.name:34} {path.norm:.3f}")
+    direct                             0.463
+    via the mean                       0.267
+    via the variance                   0.247
+    via the mean inside the variance   0.000
+    """
+    limit = check_size(limit, "limit", "paths")
+    x = input_of(y) if x is None else x
+    check_ends(y, x)
+    subgraph = Subgraph(y, x)
+    seed, words = _seed(y, cotangent)
+    total = grad(subgraph.fresh[-1], subgraph.fresh[0], seed).numpy()
+    norms = norms_of(subgraph)
+    titles = _titles(subgraph, norms)
+    chosen = [i for i, (title, _) in enumerate(titles) if norm in (None, title)]
+    if norm is not None and not chosen:
+        listed = ", ".join(title for title, _ in titles) or "none at all"
+        raise ValueError(f"paths: there is no norm {norm!r} on the way from x to y; there is {listed}")
+    # A norm takes a walk with four cotangents; so many that it takes a second or two altogether.
+    most = max(1, min(limit // 4, MOST_RULES // (4 * len(subgraph))))
+    sections = [_norm_section(subgraph, norms[i], *titles[i], seed, total) for i in chosen[:most]]
+    note = ""
+    if len(chosen) > most:
+        note = f"{len(chosen) - most} more norms on the way are not shown; name one with norm="
+    count = subgraph.count()
+    if not sections:
+        section, note = _plain_section(subgraph, count, seed, total, limit)
+        sections = [section]
+    for section in sections:
+        _check_sum(section, total)
+    severance = None if cut is None else severed(subgraph, [norms[i] for i in chosen], cut, seed)
+    return Ledger(
+        safe_text(y.name or "y", LINE),
+        safe_text(x.name or "x", LINE),
+        total,
+        words,
+        count,
+        tuple(sections),
+        note,
+        severance,
+    )
+
+
+def _seed(y: Tensor, cotangent: ArrayLike | Tensor | None) -> tuple[Array, str]:
+    """The cotangent of y, and where it is from."""
+    if cotangent is not None:
+        seed = own_array(cotangent.numpy() if isinstance(cotangent, Tensor) else cotangent, "paths: cotangent", y.dtype)
+        if seed.shape != y.shape:
+            raise ValueError(f"paths: the cotangent has shape {seed.shape}, y has {y.shape}")
+        return seed, "for the cotangent given"
+    kept = (y._extra or {}).get("backward")
+    if kept is not None:
+        return kept[0], "for the backward pass that the program ran"
+    if y.size == 1:
+        return np.ones(y.shape, y.dtype), ""
+    return random_cotangent(y), "for a random cotangent"
+
+
+# --- sections -----------------------------------------------------------------------------------------------
+
+
+def _norm_section(subgraph: Subgraph, norm: Norm, title: str, detail: str, seed: Array, total: Array) -> NormSection:
+    at_x, at_input = subgraph.classes(seed, norm.marks, norm.exits, norm.of)
+    states = sorted(at_x, key=lambda state: (state is None, len(state or ()), state or ()))
+    names = [_state_name(state, bool(norm.scales) or at_x[state].count == 1) for state in states]
+    identities = ["Σ (x − μ) = 0" if state == INSIDE_VARIANCE else "" for state in states]
+    rows = _rows(subgraph, names, [at_x[state] for state in states], total, identities)
+    return NormSection(title, detail, rows, projection(subgraph, norm, at_input))
+
+
+def _state_name(state: State, complete: bool) -> str:
+    if state is None:
+        return "around the norm"
+    if not state:
+        return "direct" if complete else "not via the mean"
+    return "via the " + " inside the ".join(reversed(state))
+
+
+def _plain_section(subgraph: Subgraph, count: int, seed: Array, total: Array, limit: int) -> tuple[NormSection, str]:
+    """Every path by itself; or, when they are too many, grouped by the operation in which they leave x."""
+    if count <= limit:
+        found = subgraph.each(seed)
+        names = _route_names(subgraph, [carried.steps() for carried in found])
+        return NormSection("", "", _rows(subgraph, names, found, total)), ""
+    fork = 0
+    while len(subgraph.consumers[fork]) == 1:
+        fork = subgraph.consumers[fork][0][0]
+    at_x, _ = subgraph.classes(seed, {edge: edge for edge in subgraph.consumers[fork]})
+    states = sorted((state for state in at_x if state), key=lambda state: -float(np.linalg.norm(at_x[state].value)))
+    kept, rest = (states, []) if len(states) <= limit else (states[: limit - 1], states[limit - 1 :])
+    found = [at_x[state] for state in kept]
+    names = numbered([f"via {_step(subgraph, state[0][0]).title}" for state in kept])
+    if rest:
+        others = [at_x[state] for state in rest]
+        value = np.sum([carried.value for carried in others], axis=0)
+        found.append(PathClass(value, sum(carried.count for carried in others), others[0].route))
+        names.append(f"via {len(rest)} other operations")
+    leaving = f"in which they leave {_step(subgraph, fork).title}"
+    return NormSection("", "", _rows(subgraph, names, found, total)), f"grouped by the operation {leaving}"
+
+
+def _route_names(subgraph: Subgraph, routes: list[list[int]]) -> list[str]:
+    """Each route by the steps that not all of them take."""
+    common = set(routes[0]).intersection(*routes)
+    names = []
+    for route in routes:
+        own = [_step(subgraph, i).title for i in route if i not in common]
+        shown = own if len(own) <= LONGEST else [*own[: LONGEST - 2], "…", own[-1]]
+        names.append(f"via {' → '.join(shown)}" if own else "direct")
+    return numbered(names)
+
+
+def numbered(names: list[str]) -> list[str]:
+    """The same names, those that occur more than once with a number behind."""
+    seen: Counter[str] = Counter()
+    many = Counter(names)
+    out = []
+    for name in names:
+        seen[name] += 1
+        out.append(f"{name} ({seen[name]})" if many[name] > 1 else name)
+    return out
+
+
+def _rows(
+    subgraph: Subgraph, names: Sequence[str], found: Sequence[PathClass], total: Array, identities: Sequence[str] = ()
+) -> tuple[Path, ...]:
+    values = [np.asarray(carried.value, dtype=np.float64) for carried in found]
+    sizes = [float(np.linalg.norm(value)) for value in values]
+    whole = np.asarray(total, dtype=np.float64)
+    square = float(np.vdot(whole, whole))
+    # What rounding leaves of a sum that is 0, in numbers of the largest contribution's size.
+    floor = 64 * float(np.finfo(total.dtype).eps) * max(sizes, default=0.0)
+    return tuple(
+        Path(
+            name,
+            value,
+            size,
+            float(np.vdot(value, whole)) / square if math.sqrt(square) > floor else math.nan,
+            carried.count,
+            tuple(_step(subgraph, i) for i in carried.steps()),
+            size <= floor,
+            identity if size <= floor else "",
+        )
+        for name, value, size, carried, identity in zip(
+            names, values, sizes, found, identities or [""] * len(values), strict=True
+        )
+    )
+
+
+def _step(subgraph: Subgraph, i: int) -> Step:
+    tensor = subgraph.recorded[i]
+    node = tensor.node if i else None
+    symbol = node.primitive.symbol if node else "x"
+    if node is not None:
+        constants = [value for value in node.inputs if not isinstance(value, Tensor) and np.size(value) == 1]
+        if node.primitive.name == "add" and constants and 0 < float(np.reshape(constants[0], ())) < 0.01:
+            symbol = "+ ε"
+    return Step(i, safe_text(symbol), safe_text(tensor.name or "", LINE), tensor.shape)
+
+
+def _titles(subgraph: Subgraph, norms: Sequence[Norm]) -> list[tuple[str, str]]:
+    """What each norm is called, and what it is: its module where it has one, else its innermost function."""
+    found = []
+    for norm in norms:
+        node = subgraph.recorded[min(norm.exits)].node
+        chain = list(node.scope.chain()) if node and node.scope else []
+        place = next((scope for scope in chain if scope.detail), chain[0] if chain else None)
+        found.append((place.path, place.detail) if place else (f"norm of {_step(subgraph, norm.of).title}", ""))
+    titles = numbered([safe_text(title, LINE) for title, _ in found])
+    return [(title, safe_text(detail, LINE)) for title, (_, detail) in zip(titles, found, strict=True)]
+
+
+def _check_sum(section: NormSection, total: Array) -> None:
+    """That the paths add up to the gradient; only a rule that is not linear in its cotangent can prevent it."""
+    values = [path.contribution for path in section.paths]
+    size = max((float(np.abs(value).max(initial=0.0)) for value in values), default=0.0)
+    error = float(np.abs(np.sum(values, axis=0) - total).max(initial=0.0))
+    if error > size * float(np.finfo(total.dtype).eps) ** 0.5:
+        raise RuntimeError(
+            f"paths: the contributions differ from the gradient by {error:.2g}, so a rule on the way is not linear in "
+            "its cotangent; mt.gradcheck names it"
+        )

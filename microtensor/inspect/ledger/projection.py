@@ -1,0 +1,156 @@
+"""What a norm takes out of the gradient: the parts along 1 and along x − μ, on the direct path and altogether."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from microtensor.inspect.ledger.statistics import SHAPES, Norm, Statistic
+from microtensor.inspect.ledger.subgraph import PathClass, State, Subgraph
+from microtensor.ops import as_array
+from microtensor.support.arrays import Array
+
+# What multiplies a statistic by a constant at most, beside roots and 1/s; these change no residue.
+HOMOGENEOUS = SHAPES | {"multiply", "divide"}
+
+SQUARES = {"variance": "σ²", "mean square": "mean x²", "sum of squares": "Σ x²"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One direction of the gradient at the input of a norm, in every set of values that has statistics of its own.
+
+    Attributes
+    ----------
+    direction : str
+        "1" for a shift of the set, "x − μ" for a change of its scale.
+    direct, total : float
+        The norm of this part on the direct path, and of all paths together.
+    residue : array
+        What is left of it, total / direct, for each set.
+    predicted : array
+        What theory says is left: 0 along 1, ε / (σ² + ε) along x − μ.
+    statistic : str
+        What ε stands beside; empty along 1.
+    holds : bool
+        The two agree to rounding.
+    """
+
+    direction: str
+    direct: float
+    total: float
+    residue: Array
+    predicted: Array
+    statistic: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a norm takes out of the gradient at its input.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        The axes of the statistics, in the tensor that is normalised.
+    sets, size : int
+        How many sets of values have statistics of their own, and how many values each has.
+    parts : tuple of Part
+    direct_rest, total_rest : float
+        The norm of what is neither a shift nor a scale.
+    """
+
+    axes: tuple[int, ...]
+    sets: int
+    size: int
+    parts: tuple[Part, ...]
+    direct_rest: float
+    total_rest: float
+
+
+def projection(subgraph: Subgraph, norm: Norm, at_input: dict[State, PathClass]) -> Removal | None:
+    """The facts of a norm from what its paths bring to its input; None for what is not the usual norm of a tensor."""
+    inside = [carried.value for state, carried in at_input.items() if state is not None]
+    if norm.axes is None or not norm.is_norm or () not in at_input:
+        return None
+    axes = norm.axes
+    noise = 1e3 * float(np.finfo(subgraph.fresh[0].dtype).eps)
+    rests = [np.asarray(g, dtype=np.float64) for g in (at_input[()].value, np.sum(inside, axis=0))]
+    values = np.asarray(subgraph.fresh[norm.of].numpy(), dtype=np.float64)
+    parts = []
+    if norm.shifts:
+        parts.append(_part("1", np.ones_like(values), rests, axes, np.zeros(()), "", noise))
+        values = values - values.mean(axis=axes, keepdims=True)
+    shape = tuple(1 if a in axes else n for a, n in enumerate(values.shape))
+    predicted = _predicted(subgraph, norm.scales, shape)
+    if predicted is not None:
+        parts.append(
+            _part("x − μ" if norm.shifts else "x", values, rests, axes, predicted, SQUARES[norm.scales[0].name], noise)
+        )
+    if not parts:
+        return None
+    sizes = [float(np.linalg.norm(rest)) for rest in rests]
+    return Removal(axes, math.prod(shape), values.size // max(math.prod(shape), 1), tuple(parts), sizes[0], sizes[1])
+
+
+def _part(
+    name: str,
+    direction: Array,
+    rests: list[Array],
+    axes: tuple[int, ...],
+    predicted: Array,
+    statistic: str,
+    noise: float,
+) -> Part:
+    """Measure one direction and take it out of `rests`."""
+    length = np.sqrt(np.sum(direction**2, axis=axes, keepdims=True))
+    unit = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
+    sizes = np.sqrt(np.sum(rests[0] ** 2, axis=axes, keepdims=True))
+    direct, total = (np.sum(rest * unit, axis=axes, keepdims=True) for rest in rests)
+    rests[:] = [rest - along * unit for rest, along in zip(rests, (direct, total), strict=True)]
+    residue = np.divide(total, direct, out=np.zeros_like(direct), where=direct != 0)
+    holds = bool(np.all(np.abs(total - predicted * direct) <= noise * sizes))
+    predicted = np.broadcast_to(predicted, direct.shape)
+    return Part(name, float(np.linalg.norm(direct)), float(np.linalg.norm(total)), residue, predicted, statistic, holds)
+
+
+def _predicted(subgraph: Subgraph, scales: list[Statistic], shape: tuple[int, ...]) -> Array | None:
+    """ε / (σ² + ε) for each set, read off the operations between the reduction and where it scales.
+
+    With s the scale and c the values, ⟨total, c⟩ = ⟨direct, c⟩ (1 − c·∂s/∂c / s); and since σ² and σ are homogeneous,
+    c·∂s/∂c / s = σ² / (σ² + ε) for s = √(σ² + ε), and σ / (σ + ε) for s = σ + ε.
+    """
+    if len(scales) != 1:
+        return None
+    (i, argument), reduction = scales[0].edge, scales[0].reduction
+    if subgraph.op(i) == "divide" and argument == 0:
+        return None
+    inverse, roots = subgraph.op(i) == "multiply", 0
+    at, added, epsilon = subgraph.sources[i][argument], reduction, np.zeros(())
+    while at != reduction:
+        op, sources = subgraph.op(at), list(subgraph.sources[at].items())
+        if len(sources) != 1:
+            return None
+        argument, source = sources[0]
+        if op == "sqrt":
+            roots += 1
+        elif op == "divide" and argument == 1:
+            inverse = not inverse
+        elif op == "add" and added == reduction:
+            epsilon, added = _constant(subgraph, at, 1 - argument), source
+        elif op not in HOMOGENEOUS:
+            return None
+        at = source
+    spread = np.asarray(subgraph.fresh[added].numpy(), dtype=np.float64)
+    if inverse or roots != 1 or epsilon.size != 1 or spread.size != math.prod(shape):
+        return None
+    spread = spread.reshape(shape)
+    return np.divide(epsilon, spread + epsilon, out=np.zeros(shape), where=spread + epsilon != 0)
+
+
+def _constant(subgraph: Subgraph, i: int, argument: int) -> Array:
+    node = subgraph.recorded[i].node
+    assert node is not None
+    return np.asarray(as_array(node.inputs[argument]), dtype=np.float64)
