@@ -42,7 +42,8 @@ class Picture:
 
 def drawn(make: Callable[[], mt.Tensor], view: Any = "forward", depth: int | None = None) -> Callable[[], bytes]:
     """A picture of what `make` computes."""
-    return lambda: viz.render(mt.Graph.from_tensor(make()), "svg", view=view, depth=depth)
+    gradients = viz.shows_gradients("svg", view)
+    return lambda: viz.render(mt.Graph.from_tensor(make(), gradients=gradients), "svg", view=view, depth=depth)
 
 
 def through(layer: nn.Module, name: str, *shape: int) -> mt.Tensor:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -34,17 +35,20 @@ MAY_IMPORT = {
     "atomic": set(),
     "serialize": {"primitive", "tensor", "atomic"},
     "convert": {"primitive"},
-    "checking": ENGINE,
-    "ledger": ENGINE,
-    "graph": ENGINE,
+    "inspect": ENGINE,
+    # The public paths of what stands in inspect.
+    "checking": {"inspect"},
+    "ledger": {"inspect"},
+    "graph": {"inspect"},
     "demos": {*ENGINE, "norms", "losses", "nn", "optim"},
-    "viz": {"primitive", "tensor", "graph", "ledger"},
-    "script": {*ENGINE, "nn", "graph", "demos"},
+    "viz": {"primitive", "tensor", "inspect"},
+    "script": {*ENGINE, "nn", "inspect", "demos"},
     "cli": {
         "",
         *ENGINE,
         "norms",
         "nn",
+        "inspect",
         "checking",
         "ledger",
         "graph",
@@ -75,15 +79,16 @@ MAY_IMPORT = {
         "graph",
     },
 }
-# Methods that stand on rooms above their own: imported when they are called, by name.
-ALLOWED_UPWARD = {
-    ("microtensor.tensor", "Tensor.backward", "microtensor.backprop"),
-    ("microtensor.tensor", "Tensor._repr_mimebundle_", "microtensor.viz.notebook"),
-    ("microtensor.nn.module", "Module._repr_mimebundle_", "microtensor.viz.notebook"),
-    ("microtensor.graph.model", "Graph._repr_mimebundle_", "microtensor.viz.notebook"),
-    ("microtensor.graph.model", "Graph.__str__", "microtensor.viz.tree"),
-    ("microtensor.graph.model", "Graph.show", "microtensor.display"),
-}
+# The one method that stands on a room above its own: imported when it is called.
+UPWARD = ("microtensor.tensor", "Tensor.backward", "microtensor.backprop")
+# Where a name that is known only when the program runs is imported: a name on demand, an operation that a pickle
+# names, a user's script, and all of the package before a script may hide a part of it.
+BY_NAME = {"microtensor", "microtensor.primitive", "microtensor.script.run", "microtensor.script.modules"}
+
+
+@cache
+def parsed(module):
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
 def is_type_checking(node):
@@ -114,7 +119,7 @@ def imported(node):
 
 def imports(module):
     """(place, imported module) for everything that a module imports, in functions too."""
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    tree = parsed(module)
     return {(place, name) for place, node in statements(tree) for name in imported(node)}
 
 
@@ -124,7 +129,7 @@ def room(module):
 
 def calls(module):
     """The names of the functions that a module calls."""
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    tree = parsed(module)
     called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return {getattr(f, "id", getattr(f, "attr", None)) for f in called}
 
@@ -134,7 +139,8 @@ def of_room(*rooms):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_its_room_may(module):
+def test_no_import_that_runs_points_to_a_higher_room(module):
+    """At module level or inside a function: each room names those below it."""
     here = room(module)
     assert here in MAY_IMPORT, f"{module} has no room in the architecture"
     wrong = [
@@ -142,14 +148,44 @@ def test_a_module_imports_only_what_its_room_may(module):
         for place, name in sorted(imports(module))
         if name.split(".")[0] == "microtensor"
         and room(name) not in {here, "support", *MAY_IMPORT[here]}
-        and (module, place, name) not in ALLOWED_UPWARD
+        and (module, place, name) != UPWARD
     ]
     assert not wrong, wrong
 
 
 def test_the_one_upward_import_is_still_needed():
-    for module, place, name in ALLOWED_UPWARD:
-        assert (place, name) in imports(module)
+    module, place, name = UPWARD
+    assert (place, name) in imports(module)
+
+
+def test_the_rooms_stand_one_above_the_other():
+    assert set(TopologicalSorter(MAY_IMPORT).static_order()) == set(MAY_IMPORT) == {room(m) for m in MODULES}
+
+
+def test_no_name_of_a_higher_room_is_imported_as_a_string():
+    assert {m for m in MODULES if calls(m) & {"import_module", "__import__", "exec_module"}} == BY_NAME
+    for module in BY_NAME - {"microtensor"}:
+        for node in ast.walk(parsed(module)):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module"
+            ):
+                assert not any(isinstance(part, ast.Constant) and "microtensor" in part.value for part in node.args)
+
+
+@pytest.mark.parametrize("module", of_room("inspect"))
+def test_what_looks_at_a_graph_shares_its_history_and_nothing_else(module):
+    part = module.split(".")[2:3]
+    others = {n for _, n in imports(module) if room(n) == "inspect" and n.split(".")[2:3] not in (part, ["history"])}
+    assert not others
+
+
+def test_one_walk_over_a_history_and_one_way_to_run_it_again():
+    above = [m for m in MODULES if room(m) in ("inspect", "graph", "ledger", "checking", "viz", "script", "cli")]
+    assert [m for m in above if "toposort" in calls(m)] == ["microtensor.inspect.history"]
+    assert [m for m in above if calls(m) & {"operation", "primitive"}] == ["microtensor.inspect.history"]
+    # The checker of rules calls them as they are, to see what they return; everybody else takes a contribution.
+    assert [m for m in above if "rule" in calls(m)] == ["microtensor.inspect.checking.rules"]
 
 
 def test_no_module_needs_itself_to_be_imported():
@@ -187,7 +223,7 @@ def test_only_the_command_line_and_the_pictures_use(package):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_first_line_says_what_a_module_is_for(module):
-    doc = ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    doc = ast.get_docstring(parsed(module))
     assert doc
     assert doc.splitlines()[0].endswith(".")
 
@@ -214,6 +250,26 @@ def test_a_plain_import_loads_numpy_and_nothing_heavier():
     assert done.stdout.split() == []
 
 
+def test_a_plain_import_loads_no_drawing_and_values_are_shown_all_the_same():
+    """The room that draws is loaded when something is shown, by a name that the top room has registered."""
+    program = (
+        "import sys, microtensor as mt\n"
+        "assert not [m for m in sys.modules if m.startswith(('microtensor.viz', 'microtensor.inspect'))]\n"
+        "x = mt.tensor([1.0, 2.0], requires_grad=True, name='x')\n"
+        "graph, net = mt.Graph.from_tensor(x * x), mt.nn.Linear(2, 1)\n"
+        "assert not [m for m in sys.modules if m.startswith('microtensor.viz')]\n"
+        "print(graph)\n"
+        "graph.show()\n"
+        "print(sorted((x * x)._repr_mimebundle_()), sorted(graph._repr_mimebundle_()), sorted(net._repr_mimebundle_()))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    *shown, bundles = done.stdout.splitlines()
+    assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
+    assert shown[1].split() == ["x", "input", "(2,)"]
+    pictured = ["image/svg+xml", "text/plain"]
+    assert bundles == f"{pictured} {pictured} {['text/html', 'text/plain']}"
+
+
 def test_everything_exported_exists_and_is_sorted():
     assert all(hasattr(microtensor, name) for name in microtensor.__all__)
     assert list(microtensor.__all__) == sorted(set(microtensor.__all__))
@@ -228,7 +284,7 @@ def test_every_public_name_is_there_also_those_loaded_on_demand():
 
 
 def test_what_is_loaded_on_demand_is_what_a_type_checker_sees():
-    tree = ast.parse(MODULES["microtensor"].read_text(encoding="utf-8"))
+    tree = parsed("microtensor")
     (block,) = [node for node in tree.body if is_type_checking(node)]
     seen = {node.module: tuple(alias.name for alias in node.names) for node in block.body}
     assert seen == microtensor._ON_DEMAND

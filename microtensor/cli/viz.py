@@ -212,12 +212,14 @@ class _Drawing:
             return self.picture(*self._read(goal, args, timeout))
         from microtensor.graph import compare
 
-        first, _ = self._read(goal, args, timeout)
-        return self.picture(compare(first, self._read(second, args, timeout)[0], _names(goal, second)))
+        first, other = (self._read(one, args, timeout, compared=True)[0] for one in (goal, second))
+        return self.picture(compare(first, other, _names(goal, second)))
 
-    def _read(self, goal: script.Target, args: Sequence[str], timeout: float | None) -> tuple[Graph, Tensor | None]:
+    def _read(
+        self, goal: script.Target, args: Sequence[str], timeout: float | None, *, compared: bool = False
+    ) -> tuple[Graph, Tensor | None]:
         from microtensor.graph import Graph, size
-        from microtensor.viz import from_json
+        from microtensor.viz import from_json, shows_gradients
 
         if goal.graph is not None:
             try:
@@ -235,7 +237,8 @@ class _Drawing:
                     f"the graph has {many:,} operations, which is not drawn unasked: fold its scopes with --depth 0 or "
                     "--depth 1, draw less of it, or take --format json or dot"
                 )
-            gradients = self.view in ("backward", "combined") or self.format in ("json", "html")
+            # A comparison has none.
+            gradients = not compared and shows_gradients(self.format, self.view)
             # A page collects its values itself.
             values: Values = "stats" if self.values == "none" and self.view == "combined" else self.values
             graph = Graph.from_tensor(found.tensor, gradients=gradients, values=values)

@@ -37,6 +37,7 @@ __all__ = [
     "folded",
     "from_json",
     "render",
+    "shows_gradients",
     "to_dot",
     "to_json",
     "to_mermaid",
@@ -144,6 +145,18 @@ def render(
     flat: Theme = "light" if format == "pdf" and theme == "auto" else theme
     svg = finish(_engine.layout(source, "svg", engine), title=title, description=description, theme=flat)
     return to_pdf(svg, title) if format == "pdf" else svg
+
+
+def shows_gradients(format: str, view: str) -> bool:
+    """Whether a picture shows gradients, so that its graph has to be read with them.
+
+    Examples
+    --------
+    >>> from microtensor import viz
+    >>> viz.shows_gradients("svg", "forward"), viz.shows_gradients("svg", "backward")
+    (False, True)
+    """
+    return view != "forward" or format in ("json", "html")
 
 
 def folded(

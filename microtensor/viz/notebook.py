@@ -151,8 +151,9 @@ def _shown_graph(shown: Tensor | Graph, view: View, depth: int | None, interacti
     picture, output = _in_notebook(), None
     if isinstance(shown, Tensor):
         output = shown
+        gradients = viz.shows_gradients("html" if interactive and picture else "svg", view)
         values: Values = "stats" if view == "combined" else "none"
-        shown = Graph.from_tensor(shown, gradients=view != "forward" or interactive, values=values)
+        shown = Graph.from_tensor(shown, gradients=gradients, values=values)
     if interactive and picture:
         return _page(shown, output)
     bundle = _folded(shown, view, depth, picture)

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode
-from microtensor.inspect.graph.reading import norm
+from microtensor.inspect.graph.reading import Flows, norm
 from microtensor.support.arrays import Array
 from microtensor.support.text import LONGEST, safe_text
 
 FEWEST_REPEATS = 3
 WILD = frozenset("*?[")
-Flows = dict[tuple[int, int, int], Array]
 
 
 def auto_depth(graph: Graph, limit: int = 300) -> int | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from microtensor.primitive import Primitive
 
 TABLE = 4
+# What comes back along each edge: by source, target and argument.
+Flows: TypeAlias = dict[tuple[int, int, int], Array]
 
 
 def read(tensor: Tensor, gradients: bool = True, values: Values = "none") -> Graph:
@@ -92,7 +94,7 @@ class Reader:
             self._add(root)
         self.scopes = _Scopes([t.node.scope if isinstance(t, Tensor) and t.node else None for t in self.tensors])
         self._scope_leaves()
-        self.flows: dict[tuple[int, int, int], Array] = {}
+        self.flows: Flows = {}
         self.totals: dict[int, Array] = {}
         self.cotangent = ""
         if gradients and root.requires_grad:
@@ -142,19 +144,21 @@ class Reader:
         return "data"
 
     def _gradients(self) -> None:
-        seed, contributions, self.cotangent = _backward_of(self.root)
+        seed, self.cotangent = seed_of(self.root)
+        try:
+            contributions = _contributions(self.root, seed)
+        except RuntimeError as error:
+            self.cotangent = f"no gradients: {error}"
+            return
         by_index = {node.index: (output, node) for output, node in self.records}
-        if seed is not None:
-            self.totals[self.ids[id(self.root)]] = seed
         for index, argument, value in contributions:
             if index not in by_index:
                 continue
             output, node = by_index[index]
             source = node.inputs[argument]
             key = (self.ids[id(source)], self.ids[id(output)], argument)
-            full = np.broadcast_to(np.asarray(value), source.shape)
-            self.flows[key] = full
-            self.totals[key[0]] = self.totals[key[0]] + full if key[0] in self.totals else full
+            self.flows[key] = np.broadcast_to(np.asarray(value), source.shape)
+        self.totals = totals(self.flows, self.ids[id(self.root)], seed)
 
     def graph(self) -> Graph:
         kinds = [self._kind(value) for value in self.tensors]
@@ -212,19 +216,27 @@ def _symbol(output: Tensor) -> str:
     return node.primitive.symbol
 
 
-def _backward_of(root: Tensor) -> tuple[Array | None, list[Contribution], str]:
-    """The cotangent, the contributions and a sentence about them."""
+def seed_of(root: Tensor) -> tuple[Array, str]:
+    """What is carried back from a tensor, and a sentence about the gradients that come of it."""
     kept = (root._extra or {}).get("backward")
     if kept is not None:
-        return kept[0], kept[1], "gradients of the backward pass that the program ran"
+        return kept[0], "gradients of the backward pass that the program ran"
     if root.size == 1:
-        seed, words = np.ones(root.shape, root.dtype), "gradients of this scalar"
-    else:
-        seed, words = random_cotangent(root), "gradients for a random cotangent of the output"
-    try:
-        return seed, contributions_of(root, seed), words
-    except RuntimeError as error:
-        return None, [], f"no gradients: {error}"
+        return np.ones(root.shape, root.dtype), "gradients of this scalar"
+    return random_cotangent(root), "gradients for a random cotangent of the output"
+
+
+def _contributions(root: Tensor, seed: Array) -> list[Contribution]:
+    kept = (root._extra or {}).get("backward")
+    return contributions_of(root, seed) if kept is None else kept[1]
+
+
+def totals(flows: Mapping[tuple[int, int, int], Array], root: int, seed: Array) -> dict[int, Array]:
+    """The gradient of each result: the sum of what comes back along the edges that leave it."""
+    found = {root: seed}
+    for (source, _, _), flow in flows.items():
+        found[source] = found[source] + flow if source in found else flow
+    return found
 
 
 def norm(value: Array | None) -> float | None:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Reader
+from microtensor.inspect.graph.reading import seed_of, totals
 from microtensor.support.arrays import Array
 from microtensor.support.text import safe_text
 from microtensor.tensor import Tensor
@@ -45,8 +46,9 @@ class Content:
         self.values: list[Any] = []
         self.totals: dict[int, Array] = {}
         if output is not None:
-            reader = Reader(output, gradients=any(node.grad is not None for node in graph.nodes))
-            self.values, self.totals = reader.tensors, reader.totals
+            self.values = Reader(output, gradients=False).tensors
+            if graph.nodes[graph.root].grad is not None:
+                self.totals = totals(graph._flows, graph.root, seed_of(output)[0])
 
     def picture(self, depth: int | None) -> tuple[Graph, Record]:
         """The graph folded at a depth, and all that the page says about it."""
