@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from microtensor.inspect.graph import Graph, GraphNode
+from microtensor.support.records import json_text, plain
 from microtensor.support.text import LINE, safe_text
 
 SCHEMA = "microtensor.graph/1"
@@ -28,8 +28,7 @@ def to_json(graph: Graph) -> str:
     >>> from_json(to_json(graph)) == graph
     True
     """
-    content = {"schema": SCHEMA, **_plain(graph)}
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
+    return json_text({"schema": SCHEMA, **plain(graph)})
 
 
 @functools.cache
@@ -37,16 +36,6 @@ def _types(record: type) -> dict[str, Any]:
     """The public fields of a record with their types."""
     hints = get_type_hints(record)
     return {field.name: hints[field.name] for field in dataclasses.fields(record) if field.compare}
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(getattr(value, name)) for name in _types(type(value))}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
 
 
 def from_json(text: str | bytes) -> Graph:

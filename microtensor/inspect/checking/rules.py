@@ -105,7 +105,7 @@ class RuleChecker:
             if output.dtype != np.float64 or not output.size:
                 continue
             for argument, x in with_rules(node):
-                wrong = self._rule(output, argument, x) if x.size and x.dtype == np.float64 else None
+                wrong = self._rule(output, node, argument, x) if x.size and x.dtype == np.float64 else None
                 if wrong is not None:
                     return [wrong]
         return []
@@ -143,9 +143,7 @@ class RuleChecker:
                     return [Mismatch(f"{where} {_raised(error, output.shape, node.inputs)}", cause=cause)]
         return []
 
-    def _rule(self, output: Tensor, argument: int, x: Tensor) -> Mismatch | None:
-        node = output.node
-        assert node is not None
+    def _rule(self, output: Tensor, node: Node, argument: int, x: Tensor) -> Mismatch | None:
         y = output.numpy()
         # An infinite value, as under a mask of −∞, does not move with its input, and nothing comes back to it.
         g = np.where(np.isfinite(y), self.rng.normal(size=y.shape), 0.0)

@@ -186,7 +186,7 @@ class Reader:
             id=i,
             kind=kind,
             op=made.primitive.name if made else "",
-            symbol=_symbol(value) if made else "",
+            symbol=_symbol(value, made) if made else "",
             name=(value.name or "") if isinstance(value, Tensor) else "",
             role=role,
             shape=tuple(value.shape),
@@ -206,9 +206,7 @@ def _detached(tensor: Tensor) -> bool:
     return tensor.is_leaf and bool(tensor._extra) and "detached" in (tensor._extra or {})
 
 
-def _symbol(output: Tensor) -> str:
-    node = output.node
-    assert node is not None
+def _symbol(output: Tensor, node: Node) -> str:
     if node.primitive.name == "permute_dims":
         axes, ndim = node.params["axes"], output.ndim
         if ndim >= 2 and tuple(a % ndim for a in axes) == (*range(ndim - 2), ndim - 1, ndim - 2):

@@ -2,7 +2,8 @@
 
 from microtensor.inspect.ledger.cut import CUTS, Cut, Severed
 from microtensor.inspect.ledger.inputs import input_of
-from microtensor.inspect.ledger.paths import Ledger, NormSection, Path, paths
+from microtensor.inspect.ledger.model import Ledger, NormSection, Path
+from microtensor.inspect.ledger.paths import paths
 from microtensor.inspect.ledger.projection import Part, Removal
 from microtensor.inspect.ledger.table import to_json, to_table
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from microtensor.inspect.ledger.subgraph import MANY
-from microtensor.support.arrays import Array
+from microtensor.support.records import json_text, plain
 from microtensor.support.text import columns, padded, safe_text
 
 if TYPE_CHECKING:
     from microtensor.inspect.ledger.cut import Severed
-    from microtensor.inspect.ledger.paths import Ledger, NormSection, Path
+    from microtensor.inspect.ledger.model import Ledger, NormSection, Path
     from microtensor.inspect.ledger.projection import Part, Removal
 
 SCHEMA = "microtensor.paths/1"
 BAR = 22
-LARGEST = 10_000
 COLOURS = {"direct": "34", "via the mean": "31", "via the variance": "33"}
 
 
@@ -164,82 +162,9 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def to_json(ledger: Ledger) -> str:
     """The ledger as text with sorted keys; NaN and infinities as strings, arrays of over 10,000 numbers left out."""
-    content = {
-        "schema": SCHEMA,
-        "output": ledger.output,
-        "input": ledger.input,
-        "shape": list(ledger.gradient.shape),
-        "cotangent": ledger.cotangent,
-        "count": ledger.count,
-        "note": ledger.note,
-        "gradient": _values(ledger.gradient),
-        "norms": [_section_record(section) for section in ledger.blocks],
-        "cut": None if ledger.cut is None else _cut_record(ledger.cut),
-    }
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
-
-
-def _section_record(section: NormSection) -> dict[str, Any]:
-    return {
-        "title": section.title,
-        "detail": section.detail,
-        "paths": [
-            {
-                "name": path.name,
-                "norm": _float(path.norm),
-                "share": _float(path.share),
-                "count": path.count,
-                "zero": path.zero,
-                "identity": path.identity,
-                "route": [
-                    {"at": s.at, "symbol": s.symbol, "label": s.label, "shape": list(s.shape)} for s in path.route
-                ],
-                "contribution": _values(path.contribution),
-            }
-            for path in section.paths
-        ],
-        "removal": None if section.removal is None else _removal_record(section.removal),
-    }
-
-
-def _removal_record(removal: Removal) -> dict[str, Any]:
-    return {
-        "axes": list(removal.axes),
-        "sets": removal.sets,
-        "size": removal.size,
-        "rest": {"direct": _float(removal.direct_rest), "total": _float(removal.total_rest)},
-        "parts": [
-            {
-                "direction": part.direction,
-                "direct": _float(part.direct),
-                "total": _float(part.total),
-                "residue": _values(part.residue),
-                "predicted": _values(part.predicted),
-                "statistic": part.statistic,
-                "holds": part.holds,
-            }
-            for part in removal.parts
-        ],
-    }
-
-
-def _cut_record(cut: Severed) -> dict[str, Any]:
-    return {
-        "path": cut.path,
-        "gradient": _values(cut.gradient),
-        "differences": [_float(d) for d in cut.differences],
-        "first_wrong": cut.first_wrong,
-    }
-
-
-def _float(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _values(array: Array) -> Any:
-    """An array as nested lists; None when it is too large to be read."""
-    if array.size > LARGEST:
-        return None
-    return array.tolist() if np.isfinite(array).all() else np.vectorize(_float, otypes=[object])(array).tolist()
+    content = plain(ledger) | {"schema": SCHEMA, "shape": list(ledger.gradient.shape)}
+    content["norms"] = content.pop("blocks")
+    for norm in content["norms"]:
+        if norm["removal"] is not None:
+            norm["removal"]["rest"] = {side: norm["removal"].pop(f"{side}_rest") for side in ("direct", "total")}
+    return json_text(content)
