@@ -95,7 +95,7 @@ def _report_of(target: Target, error: BaseException, timeout: float | None) -> S
         where = f"{_shown(error.filename, target)}:{error.lineno}"
         said = said[-1:]
     elif told.stack:
-        frame = _blamed(told.stack, target)
+        frame = _script_frame(told.stack, target)
         where = f"{_shown(frame.filename, target)}:{frame.lineno}"
     else:
         return None
@@ -133,7 +133,7 @@ def _is_tool(filename: str, script: str | None) -> bool:
     return filename.startswith((PACKAGE, "<frozen importlib")) or filename in (importlib.__file__, contextlib.__file__)
 
 
-def _blamed(stack: Sequence[FrameSummary], target: Target) -> FrameSummary:
+def _script_frame(stack: Sequence[FrameSummary], target: Target) -> FrameSummary:
     """The innermost frame of the script itself; where there is none, the innermost of all."""
     own = [frame for frame in stack if frame.filename == target.path]
     return (own or stack)[-1]

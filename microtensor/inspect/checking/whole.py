@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.backprop import contribution, contributions_of, grad
+from microtensor.backprop import contributions_of, grad
 from microtensor.inspect.checking.calling import Pure, called, fresh_leaves
 from microtensor.inspect.checking.diagnosis import NULL, distance, likely_cause, same
 from microtensor.inspect.checking.differences import (
@@ -27,7 +27,7 @@ from microtensor.inspect.checking.differences import (
     steps_of,
 )
 from microtensor.inspect.checking.report import Checked, Mismatch, NoGradientError, described
-from microtensor.inspect.checking.rules import FULL_JACOBIAN, RuleChecker, arrays_of, with_rules
+from microtensor.inspect.checking.rules import FULL_JACOBIAN, Call, RuleChecker, arrays_of, with_rules
 from microtensor.inspect.history import history
 from microtensor.ops import as_array
 from microtensor.primitive import Node
@@ -327,8 +327,9 @@ class WholeChecker:
                 continue
             for argument, x in with_rules(node):
                 try:
-                    d = contribution(node, argument, total[tensor], tensor.numpy(), arrays_of(node))
-                except Exception:
+                    # As the checker looks at a rule, which refuses what is no array of numbers.
+                    d = self.rules.value(Call(node, argument, arrays_of(node), total[tensor]), x, tensor.numpy())
+                except NoGradientError:
                     return ""
                 total[x] = total[x] + d if x in total else d
         plain = total.get(self.leaves[i])
