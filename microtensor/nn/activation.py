@@ -1,21 +1,36 @@
-"""Activations as modules: each names a function of ``ops`` or ``functional`` and holds its settings."""
+"""Activations as layers: each names a function and declares its settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from microtensor import functional, ops
-from microtensor.nn.module import Module
+from microtensor.nn.wrapper import Wrapper
 from microtensor.support.axes import integer, one_axis
 from microtensor.support.checks import check_float
 from microtensor.tensor import Tensor
 
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSoftmax",
+    "Mish",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
 
-class Activation(Module):
+
+class Activation(Wrapper):
     """The base of activations: ``function(x, **settings)``, the settings being attributes.
 
-    Like all layers that compute, they take floats: of integers a TypeError names the layer.
+    Activations take floats, as all layers that compute do. Of integers they raise a TypeError.
 
     Examples
     --------
@@ -26,22 +41,10 @@ class Activation(Module):
     tensor([0.])
     """
 
-    function: ClassVar[Callable[..., Tensor]]
-    _settings: tuple[str, ...] = ()
-
-    def _set(self, **settings: Any) -> None:
-        self._settings = tuple(settings)
-        for name, value in settings.items():
-            setattr(self, name, value)
-
-    def extra_repr(self) -> str:
-        """The settings by name."""
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._settings)
-
     def forward(self, x: Tensor) -> Tensor:
         """The function of x with the settings."""
         check_float(x, self)
-        return type(self).function(x, **{name: getattr(self, name) for name in self._settings})
+        return self._computed(x)
 
 
 class ReLU(Activation):
@@ -58,7 +61,7 @@ class ReLU(Activation):
 
 
 class LeakyReLU(Activation):
-    """Rectified linear unit with a leak: x where positive, `negative_slope` · x elsewhere.
+    """Leaky rectified linear unit: x where x is positive, `negative_slope` · x elsewhere.
 
     Examples
     --------
@@ -67,19 +70,12 @@ class LeakyReLU(Activation):
     tensor([-0.1,  2. ])
     """
 
-    function = staticmethod(functional.leaky_relu)
-
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        super().__init__()
-        self._set(negative_slope=negative_slope)
+    function = functional.leaky_relu
+    negative_slope: float = 0.01
 
 
 class ELU(Activation):
-    """Exponential linear unit: x where positive, α (eˣ − 1) elsewhere.
-
-    References
-    ----------
-    Clevert, Unterthiner & Hochreiter, *Exponential Linear Units*, 2016.
+    """Exponential linear unit: x where x is positive, α (eˣ − 1) elsewhere.
 
     Examples
     --------
@@ -88,19 +84,12 @@ class ELU(Activation):
     tensor([-0.63212056,  2.        ])
     """
 
-    function = staticmethod(functional.elu)
-
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__()
-        self._set(alpha=alpha)
+    function = functional.elu
+    alpha: float = 1.0
 
 
 class SELU(Activation):
     """Scaled exponential linear unit: λ · elu(x) with the α and λ that keep mean 0 and variance 1.
-
-    References
-    ----------
-    Klambauer, Unterthiner, Mayr & Hochreiter, *Self-Normalizing Neural Networks*, 2017.
 
     Examples
     --------
@@ -109,15 +98,11 @@ class SELU(Activation):
     tensor([1.05070099])
     """
 
-    function = staticmethod(functional.selu)
+    function = functional.selu
 
 
 class GELU(Activation):
-    """Gaussian error linear unit: x Φ(x), Φ the normal distribution function; "tanh" approximates it.
-
-    References
-    ----------
-    Hendrycks & Gimpel, *Gaussian Error Linear Units*, 2016.
+    """Gaussian error linear unit: x Φ(x), where Φ is the normal distribution function.
 
     Examples
     --------
@@ -126,11 +111,8 @@ class GELU(Activation):
     tensor([0.84134475])
     """
 
-    function = staticmethod(functional.gelu)
-
-    def __init__(self, approximate: str = "none") -> None:
-        super().__init__()
-        self._set(approximate=approximate)
+    function = functional.gelu
+    approximate: str = "none"
 
 
 class SiLU(Activation):
@@ -143,7 +125,7 @@ class SiLU(Activation):
     tensor([0.73105858])
     """
 
-    function = staticmethod(functional.silu)
+    function = functional.silu
 
 
 class Mish(Activation):
@@ -160,11 +142,30 @@ class Mish(Activation):
     tensor([0.86509839])
     """
 
-    function = staticmethod(functional.mish)
+    function = functional.mish
+
+
+def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
+    out: Tensor = ops.where(ops.greater(x, threshold / beta), x, ops.softplus(x * beta) / beta)
+    return out
 
 
 class Softplus(Activation):
-    """A smooth ReLU: ln(1 + e^(βx)) / β, and x itself where βx is above `threshold`.
+    """A smooth ReLU: ln(1 + e^(βx)) / β, and x itself where βx is above the threshold.
+
+    Parameters
+    ----------
+    beta : float
+        β, must be positive.
+    threshold : float
+        The value of βx from which on the result is x.
+
+    Raises
+    ------
+    ValueError
+        β is not positive.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -173,20 +174,25 @@ class Softplus(Activation):
     tensor([0.69314718])
     """
 
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        if not beta > 0:
-            raise ValueError(f"Softplus: beta is {beta}; a positive number is needed")
-        super().__init__()
-        self._set(beta=beta, threshold=threshold)
+    function = _softplus
+    beta: float = 1.0
+    threshold: float = 20.0
 
-    @staticmethod
-    def function(x: Tensor, beta: float, threshold: float) -> Tensor:
-        """Ln(1 + e^(βx)) / β below the threshold, x above."""
-        return ops.where(ops.greater(x, threshold / beta), x, ops.softplus(x * beta) / beta)
+    def _keep(self, name: str, value: Any) -> None:
+        if name == "beta" and not value > 0:
+            raise ValueError(f"Softplus: beta is {value}; it must be positive")
+        super()._keep(name, value)
 
 
 class Hardtanh(Activation):
-    """X held between `min_val` and `max_val`.
+    """Values held between two bounds: min(max(x, `min_val`), `max_val`).
+
+    Raises
+    ------
+    ValueError
+        `min_val` is not below `max_val`.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -195,13 +201,14 @@ class Hardtanh(Activation):
     tensor([-1. ,  0.5,  1. ])
     """
 
-    function = staticmethod(functional.hardtanh)
+    function = functional.hardtanh
+    min_val: float = -1.0
+    max_val: float = 1.0
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
-        if not min_val < max_val:
-            raise ValueError(f"Hardtanh: min_val {min_val} is not below max_val {max_val}")
-        super().__init__()
-        self._set(min_val=min_val, max_val=max_val)
+    def _keep(self, name: str, value: Any) -> None:
+        if name == "max_val" and not self.min_val < value:
+            raise ValueError(f"Hardtanh: min_val {self.min_val} is not below max_val {value}")
+        super()._keep(name, value)
 
 
 class Sigmoid(Activation):
@@ -230,13 +237,33 @@ class Tanh(Activation):
     function = ops.tanh
 
 
-class Softmax(Activation):
+class _AlongClasses(Activation):
+    """Activations along one axis, which has no default: PyTorch's old one depends on the number of axes."""
+
+    def _keep(self, name: str, value: Any) -> None:
+        super()._keep(name, integer(value, name, type(self).__name__))
+
+    def _computed(self, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        if not x.size:
+            # A batch of nothing stays as it is: there is no largest element to subtract.
+            one_axis(self.dim, x.ndim, type(self).__name__)
+            return x
+        return type(self).function(x, axis=self.dim)
+
+
+class Softmax(_AlongClasses):
     """Exponentials normalised to sum 1 along an axis: eˣ / Σ eˣ.
 
     Parameters
     ----------
     dim : int
-        The axis of the classes; there is no default, for PyTorch's guesses by the number of axes.
+        The axis of the classes. It has no default.
+
+    Raises
+    ------
+    TypeError
+        `dim` is not an integer, or the input is not floating point.
 
     Examples
     --------
@@ -245,25 +272,22 @@ class Softmax(Activation):
     tensor([0.5, 0.5])
     """
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self._set(dim=integer(dim, "dim", "Softmax"))
-
-    @staticmethod
-    def function(x: Tensor, dim: int) -> Tensor:
-        """The softmax along `dim`; of nothing, nothing."""
-        if not x.size:
-            return _empty(x, dim, "Softmax")
-        return functional.softmax(x, axis=dim)
+    function = functional.softmax
+    dim: int
 
 
-class LogSoftmax(Activation):
+class LogSoftmax(_AlongClasses):
     """Logarithm of the softmax along an axis: x − ln Σ eˣ.
 
     Parameters
     ----------
     dim : int
-        The axis of the classes; there is no default, for PyTorch's guesses by the number of axes.
+        The axis of the classes. It has no default.
+
+    Raises
+    ------
+    TypeError
+        `dim` is not an integer, or the input is not floating point.
 
     Examples
     --------
@@ -272,19 +296,5 @@ class LogSoftmax(Activation):
     tensor([-0.69314718, -0.69314718])
     """
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self._set(dim=integer(dim, "dim", "LogSoftmax"))
-
-    @staticmethod
-    def function(x: Tensor, dim: int) -> Tensor:
-        """The logarithm of the softmax along `dim`; of nothing, nothing."""
-        if not x.size:
-            return _empty(x, dim, "LogSoftmax")
-        return functional.log_softmax(x, axis=dim)
-
-
-def _empty(x: Tensor, dim: int, who: str) -> Tensor:
-    """A batch of nothing as it is: there is no largest element to subtract."""
-    one_axis(dim, x.ndim, who)
-    return x
+    function = functional.log_softmax
+    dim: int

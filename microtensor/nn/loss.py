@@ -1,398 +1,233 @@
-"""Losses as modules: a function of :mod:`microtensor.losses` with its settings, checked when it is made."""
+"""Losses as layers: each names a function of :mod:`microtensor.losses` and declares its settings."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY
+from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
 from microtensor import losses
-from microtensor.nn.module import Module
-from microtensor.support.checks import (
-    KL_REDUCTIONS,
-    REDUCTIONS,
-    check_delta,
-    check_float,
-    check_reduction,
-    check_setting,
-)
+from microtensor.nn.wrapper import Wrapper
+from microtensor.support.checks import KL_REDUCTIONS, check_delta, check_float, check_reduction, check_setting
 from microtensor.tensor import Tensor
 
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HingeEmbeddingLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+]
 
-class _Loss(Module):
-    """The part that all losses share: the reduction, and what the representation shows."""
 
-    _reductions: tuple[str, ...] = REDUCTIONS
-    _shown: tuple[str, ...] = ()
+class _Loss(Wrapper):
+    """What all losses share: the checks of their settings when they are made, and weights as buffers."""
 
-    def __init__(self, reduction: str) -> None:
-        super().__init__()
-        self.reduction = check_reduction(reduction, type(self).__name__, self._reductions)
+    _checks: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
+        "reduction": check_reduction,
+        "beta": lambda beta, who: check_setting(beta, "beta", who),
+        "delta": check_delta,
+        "ignore_index": losses.check_ignored,
+        "label_smoothing": lambda smoothing, who: check_setting(smoothing, "label_smoothing", who, high=1.0),
+        "margin": lambda margin, who: check_setting(margin, "margin", who, low=float("-inf")),
+    }
 
-    def _hold_weight(self, name: str, weight: Tensor | ArrayLike | None) -> None:
-        """A weight is part of the state, and is not learnt."""
-        losses.check_weight(weight, name, type(self).__name__)
-        self.register_buffer(name, weight if weight is None or isinstance(weight, Tensor) else Tensor(weight))
+    def _keep(self, name: str, value: Any) -> None:
+        who = type(self).__name__
+        if name in ("weight", "pos_weight"):
+            losses.check_weight(value, name, who)
+            # A weight is part of the state, and is not learnt.
+            self.register_buffer(name, value if value is None or isinstance(value, Tensor) else Tensor(value))
+        else:
+            check = self._checks.get(name)
+            super()._keep(name, check(value, who) if check else value)
 
     def __call__(self, input: Tensor, target: Any) -> Any:
         check_float(input, self)
         return super().__call__(input, target)
 
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*self._shown, "reduction"))
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        """The loss of the input, given the target."""
+        return self._computed(input, target)
 
 
 class MSELoss(_Loss):
-    """Mean squared error; see :func:`microtensor.losses.mse_loss`.
-
-    Parameters
-    ----------
-    reduction : {'mean', 'sum', 'none'}
-
-    Raises
-    ------
-    ValueError
-        The reduction has another name.
+    """Mean squared error: the mean of (input − target)².
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import MSELoss
-    >>> MSELoss()(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
+    >>> mt.nn.MSELoss()(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
     2.0
     """
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of a prediction."""
-        return losses.mse_loss(input, target, reduction=self.reduction)
+    function = losses.mse_loss
+    _: KW_ONLY
+    reduction: str = "mean"
 
 
 class L1Loss(_Loss):
-    """Mean absolute error; see :func:`microtensor.losses.l1_loss`.
-
-    Parameters
-    ----------
-    reduction : {'mean', 'sum', 'none'}
-
-    Raises
-    ------
-    ValueError
-        The reduction has another name.
+    """Mean absolute error: the mean of |input − target|.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import L1Loss
-    >>> L1Loss()(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
+    >>> mt.nn.L1Loss()(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
     1.0
     """
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of a prediction."""
-        return losses.l1_loss(input, target, reduction=self.reduction)
+    function = losses.l1_loss
+    _: KW_ONLY
+    reduction: str = "mean"
 
 
 class SmoothL1Loss(_Loss):
-    """Absolute error with its corner rounded; see :func:`microtensor.losses.smooth_l1_loss`.
-
-    Parameters
-    ----------
-    reduction : {'mean', 'sum', 'none'}
-    beta : float
-        β, not negative.
-
-    Raises
-    ------
-    ValueError
-        A setting is out of range.
+    """Absolute error with its corner rounded: d² / 2β for |d| ≤ β, |d| − β/2 beyond, with d = input − target.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import SmoothL1Loss
-    >>> SmoothL1Loss()(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
+    >>> mt.nn.SmoothL1Loss()(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
     0.75
     """
 
-    _shown = ("beta",)
-
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction)
-        self.beta = check_setting(beta, "beta", "SmoothL1Loss")
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of a prediction."""
-        return losses.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+    function = losses.smooth_l1_loss
+    _: KW_ONLY
+    reduction: str = "mean"
+    beta: float = 1.0
 
 
 class HuberLoss(_Loss):
-    """Squared error that goes on as a straight line; see :func:`microtensor.losses.huber_loss`.
-
-    Parameters
-    ----------
-    reduction : {'mean', 'sum', 'none'}
-    delta : float
-        δ, above 0.
-
-    Raises
-    ------
-    ValueError
-        A setting is out of range.
+    """Squared error that goes on as a straight line: d² / 2 for |d| ≤ δ, δ (|d| − δ/2) beyond, d = input − target.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import HuberLoss
-    >>> HuberLoss()(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
+    >>> mt.nn.HuberLoss()(mt.tensor([1.0, 2.0]), mt.tensor([1.0, 4.0])).item()
     0.75
     """
 
-    _shown = ("delta",)
-
-    def __init__(self, *, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction)
-        self.delta = check_delta(delta, "HuberLoss")
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of a prediction."""
-        return losses.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
+    function = losses.huber_loss
+    _: KW_ONLY
+    reduction: str = "mean"
+    delta: float = 1.0
 
 
 class CrossEntropyLoss(_Loss):
-    """Cross entropy between logits and classes; see :func:`microtensor.losses.cross_entropy`.
+    """Cross entropy between logits and classes: −Σ_c w_c q_c ln softmax(input)_c.
 
-    Parameters
-    ----------
-    weight : Tensor or array_like, optional
-        One weight a class, shape (C,); a buffer of the module.
-    ignore_index : int
-        The class index of positions that count for nothing.
-    reduction : {'mean', 'sum', 'none'}
-    label_smoothing : float
-        From 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        A setting is out of range, or a weight is negative.
-    TypeError
-        `ignore_index` is not an integer.
+    The target q is one class for each position, or probabilities; see :func:`microtensor.losses.cross_entropy`. The
+    weight w is a buffer of the layer.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import CrossEntropyLoss
-    >>> round(CrossEntropyLoss()(mt.tensor([[2.0, 0.0]]), [0]).item(), 4)
+    >>> round(mt.nn.CrossEntropyLoss()(mt.tensor([[2.0, 0.0]]), [0]).item(), 4)
     0.1269
     """
 
-    _shown = ("ignore_index", "label_smoothing")
-
-    def __init__(
-        self,
-        weight: Tensor | ArrayLike | None = None,
-        *,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(reduction)
-        self._hold_weight("weight", weight)
-        self.ignore_index = losses.check_ignored(ignore_index, type(self).__name__)
-        self.label_smoothing = check_setting(label_smoothing, "label_smoothing", "CrossEntropyLoss", high=1.0)
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of logits."""
-        return losses.cross_entropy(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
+    function = losses.cross_entropy
+    weight: Tensor | ArrayLike | None = None
+    _: KW_ONLY
+    ignore_index: int = -100
+    reduction: str = "mean"
+    label_smoothing: float = 0.0
 
 
 class NLLLoss(_Loss):
-    """Negative log likelihood of class indices; see :func:`microtensor.losses.nll_loss`.
+    """Negative log likelihood of class indices: −w_t · input_t, for log-probabilities such as log_softmax gives.
 
-    Parameters
-    ----------
-    weight, ignore_index, reduction
-        As :class:`CrossEntropyLoss`.
-
-    Raises
-    ------
-    ValueError
-        The reduction has another name, or a weight is negative.
-    TypeError
-        `ignore_index` is not an integer.
+    The weight w is a buffer of the layer.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import NLLLoss
-    >>> NLLLoss()(mt.tensor([[-0.5, -1.0]]), [0]).item()
+    >>> mt.nn.NLLLoss()(mt.tensor([[-0.5, -1.0]]), [0]).item()
     0.5
     """
 
-    _shown = ("ignore_index",)
-
-    def __init__(
-        self, weight: Tensor | ArrayLike | None = None, *, ignore_index: int = -100, reduction: str = "mean"
-    ) -> None:
-        super().__init__(reduction)
-        self._hold_weight("weight", weight)
-        self.ignore_index = losses.check_ignored(ignore_index, type(self).__name__)
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of log-probabilities."""
-        return losses.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+    function = losses.nll_loss
+    weight: Tensor | ArrayLike | None = None
+    _: KW_ONLY
+    ignore_index: int = -100
+    reduction: str = "mean"
 
 
 class BCELoss(_Loss):
-    """Cross entropy of yes or no, from probabilities; see :func:`microtensor.losses.binary_cross_entropy`.
+    """Cross entropy of yes or no, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
 
-    Parameters
-    ----------
-    weight : Tensor or array_like, optional
-        What each element's loss is multiplied by; a buffer of the module.
-    reduction : {'mean', 'sum', 'none'}
-
-    Raises
-    ------
-    ValueError
-        The reduction has another name, or a weight is negative.
+    The weight is a buffer of the layer.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import BCELoss
-    >>> round(BCELoss()(mt.tensor([0.9]), [1.0]).item(), 4)
+    >>> round(mt.nn.BCELoss()(mt.tensor([0.9]), [1.0]).item(), 4)
     0.1054
     """
 
-    def __init__(self, weight: Tensor | ArrayLike | None = None, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-        self._hold_weight("weight", weight)
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of probabilities."""
-        return losses.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
+    function = losses.binary_cross_entropy
+    weight: Tensor | ArrayLike | None = None
+    _: KW_ONLY
+    reduction: str = "mean"
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Cross entropy of yes or no, from logits; see :func:`microtensor.losses.binary_cross_entropy_with_logits`.
+    """Cross entropy of yes or no, from logits: −(p t ln σ(x) + (1 − t) ln(1 − σ(x))).
 
-    Parameters
-    ----------
-    weight : Tensor or array_like, optional
-        What each element's loss is multiplied by; a buffer of the module.
-    reduction : {'mean', 'sum', 'none'}
-    pos_weight : Tensor or array_like, optional
-        What a yes weighs more than a no; a buffer of the module.
-
-    Raises
-    ------
-    ValueError
-        The reduction has another name, or a weight is negative.
+    Both weights are buffers of the layer.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import BCEWithLogitsLoss
-    >>> round(BCEWithLogitsLoss()(mt.tensor([0.0]), [1.0]).item(), 4)
+    >>> round(mt.nn.BCEWithLogitsLoss()(mt.tensor([0.0]), [1.0]).item(), 4)
     0.6931
     """
 
-    def __init__(
-        self,
-        weight: Tensor | ArrayLike | None = None,
-        *,
-        reduction: str = "mean",
-        pos_weight: Tensor | ArrayLike | None = None,
-    ) -> None:
-        super().__init__(reduction)
-        self._hold_weight("weight", weight)
-        self._hold_weight("pos_weight", pos_weight)
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of logits."""
-        return losses.binary_cross_entropy_with_logits(
-            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
-        )
+    function = losses.binary_cross_entropy_with_logits
+    weight: Tensor | ArrayLike | None = None
+    _: KW_ONLY
+    reduction: str = "mean"
+    pos_weight: Tensor | ArrayLike | None = None
 
 
 class KLDivLoss(_Loss):
-    """Kullback-Leibler divergence from log-probabilities; see :func:`microtensor.losses.kl_div`.
+    """Kullback-Leibler divergence from log-probabilities: t (ln t − input), elementwise.
 
-    Parameters
-    ----------
-    reduction : {'mean', 'batchmean', 'sum', 'none'}
-        'batchmean' gives the divergence of the textbooks.
-    log_target : bool
-        Whether the target holds logarithms.
-
-    Raises
-    ------
-    ValueError
-        The reduction has another name.
+    The divergence of a batch, as in textbooks, has the reduction 'batchmean'.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import KLDivLoss
     >>> logp = mt.log_softmax(mt.tensor([[0.0, 0.0]]))
-    >>> round(KLDivLoss(reduction="batchmean")(logp, [[1.0, 0.0]]).item(), 4)
+    >>> round(mt.nn.KLDivLoss(reduction="batchmean")(logp, [[1.0, 0.0]]).item(), 4)
     0.6931
     """
 
-    _reductions = KL_REDUCTIONS
-    _shown = ("log_target",)
-
-    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction)
-        self.log_target = log_target
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of log-probabilities."""
-        return losses.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+    function = losses.kl_div
+    _checks: ClassVar = {**_Loss._checks, "reduction": lambda name, who: check_reduction(name, who, KL_REDUCTIONS)}
+    _: KW_ONLY
+    reduction: str = "mean"
+    log_target: bool = False
 
 
 class HingeEmbeddingLoss(_Loss):
-    """Pull pairs together or push them apart; see :func:`microtensor.losses.hinge_embedding_loss`.
-
-    Parameters
-    ----------
-    margin : float
-        The distance from which on a pair of label −1 is far enough apart.
-    reduction : {'mean', 'sum', 'none'}
-
-    Raises
-    ------
-    ValueError
-        A setting is out of range.
+    """Pull pairs of label 1 together and push those of −1 apart: input for t = 1, max(0, margin − input) for t = −1.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> from microtensor.nn.loss import HingeEmbeddingLoss
-    >>> HingeEmbeddingLoss(margin=2.0)(mt.tensor([0.5]), [-1]).item()
+    >>> mt.nn.HingeEmbeddingLoss(margin=2.0)(mt.tensor([0.5]), [-1]).item()
     1.5
     """
 
-    _shown = ("margin",)
-
-    def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-        self.margin = check_setting(margin, "margin", "HingeEmbeddingLoss", low=float("-inf"))
-
-    def forward(self, input: Tensor, target: Any) -> Tensor:
-        """The loss of distances."""
-        return losses.hinge_embedding_loss(input, target, margin=self.margin, reduction=self.reduction)
+    function = losses.hinge_embedding_loss
+    margin: float = 1.0
+    _: KW_ONLY
+    reduction: str = "mean"

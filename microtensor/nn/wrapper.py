@@ -1,0 +1,120 @@
+"""Layers around a function: they keep its settings and pass them on, and their docstrings are completed by its own."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import KW_ONLY
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, dataclass_transform
+
+from microtensor.nn.module import Module
+from microtensor.tensor import Tensor
+
+_ORDER = ("Parameters", "Raises", "References", "Examples")
+_HEADING = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)
+
+
+@dataclass_transform()
+class Wrapper(Module):
+    """The base of layers that are a function and its settings.
+
+    A subclass names the function, and declares the settings as a dataclass does: ``alpha: float = 1.0``, in the order
+    of the constructor, and after a line ``_: KW_ONLY`` those that are given by name only. The constructor is made from
+    these lines, which type checkers read too. Sections that the docstring leaves out are those of the function.
+    """
+
+    function: ClassVar[Callable[..., Tensor]]
+    _settings: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        function = vars(cls).get("function")
+        if function is None:
+            return
+        if inspect.isfunction(function):
+            cls.function = staticmethod(function)
+        if "__init__" not in vars(cls):
+            parameters = _declared(cls)
+            cls._settings = tuple(parameter.name for parameter in parameters)
+            cls.__init__ = _constructor(cls, parameters)  # type: ignore[method-assign]
+        cls.__doc__ = _completed(cls.__doc__ or "", function.__doc__ or "", cls._settings)
+
+    def _keep(self, name: str, value: Any) -> None:
+        """Hold the value of a setting; a subclass checks it here."""
+        setattr(self, name, value)
+
+    def _computed(self, *inputs: Any) -> Tensor:
+        """The function of the inputs with the settings."""
+        return type(self).function(*inputs, **{name: getattr(self, name) for name in self._settings})
+
+    def extra_repr(self) -> str:
+        """The settings by name, the reduction of a loss last; weights are left out."""
+        names = sorted(
+            set(self._settings) - self._buffers.keys(),
+            key=lambda name: (name == "reduction", self._settings.index(name)),
+        )
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
+
+def _declared(cls: type[Wrapper]) -> list[Parameter]:
+    """The settings of the base and those that the class declares, as parameters of a constructor."""
+    found = dict(inspect.signature(cls).parameters) if cls._settings else {}
+    kind: Any = Parameter.POSITIONAL_OR_KEYWORD
+    for name, annotation in vars(cls).get("__annotations__", {}).items():
+        if annotation in ("KW_ONLY", KW_ONLY):
+            kind = Parameter.KEYWORD_ONLY
+        elif "ClassVar" not in str(annotation):
+            default = vars(cls).get(name, Parameter.empty)
+            found[name] = Parameter(name, kind, default=default, annotation=annotation)
+            if default is not Parameter.empty:
+                # An attribute of the class would be in the way of a Parameter of that name.
+                delattr(cls, name)
+    return sorted(found.values(), key=lambda parameter: parameter.kind)
+
+
+def _constructor(cls: type[Wrapper], parameters: list[Parameter]) -> Callable[..., None]:
+    signature = Signature(parameters, return_annotation="None")
+
+    def __init__(self: Wrapper, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}: {error}") from None
+        given.apply_defaults()
+        Module.__init__(self)
+        for name, value in given.arguments.items():
+            self._keep(name, value)
+
+    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+    own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    __init__.__signature__ = signature.replace(parameters=[own, *parameters])  # type: ignore[attr-defined]
+    return __init__
+
+
+def _completed(own: str, functions: str, settings: tuple[str, ...]) -> str:
+    """The layer's docstring with what it leaves out taken from the function's, whose inputs are not the layer's."""
+    theirs, ours = _sections(functions), _sections(own)
+    entries = re.split(r"\n(?=\S)", theirs.pop("Parameters", ""))
+    kept = [entry for entry in (_about(entry, settings) for entry in entries) if entry]
+    if kept:
+        theirs["Parameters"] = "\n".join(kept)
+    theirs.pop("Examples", None)
+    sections = theirs | {title: text for title, text in ours.items() if text}
+    titled = [f"{title}\n{'-' * len(title)}\n{sections[title]}" for title in _ORDER if title in sections]
+    return "\n\n".join([sections[""], *titled]) + "\n"
+
+
+def _sections(doc: str) -> dict[str, str]:
+    """A docstring cut at its headings; what stands above the first has none."""
+    above, *rest = _HEADING.split(inspect.cleandoc(doc))
+    return {"": above.strip(), **dict(zip(rest[::2], (text.strip() for text in rest[1::2]), strict=True))}
+
+
+def _about(entry: str, settings: tuple[str, ...]) -> str:
+    """The entry of a section of parameters as far as it is about settings."""
+    head, newline, text = entry.partition("\n")
+    names, colon, kind = head.partition(" : ")
+    kept = ", ".join(name for name in names.split(", ") if name in settings)
+    return f"{kept}{colon}{kind}{newline}{text}" if kept else ""
