@@ -43,6 +43,20 @@ from microtensor.support.quiet import quietly
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
 
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "hinge_embedding_loss",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+]
+
 # How far from 1 the probabilities of a target may sum: room for float16, and for thirds typed as 0.33.
 SLACK = 0.02
 

@@ -1,144 +1,39 @@
 """Layers with state, under PyTorch's names, defaults and state keys."""
+# ruff: noqa: F403
 
-from microtensor.nn import functional, init, utils
-from microtensor.nn.activation import (
-    ELU,
-    GELU,
-    SELU,
-    Hardtanh,
-    LeakyReLU,
-    LogSoftmax,
-    Mish,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
-from microtensor.nn.attention import MultiheadAttention, TransformerEncoderLayer
-from microtensor.nn.container import ModuleDict, ModuleList, Sequential
-from microtensor.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
-from microtensor.nn.dropout import Dropout
-from microtensor.nn.embedding import Embedding
-from microtensor.nn.linear import Bilinear, Identity, Linear
-from microtensor.nn.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HingeEmbeddingLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
-from microtensor.nn.module import Module
-from microtensor.nn.normalization import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    BatchRenorm1d,
-    BatchRenorm2d,
-    FilterResponseNorm,
-    GhostBatchNorm1d,
-    GhostBatchNorm2d,
-    GroupNorm,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    InstanceNorm3d,
-    IterNorm,
-    LayerNorm,
-    LocalResponseNorm,
-    RMSNorm,
-    ScaleNorm,
-)
-from microtensor.nn.pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    Flatten,
-    MaxPool1d,
-    MaxPool2d,
-    Unflatten,
-)
-from microtensor.nn.recurrent import GRU, LSTM, RNN, GRUCell, LayerNormLSTMCell, LSTMCell, RNNCell
-from microtensor.tensor import Parameter
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "ELU",
-    "GELU",
-    "GRU",
-    "LSTM",
-    "RNN",
-    "SELU",
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AvgPool1d",
-    "AvgPool2d",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "BatchNorm3d",
-    "BatchRenorm1d",
-    "BatchRenorm2d",
-    "Bilinear",
-    "Conv1d",
-    "Conv2d",
-    "ConvTranspose2d",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Embedding",
-    "FilterResponseNorm",
-    "Flatten",
-    "GRUCell",
-    "GhostBatchNorm1d",
-    "GhostBatchNorm2d",
-    "GroupNorm",
-    "Hardtanh",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "Identity",
-    "InstanceNorm1d",
-    "InstanceNorm2d",
-    "InstanceNorm3d",
-    "IterNorm",
-    "KLDivLoss",
-    "L1Loss",
-    "LSTMCell",
-    "LayerNorm",
-    "LayerNormLSTMCell",
-    "LeakyReLU",
-    "Linear",
-    "LocalResponseNorm",
-    "LogSoftmax",
-    "MSELoss",
-    "MaxPool1d",
-    "MaxPool2d",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "MultiheadAttention",
-    "NLLLoss",
-    "Parameter",
-    "RMSNorm",
-    "RNNCell",
-    "ReLU",
-    "ScaleNorm",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "Softmax",
-    "Softplus",
-    "Tanh",
-    "TransformerEncoderLayer",
-    "Unflatten",
-    "functional",
-    "init",
-    "utils",
-]
+from microtensor.nn import (
+    activation,
+    attention,
+    container,
+    convolution,
+    embedding,
+    linear,
+    loss,
+    normalization,
+    pooling,
+    recurrent,
+)
+from microtensor.nn import functional as functional
+from microtensor.nn import init as init
+from microtensor.nn import utils as utils
+from microtensor.nn.activation import *
+from microtensor.nn.attention import *
+from microtensor.nn.container import *
+from microtensor.nn.convolution import *
+from microtensor.nn.dropout import Dropout as Dropout
+from microtensor.nn.embedding import *
+from microtensor.nn.linear import *
+from microtensor.nn.loss import *
+from microtensor.nn.module import Module as Module
+from microtensor.nn.normalization import *
+from microtensor.nn.pooling import *
+from microtensor.nn.recurrent import *
+from microtensor.tensor import Parameter as Parameter
+
+# Type checkers follow the imports, and cannot read a list that is put together.
+if not TYPE_CHECKING:
+    _rooms = (activation, attention, container, convolution, embedding, linear, loss, normalization, pooling, recurrent)
+    _own = ["Dropout", "Module", "Parameter", "functional", "init", "utils"]
+    __all__ = sorted([*_own, *(name for room in _rooms for name in room.__all__)])

@@ -20,6 +20,8 @@ from microtensor.random import generator as as_generator
 from microtensor.support.checks import check_flag, check_float, check_sizes
 from microtensor.tensor import Parameter, Tensor, arange, zeros
 
+__all__ = ["MultiheadAttention", "TransformerEncoderLayer"]
+
 ACTIVATIONS: dict[str, type[Module]] = {"relu": ReLU, "gelu": GELU}
 
 

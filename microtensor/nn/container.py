@@ -10,6 +10,8 @@ from typing import Any, SupportsIndex, TypeVar, overload
 
 from microtensor.nn.module import Module
 
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
 S = TypeVar("S", bound="_Ordered")
 
 

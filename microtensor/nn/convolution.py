@@ -12,6 +12,8 @@ from microtensor.ops.windows import Padding, Size, check_fit, check_positions, e
 from microtensor.support.checks import check_float, check_sizes
 from microtensor.tensor import Tensor
 
+__all__ = ["Conv1d", "Conv2d", "ConvTranspose2d"]
+
 
 class _Convolution(Module):
     """A convolution along as many axes of positions as the subclass says."""

@@ -14,6 +14,8 @@ from microtensor.support.arrays import Array, own_array
 from microtensor.support.checks import check_integer, check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
+__all__ = ["Embedding"]
+
 
 class Embedding(Module):
     """A table of vectors, looked up by index: y[…] = weight[indices[…]].

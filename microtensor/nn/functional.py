@@ -1,113 +1,35 @@
 """PyTorch's names for the functions that layers are made of."""
+# ruff: noqa: F403
 
-from microtensor.functional import (
-    elu,
-    gelu,
-    hardtanh,
-    leaky_relu,
-    log_softmax,
-    logsumexp,
-    mish,
-    selu,
-    silu,
-    softmax,
-)
-from microtensor.losses import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    hinge_embedding_loss,
-    hinge_loss,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-    smooth_l1_loss,
-)
-from microtensor.nn.attention import scaled_dot_product_attention
-from microtensor.nn.dropout import dropout
-from microtensor.norms import (
-    batch_norm,
-    batch_renorm,
-    filter_response_norm,
-    ghost_batch_norm,
-    group_norm,
-    instance_norm,
-    layer_norm,
-    local_response_norm,
-    rms_norm,
-    scale_norm,
-    spectral_norm,
-    standardize,
-    weight_norm,
-    weight_standardize,
-    whiten,
-)
-from microtensor.ops import (
-    adaptive_avg_pool,
-    avg_pool,
-    conv1d,
-    conv2d,
-    conv_transpose2d,
-    embedding,
-    max_pool,
-    relu,
-    sigmoid,
-    softplus,
-    tanh,
-    unfold,
-)
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "adaptive_avg_pool",
-    "avg_pool",
-    "batch_norm",
-    "batch_renorm",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "conv1d",
-    "conv2d",
-    "conv_transpose2d",
-    "cross_entropy",
-    "dropout",
-    "elu",
-    "embedding",
-    "filter_response_norm",
-    "gelu",
-    "ghost_batch_norm",
-    "group_norm",
-    "hardtanh",
-    "hinge_embedding_loss",
-    "hinge_loss",
-    "huber_loss",
-    "instance_norm",
-    "kl_div",
-    "l1_loss",
-    "layer_norm",
-    "leaky_relu",
-    "local_response_norm",
-    "log_softmax",
-    "logsumexp",
-    "max_pool",
-    "mish",
-    "mse_loss",
-    "nll_loss",
-    "relu",
-    "rms_norm",
-    "scale_norm",
-    "scaled_dot_product_attention",
-    "selu",
-    "sigmoid",
-    "silu",
-    "smooth_l1_loss",
-    "softmax",
-    "softplus",
-    "spectral_norm",
-    "standardize",
-    "tanh",
-    "unfold",
-    "weight_norm",
-    "weight_standardize",
-    "whiten",
-]
+from microtensor.functional import elu as elu
+from microtensor.functional import gelu as gelu
+from microtensor.functional import hardtanh as hardtanh
+from microtensor.functional import leaky_relu as leaky_relu
+from microtensor.functional import log_softmax as log_softmax
+from microtensor.functional import logsumexp as logsumexp
+from microtensor.functional import mish as mish
+from microtensor.functional import selu as selu
+from microtensor.functional import silu as silu
+from microtensor.functional import softmax as softmax
+from microtensor.losses import *
+from microtensor.nn.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from microtensor.nn.dropout import dropout as dropout
+from microtensor.norms import *
+from microtensor.ops import adaptive_avg_pool as adaptive_avg_pool
+from microtensor.ops import avg_pool as avg_pool
+from microtensor.ops import conv1d as conv1d
+from microtensor.ops import conv2d as conv2d
+from microtensor.ops import conv_transpose2d as conv_transpose2d
+from microtensor.ops import embedding as embedding
+from microtensor.ops import max_pool as max_pool
+from microtensor.ops import relu as relu
+from microtensor.ops import sigmoid as sigmoid
+from microtensor.ops import softplus as softplus
+from microtensor.ops import tanh as tanh
+from microtensor.ops import unfold as unfold
+
+# Type checkers follow the imports, and cannot read a list that is put together.
+if not TYPE_CHECKING:
+    __all__ = sorted(name for name, value in globals().items() if name.islower() and callable(value) and name[0] != "_")

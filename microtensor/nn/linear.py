@@ -12,6 +12,8 @@ from microtensor.random import generator as as_generator
 from microtensor.support.checks import check_float, check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
+__all__ = ["Bilinear", "Identity", "Linear"]
+
 
 def register_affine(layer: Module, shape: tuple[int, ...], outputs: int, fan_in: int, bias: bool, rng: Any) -> None:
     """Give a layer its weight and, if it is to have one, its bias, uniform in ±1/√fan_in as in PyTorch."""

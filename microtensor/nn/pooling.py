@@ -14,6 +14,17 @@ from microtensor.support.axes import integer, integers
 from microtensor.support.checks import check_array, check_float
 from microtensor.tensor import Tensor
 
+__all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "Flatten",
+    "MaxPool1d",
+    "MaxPool2d",
+    "Unflatten",
+]
+
 
 class _Pooling(Module):
     """Windows along as many axes of positions as the subclass says."""

@@ -19,6 +19,8 @@ from microtensor.random import generator as as_generator
 from microtensor.support.checks import check_array, check_flag, check_float, check_size, check_sizes
 from microtensor.tensor import Parameter, Tensor, zeros
 
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LayerNormLSTMCell", "RNNCell"]
+
 State: TypeAlias = tuple[Tensor, ...]
 PARAMETERS = {"weight_ih": "W_ih", "weight_hh": "W_hh", "bias_ih": "b_ih", "bias_hh": "b_hh"}
 ACTIVATIONS = {"tanh": tanh, "relu": relu}

@@ -1,33 +1,15 @@
 """The norms with state: γ and β, and running statistics. The formulas are in ``norms``."""
+# ruff: noqa: F403
 
-from microtensor.nn.normalization.batch import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from microtensor.nn.normalization.batch_variants import (
-    BatchRenorm1d,
-    BatchRenorm2d,
-    GhostBatchNorm1d,
-    GhostBatchNorm2d,
-    IterNorm,
-)
-from microtensor.nn.normalization.instance import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
-from microtensor.nn.normalization.response import FilterResponseNorm, LocalResponseNorm
-from microtensor.nn.normalization.sample import GroupNorm, LayerNorm, RMSNorm, ScaleNorm
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "BatchNorm3d",
-    "BatchRenorm1d",
-    "BatchRenorm2d",
-    "FilterResponseNorm",
-    "GhostBatchNorm1d",
-    "GhostBatchNorm2d",
-    "GroupNorm",
-    "InstanceNorm1d",
-    "InstanceNorm2d",
-    "InstanceNorm3d",
-    "IterNorm",
-    "LayerNorm",
-    "LocalResponseNorm",
-    "RMSNorm",
-    "ScaleNorm",
-]
+from microtensor.nn.normalization import batch, batch_variants, instance, response, sample
+from microtensor.nn.normalization.batch import *
+from microtensor.nn.normalization.batch_variants import *
+from microtensor.nn.normalization.instance import *
+from microtensor.nn.normalization.response import *
+from microtensor.nn.normalization.sample import *
+
+# Type checkers follow the imports, and cannot read a list that is put together.
+if not TYPE_CHECKING:
+    __all__ = sorted(name for room in (batch, batch_variants, instance, response, sample) for name in room.__all__)

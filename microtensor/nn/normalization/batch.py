@@ -9,6 +9,8 @@ from microtensor.nn.normalization.description import of_batch_norm
 from microtensor.nn.normalization.running import RunningNorm
 from microtensor.tensor import Tensor
 
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
+
 
 class BatchNorm(RunningNorm):
     """What the layers over a batch have in common; use one of those named after the positions."""

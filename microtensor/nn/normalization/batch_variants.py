@@ -12,6 +12,8 @@ from microtensor.nn.normalization.running import RunningNorm
 from microtensor.support.checks import check_groups, check_number, check_size
 from microtensor.tensor import Tensor
 
+__all__ = ["BatchRenorm1d", "BatchRenorm2d", "GhostBatchNorm1d", "GhostBatchNorm2d", "IterNorm"]
+
 
 class BatchRenorm1d(BatchNorm):
     """Batch renormalization of (N, C) or (N, C, L): γ ((x − μ) / √(σ² + ε) · r + d) + β.

@@ -9,6 +9,8 @@ from microtensor.nn.normalization.running import RunningNorm
 from microtensor.support.checks import check_float
 from microtensor.tensor import Tensor
 
+__all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
+
 
 class InstanceNorm(RunningNorm):
     """What the instance norms have in common; use one of those named after the positions."""

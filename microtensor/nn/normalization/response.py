@@ -7,6 +7,8 @@ from microtensor.nn.module import Module
 from microtensor.support.checks import check_eps, check_float, check_number, check_size
 from microtensor.tensor import Parameter, Tensor, ones, zeros
 
+__all__ = ["FilterResponseNorm", "LocalResponseNorm"]
+
 
 class FilterResponseNorm(Module):
     """Filter response normalization of (N, C, …): max(γ x / √(mean(x²) + ε) + β, τ) for each sample and channel.

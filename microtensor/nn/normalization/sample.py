@@ -11,6 +11,8 @@ from microtensor.nn.normalization.description import of_group_norm, of_layer_nor
 from microtensor.support.checks import check_eps, check_float, check_groups, check_size
 from microtensor.tensor import Parameter, Tensor, full, ones, zeros
 
+__all__ = ["GroupNorm", "LayerNorm", "RMSNorm", "ScaleNorm"]
+
 
 class LayerNorm(Module):
     """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
