@@ -60,7 +60,7 @@ class TensorDataset:
         self.tensors = tuple(_tensor(x, f"TensorDataset: tensor {i}") for i, x in enumerate(tensors))
         shapes = [x.shape for x in self.tensors]
         if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
-            raise ValueError(f"TensorDataset: shapes are {shapes}; tensors of one length along axis 0 are needed")
+            raise ValueError(f"TensorDataset: shapes are {shapes}; all must have one length along axis 0")
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -139,12 +139,12 @@ class DataLoader:
                     f"takes {default!r} only{hint}"
                 )
         if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool):
-            raise TypeError(f"DataLoader: batch_size is {batch_size!r}; an integer is needed")
+            raise TypeError(f"DataLoader: batch_size is {batch_size!r}; it must be an integer")
         if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size is {batch_size}; at least 1 is needed")
+            raise ValueError(f"DataLoader: batch_size is {batch_size}; it must be at least 1")
         _check_dataset(dataset)
         if collate_fn is not None and not callable(collate_fn):
-            raise TypeError(f"DataLoader: collate_fn is {collate_fn!r}; a function from a list of samples is needed")
+            raise TypeError(f"DataLoader: collate_fn is {collate_fn!r}; it must be a function from a list of samples")
         self.dataset = dataset
         self.batch_size = int(batch_size)
         self.shuffle = shuffle is not None and _flag(shuffle, "shuffle")
@@ -186,7 +186,7 @@ def _check_dataset(dataset: Any) -> None:
 def _flag(value: Any, name: str) -> bool:
     flag = plain_flag(value)
     if flag is None:
-        raise TypeError(f"DataLoader: {name} is {value!r}; True or False is needed")
+        raise TypeError(f"DataLoader: {name} is {value!r}; it must be True or False")
     return flag
 
 

@@ -32,10 +32,10 @@ from microtensor.primitive import Traced, label
 from microtensor.support.arrays import own_array
 from microtensor.support.checks import (
     KL_REDUCTIONS,
-    check_delta,
     check_float,
+    check_number,
+    check_positive,
     check_reduction,
-    check_setting,
     plain_number,
 )
 from microtensor.support.quiet import quietly
@@ -71,7 +71,7 @@ def check_ignored(index: int, who: str) -> int:
     """
     number = plain_number(index)
     if not isinstance(number, int):
-        raise TypeError(f"{who}: ignore_index is {index!r}; an integer is needed")
+        raise TypeError(f"{who}: ignore_index is {index!r}; it must be an integer")
     return number
 
 
@@ -87,7 +87,7 @@ def check_weight(weight: Any, name: str, who: str) -> Any:
         return None
     weight = _as_constant(weight, f"{who}: {name}")
     if any(greater(0, weight)):
-        raise ValueError(f"{who}: {name} holds a negative weight; one from 0 on is needed")
+        raise ValueError(f"{who}: {name} holds a negative weight; all must be 0 or more")
     return weight
 
 
@@ -228,7 +228,7 @@ def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta:
     """
     who = "smooth_l1_loss"
     target = _matched(input, target, who)
-    beta = check_setting(beta, "beta", who)
+    beta = check_number(beta, "beta", who, 0)
     values = _huber(input - target, beta) / beta if beta else absolute(input - target)
     return _reduced(values, reduction, who)
 
@@ -260,7 +260,7 @@ def huber_loss(input: Tensor, target: Any, *, reduction: str = "mean", delta: fl
     tensor([0.5, 4. ])
     """
     target = _matched(input, target, "huber_loss")
-    values = _huber(input - target, check_delta(delta, "huber_loss"))
+    values = _huber(input - target, check_positive(delta, "delta", "huber_loss"))
     return _reduced(values, reduction, "huber_loss")
 
 
@@ -330,7 +330,7 @@ def cross_entropy(
     who = "cross_entropy"
     target = _as_constant(target, f"{who}: target")
     axis = _class_axis(input, target, who)
-    smoothing = check_setting(label_smoothing, "label_smoothing", who, high=1.0)
+    smoothing = check_number(label_smoothing, "label_smoothing", who, 0, 1)
     logp = log_softmax(input, axis=axis)
     if target.dtype.kind != "f":
         return _from_indices(logp, target, weight, ignore_index, reduction, smoothing, axis, who)
@@ -381,7 +381,7 @@ def nll_loss(
     who = "nll_loss"
     target = _as_constant(target, f"{who}: target")
     if target.dtype.kind == "f":
-        raise TypeError(f"{who}: target has dtype {target.dtype}; integers are needed")
+        raise TypeError(f"{who}: target has dtype {target.dtype}; it must hold integers")
     axis = _class_axis(input, target, who)
     return _from_indices(input, target, weight, ignore_index, reduction, 0.0, axis, who)
 
@@ -390,7 +390,7 @@ def _class_axis(input: Tensor, target: Any, who: str) -> int:
     """The axis of the classes, after checking input and target."""
     check_float(input, who)
     if input.ndim == 0:
-        raise ValueError(f"{who}: input has shape (); (C,), (N, C) or (N, C, …) is needed")
+        raise ValueError(f"{who}: input has shape (); it must be (C,), (N, C) or (N, C, …)")
     axis = 0 if input.ndim == 1 else 1
     positions = input.shape[:axis] + input.shape[axis + 1 :]
     is_float = target.dtype.kind == "f"
@@ -453,7 +453,7 @@ def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
     weight = check_weight(weight, "weight", who)
     classes = logp.shape[axis]
     if weight.shape != (classes,):
-        raise ValueError(f"{who}: weight has shape {weight.shape}; one for each of {classes} classes is needed")
+        raise ValueError(f"{who}: weight has shape {weight.shape}; it must be ({classes},), one for each class")
     return reshape(weight, shape=(classes,) + (1,) * (logp.ndim - axis - 1))
 
 
@@ -666,7 +666,7 @@ def hinge_embedding_loss(input: Tensor, target: Any, *, margin: float = 1.0, red
     """
     who = "hinge_embedding_loss"
     target = _signs(input, target, who)
-    margin = check_setting(margin, "margin", who, low=-math.inf)
+    margin = check_number(margin, "margin", who)
     return _reduced(where(equal(target, 1), input, relu(margin - input)), reduction, who)
 
 

@@ -246,7 +246,7 @@ def several_heads(q, k=None, v=None, layer=(6, 2), **options):
         (
             attend((2, 3), (4, 5), (4, 2)),
             ValueError,
-            r"shapes \(2, 3\), \(4, 5\), \(4, 2\); .*\(…, S, E\).* are needed",
+            r"shapes \(2, 3\), \(4, 5\), \(4, 2\); they must be .*\(…, S, E\)",
         ),
         (attend((2, 3), (4, 3), (5, 2)), ValueError, r"shapes \(2, 3\), \(4, 3\), \(5, 2\)"),
         (attend((3,), (4, 3), (4, 2)), ValueError, r"shapes \(3,\)"),
@@ -257,7 +257,11 @@ def several_heads(q, k=None, v=None, layer=(6, 2), **options):
             r"a mask of shape \(4, 2\) does not broadcast to the scores, 2 queries by 4 keys, shape \(2, 4\)",
         ),
         (attend((2, 3), (4, 3), (4, 2), np.ones((5, 2, 4), dtype=bool)), ValueError, r"mask of shape \(5, 2, 4\)"),
-        (attend((2, 3), (4, 3), (4, 2), np.ones((2, 4), dtype=int)), TypeError, r"attn_mask has dtype int64; booleans"),
+        (
+            attend((2, 3), (4, 3), (4, 2), np.ones((2, 4), dtype=int)),
+            TypeError,
+            r"attn_mask has dtype int64; it must be of booleans",
+        ),
         (attend((2, 3), (4, 3), (4, 2), dropout_p=2.0), ValueError, r"p is 2.0"),
         (lambda: MultiheadAttention(0, 1), ValueError, r"MultiheadAttention: embed_dim is 0"),
         (
@@ -269,22 +273,26 @@ def several_heads(q, k=None, v=None, layer=(6, 2), **options):
         (
             several_heads((4, 2, 5)),
             ValueError,
-            r"MultiheadAttention\(6, 2\): query has shape \(4, 2, 5\); \(L, N, E\) or \(L, E\) with E = 6 is needed",
+            r"MultiheadAttention\(6, 2\): query has shape \(4, 2, 5\); it must be \(L, N, E\) or \(L, E\) with E = 6",
         ),
         (several_heads((4, 2, 6), (5, 2, 5)), ValueError, r"key has shape \(5, 2, 5\)"),
         (several_heads((6,)), ValueError, r"query has shape \(6,\)"),
-        (several_heads((4, 2, 6), (5, 3, 6)), ValueError, r"shapes \(4, 2, 6\), \(5, 3, 6\) and .* one batch for all"),
-        (several_heads((4, 2, 6), (5, 6)), ValueError, r"shapes \(4, 2, 6\), \(5, 6\) and .* one batch for all"),
-        (several_heads((4, 6), (5, 6), (3, 6)), ValueError, r"one length for key and value"),
+        (
+            several_heads((4, 2, 6), (5, 3, 6)),
+            ValueError,
+            r"shapes \(4, 2, 6\), \(5, 3, 6\) and .* must have one batch",
+        ),
+        (several_heads((4, 2, 6), (5, 6)), ValueError, r"shapes \(4, 2, 6\), \(5, 6\) and .* must have one batch"),
+        (several_heads((4, 6), (5, 6), (3, 6)), ValueError, r"key and value one length"),
         (
             several_heads((4, 2, 6), attn_mask=np.ones((4, 3), dtype=bool)),
             ValueError,
-            r"MultiheadAttention\(6, 2\): attn_mask has shape \(4, 3\); \(4, 4\) or \(4, 4, 4\) is needed",
+            r"MultiheadAttention\(6, 2\): attn_mask has shape \(4, 3\); it must be \(4, 4\) or \(4, 4, 4\)",
         ),
         (
             several_heads((4, 2, 6), key_padding_mask=np.ones((4, 2), dtype=bool)),
             ValueError,
-            r"key_padding_mask has shape \(4, 2\); \(2, 4\) is needed",
+            r"key_padding_mask has shape \(4, 2\); it must be \(2, 4\)",
         ),
         (several_heads((4, 2, 6), attn_mask=np.ones((4, 4), dtype=int)), TypeError, r"attn_mask has dtype int64"),
         (

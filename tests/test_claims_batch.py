@@ -137,7 +137,7 @@ def test_of_a_batch_of_one_nothing_is_left():
     x, g = draw(1, 3), draw(1, 3, seed=1)
     np.testing.assert_array_equal(mt.standardize(mt.tensor(x), axis=0).numpy(), 0.0)
     np.testing.assert_array_equal(gradient(lambda a: mt.standardize(a, axis=0), x, g), 0.0)
-    with pytest.raises(ValueError, match="1 value a channel"):
+    with pytest.raises(ValueError, match="1 value per channel"):
         batch_norm(x)
 
 

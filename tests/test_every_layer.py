@@ -198,12 +198,12 @@ def test_parameters_of_a_wrong_kind_are_refused_by_the_norms_of_a_sample(value):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.LayerNorm(2.5), r"LayerNorm: normalized_shape is 2\.5; a positive integer"),
-        (lambda: nn.RMSNorm(None), "RMSNorm: normalized_shape is None; a positive integer"),
-        (lambda: nn.LayerNorm((2, 2.5)), r"LayerNorm: normalized_shape is 2\.5; a positive integer"),
-        (lambda: nn.LayerNorm(np.array([2, 3])), r"LayerNorm: normalized_shape is array\(\[2, 3\]\); a positive"),
-        (lambda: nn.Linear(mt.tensor(2.0), 3), r"Linear: in_features is tensor\(2\.\); a positive integer"),
-        (lambda: nn.Embedding(3, 2, padding_idx=1.5), r"Embedding: padding_idx is 1\.5; an integer"),
+        (lambda: nn.LayerNorm(2.5), r"LayerNorm: normalized_shape is 2\.5; it must be a positive integer"),
+        (lambda: nn.RMSNorm(None), "RMSNorm: normalized_shape is None; it must be a positive integer"),
+        (lambda: nn.LayerNorm((2, 2.5)), r"LayerNorm: normalized_shape is 2\.5; it must be a positive integer"),
+        (lambda: nn.LayerNorm(np.array([2, 3])), r"LayerNorm: normalized_shape is array\(\[2, 3\]\); it must be a positive integer"),
+        (lambda: nn.Linear(mt.tensor(2.0), 3), r"Linear: in_features is tensor\(2\.\); it must be a positive integer"),
+        (lambda: nn.Embedding(3, 2, padding_idx=1.5), r"Embedding: padding_idx is 1\.5; it must be an integer"),
         (lambda: nn.utils.spectral_norm(nn.Linear(2, 2), n_power_iterations=1.5), r"n_power_iterations is 1\.5"),
     ],
 )
@@ -271,7 +271,7 @@ def test_the_way_out_of_too_few_values_is_one_for_the_mode(name, count):
     shape = (count, 3, *(1 for _ in ROWS[name][1][0][2:]))
     training = ROWS[name][0](track_running_stats=False)
     predicting = ROWS[name][0](track_running_stats=False).eval()
-    what = "1 value a channel" if count else "no elements a channel"
+    what = "1 value per channel" if count else "no elements per channel"
     with pytest.raises(ValueError, match=rf"{name}\(3\): {what}.*drop_last=True, eval\(\) with running statistics"):
         training(mt.ones(shape))
     with pytest.raises(ValueError, match=rf"{name}\(3\): {what}.*running statistics \(track_running_stats") as caught:

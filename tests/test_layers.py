@@ -194,9 +194,9 @@ def test_a_wrong_input_is_told_with_the_layer_and_the_shape(call, error, message
 
 
 WRONG_SETTINGS = [
-    ("Linear(3, -1)", ValueError, "Linear: out_features is -1; a positive integer"),
-    ("Linear(3.0, 1)", TypeError, "Linear: in_features is 3.0; a positive integer"),
-    ("Bilinear(3, 4, 0)", ValueError, "Bilinear: out_features is 0; a positive integer"),
+    ("Linear(3, -1)", ValueError, "Linear: out_features is -1; it must be a positive integer"),
+    ("Linear(3.0, 1)", TypeError, "Linear: in_features is 3.0; it must be a positive integer"),
+    ("Bilinear(3, 4, 0)", ValueError, "Bilinear: out_features is 0; it must be a positive integer"),
     ("Conv2d(0, 1, 3)", ValueError, "Conv2d: in_channels is 0"),
     ("Conv2d(1, True, 3)", TypeError, "Conv2d: out_channels is True"),
     ("Conv2d(3, 4, 3, groups=2)", ValueError, "Conv2d: 3 and 4 channels cannot both be divided into 2 groups"),
@@ -220,7 +220,7 @@ WRONG_SETTINGS = [
     ("AdaptiveAvgPool2d((1, 2, 3))", ValueError, "AdaptiveAvgPool2d: output_size is"),
     ("Unflatten(1, (-1, -1))", ValueError, r"Unflatten: unflattened_size is \(-1, -1\)"),
     ("Unflatten(1, (0, 2))", ValueError, r"Unflatten: unflattened_size is \(0, 2\)"),
-    ("Dropout(1.1)", ValueError, "Dropout: p is 1.1; a probability"),
+    ("Dropout(1.1)", ValueError, "Dropout: p is 1.1; it must be a finite number from 0 to 1"),
     ("Embedding(0, 3)", ValueError, "Embedding: num_embeddings is 0"),
     ("Embedding(5, 3, 5)", ValueError, "Embedding: padding_idx 5 is beyond a table of 5 rows"),
     ("Softplus(0)", ValueError, "Softplus: beta is 0"),

@@ -306,7 +306,7 @@ def test_unfit_classes_are_named(name):
         loss(mt.tensor(1.0), 0)
     with pytest.raises(ValueError, match=rf"{name}: input of shape \(3, 4\) needs class indices of shape \(3,\)"):
         loss(draw(3, 4), [0, 1])
-    with pytest.raises(ValueError, match=rf"{name}: weight has shape \(3,\); one for each of 4 classes"):
+    with pytest.raises(ValueError, match=rf"{name}: weight has shape \(3,\); it must be \(4,\), one for each class"):
         loss(draw(3, 4), [0, 1, 2], weight=[1.0, 1.0, 1.0])
 
 
@@ -379,7 +379,7 @@ def test_classes_that_are_no_integers_are_named(name, bad):
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("bad", [None, 1.5, "1", True, np.array([1, 2]), np.nan])
 def test_an_ignored_class_is_an_integer(name, bad):
-    with pytest.raises(TypeError, match=f"^{name}: ignore_index is .*; an integer is needed"):
+    with pytest.raises(TypeError, match=f"^{name}: ignore_index is .*; it must be an integer"):
         FUNCTIONS[name](draw(3, 4), target_for(name), ignore_index=bad)
     with pytest.raises(TypeError, match=f"^{MODULES[name].__name__}: ignore_index is"):
         MODULES[name](ignore_index=bad)
@@ -426,7 +426,7 @@ def test_labels_other_than_signs_are_named(name):
         ("smooth_l1_loss", {"beta": -0.1}, "beta is -0.1"),
         ("huber_loss", {"delta": 0}, "delta is 0"),
         ("huber_loss", {"delta": np.nan}, "delta is nan"),
-        ("cross_entropy", {"label_smoothing": 1.5}, "label_smoothing is 1.5; a number from 0.0 to 1.0"),
+        ("cross_entropy", {"label_smoothing": 1.5}, "label_smoothing is 1.5; it must be a finite number from 0 to 1"),
         ("cross_entropy", {"label_smoothing": "0"}, "label_smoothing is '0'"),
         ("hinge_embedding_loss", {"margin": np.inf}, "margin is inf"),
         ("kl_div", {"reduction": "avg"}, "reduction 'avg' is not 'mean', 'batchmean', 'sum' or 'none'"),

@@ -388,7 +388,7 @@ def test_linear_without_bias_and_with_leading_axes():
 
 
 def test_linear_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="Linear: in_features is 0; a positive integer"):
+    with pytest.raises(ValueError, match="Linear: in_features is 0; it must be a positive integer"):
         nn.Linear(0, 2)
     with pytest.raises(ValueError, match=r"Linear\(3, 2\): input of shape \(4, 5\) must have 3 features"):
         nn.Linear(3, 2)(draw(4, 5))
@@ -449,7 +449,7 @@ def test_a_batch_that_is_not_finite_leaves_the_whole_state():
         (draw(4, 5), ValueError, r"BatchNorm1d\(3\): input has 5 channels \(axis 1 of shape \(4, 5\)\)"),
         (draw(3), ValueError, r"BatchNorm1d\(3\): input of shape \(3,\) has 1 axes"),
         (draw(2, 3, 4, 5), ValueError, r"BatchNorm1d\(3\): input of shape .* has 4 axes"),
-        (draw(1, 3), ValueError, r"1 value a channel.*eval\(\)"),
+        (draw(1, 3), ValueError, r"1 value per channel.*eval\(\)"),
         (mt.ones((4, 3), dtype=int), TypeError, "dtype int64"),
     ],
 )

@@ -383,19 +383,19 @@ def test_ghost_batch_norm_takes_no_average_of_all():
 def test_one_value_a_channel_names_the_layer_and_the_remedies(make, shape):
     layer = make(3)
     before = state_of(layer)
-    message = rf"{make.__name__}\(3\): 1 value a channel over axes .*bigger batch.*drop_last.*eval\(\).*GroupNorm"
+    message = rf"{make.__name__}\(3\): 1 value per channel over axes .*bigger batch.*drop_last.*eval\(\).*GroupNorm"
     with pytest.raises(ValueError, match=message):
         layer(draw(*shape))
     assert state_of(layer) == before
     assert layer.eval()(draw(*shape)).shape == shape
-    with pytest.raises(ValueError, match="1 value a channel"):
+    with pytest.raises(ValueError, match="1 value per channel"):
         make(3, track_running_stats=False).eval()(draw(*shape))
 
 
 @EACH_RUNNING
 def test_a_wrong_number_of_axes_names_the_shapes_that_are_taken(name):
     layer, _ = made(name)
-    with pytest.raises(ValueError, match=rf"{name}\(4\): input of shape \(4,\) has 1 axes; \(N, C.*\) is needed"):
+    with pytest.raises(ValueError, match=rf"{name}\(4\): input of shape \(4,\) has 1 axes; it must be \(N, C.*\)"):
         layer(draw(4))
 
 
@@ -573,7 +573,7 @@ def test_weights_that_cannot_be_computed_are_refused():
     layer.weight.data = weight
     with pytest.raises(ValueError, match="'weight' has an output whose weights are all zero"):
         utils.weight_norm(layer)
-    with pytest.raises(ValueError, match=r"spectral_norm: 'bias' has shape \(2,\); at least 2 axes"):
+    with pytest.raises(ValueError, match=r"spectral_norm: 'bias' has shape \(2,\); it must have at least 2 axes"):
         utils.spectral_norm(layer, "bias")
     with pytest.raises(ValueError, match="n_power_iterations is 0"):
         utils.spectral_norm(layer, n_power_iterations=0)
@@ -720,8 +720,8 @@ class Interrupted:
     ("batches", "error", "message"),
     [
         ([], ValueError, "there are no batches"),
-        ([mt.zeros((0, 3))], ValueError, r"1 BatchNorm1d\(4, eval\): 0 values a channel"),
-        ([draw(1, 3)], ValueError, r"1 values a channel have no variance; more data"),
+        ([mt.zeros((0, 3))], ValueError, r"1 BatchNorm1d\(4, eval\): 0 values per channel"),
+        ([draw(1, 3)], ValueError, r"1 values per channel have no variance; give more data"),
         ([draw(4, 3), draw(4, 3) * np.nan], ValueError, "NaN or infinite"),
         ([draw(4, 3), draw(4, 3) * np.inf], ValueError, "NaN or infinite"),
         ([draw(4, 3), draw(4, 2)], ValueError, "features"),

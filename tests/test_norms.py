@@ -526,7 +526,7 @@ def test_the_result_has_the_dtype_of_the_input(name, dtype):
 @pytest.mark.parametrize("tracked", [False, True])
 def test_one_value_a_channel_in_training_names_the_remedies(shape, tracked):
     statistics = running() if tracked else (None, None)
-    message = r"batch_norm: 1 value a channel.*bigger batch.*drop_last.*eval\(\).*LayerNorm.*GroupNorm"
+    message = r"batch_norm: 1 value per channel.*bigger batch.*drop_last.*eval\(\).*LayerNorm.*GroupNorm"
     with pytest.raises(ValueError, match=message):
         norms.batch_norm(mt.tensor(draw(*shape)), *statistics, training=True)
     if tracked:
@@ -577,7 +577,7 @@ def test_parameters_of_another_number_of_channels_are_refused(name):
     for option in ("weight", "bias"):
         with pytest.raises(ValueError, match=rf"{name}: input has 2 channels \(axis 1 of shape \(3, 2, 4\)\).*\(3,\)"):
             FIVE[name](x, **{option: mt.ones(3)})
-    with pytest.raises(ValueError, match=rf"{name}: input has shape \(3,\); at least \(N, C\)"):
+    with pytest.raises(ValueError, match=rf"{name}: input has shape \(3,\); it must have at least the axes \(N, C\)"):
         FIVE[name](mt.ones(3))
 
 
@@ -855,7 +855,7 @@ def test_ghost_batch_norm_refuses_what_it_cannot_cut():
     x = mt.tensor(draw(6, 3))
     with pytest.raises(ValueError, match=r"6 samples \(axis 0 of shape \(6, 3\)\) cannot be cut into parts of 4.*drop"):
         norms.ghost_batch_norm(x, 4, training=True)
-    with pytest.raises(ValueError, match=r"ghost_batch_norm: 1 value a channel over axes \(1,\) of shape \(6, 1, 3\)"):
+    with pytest.raises(ValueError, match=r"ghost_batch_norm: 1 value per channel over axes \(1,\) of shape \(6, 1, 3\)"):
         norms.ghost_batch_norm(x, 1, training=True)
     for size, kind in ((0, ValueError), (2.0, TypeError), (True, TypeError)):
         with pytest.raises(kind, match="ghost_batch_norm: ghost_size is"):
@@ -995,7 +995,7 @@ def test_a_wrong_eps_is_refused_beyond_pytorch(name, eps):
 
 @pytest.mark.parametrize("name", ["batch_renorm", "whiten"])
 def test_one_value_a_channel_is_refused_beyond_pytorch(name):
-    with pytest.raises(ValueError, match=rf"{name}: 1 value a channel"):
+    with pytest.raises(ValueError, match=rf"{name}: 1 value per channel"):
         OTHERS[name](mt.tensor(draw(1, 2)))
 
 

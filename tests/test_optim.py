@@ -470,7 +470,7 @@ def test_what_is_no_number_is_refused_by_name(make, name):
             lambda s=strange: make([w], **{name: setting(name, s)}),
             lambda s=strange: kept.add_param_group({"params": leaf(1.0), name: setting(name, s)}),
         ):
-            with pytest.raises(ValueError, match=rf"^{make.__name__}: {name}.* is .*needed$"):
+            with pytest.raises(ValueError, match=rf"^{make.__name__}: {name}.* is .*must be .*$"):
                 call()
     assert len(kept.param_groups) == 1
 
@@ -483,7 +483,7 @@ def test_flags_are_yes_or_no(make, name):
     for yes in (np.True_, 1, np.array(True), mt.tensor(True), 1.0):
         assert one_step(make, {**options, name: yes}) == expected
     for strange in ("no", 2, None, np.array([True, False]), [True]):
-        with pytest.raises(ValueError, match=rf"{make.__name__}: {name} is .*; True or False is needed"):
+        with pytest.raises(ValueError, match=rf"{make.__name__}: {name} is .*; it must be True or False"):
             make([leaf(1.0)], **{**options, name: strange})
 
 

@@ -184,9 +184,9 @@ def test_what_is_no_optimiser_or_no_schedule_is_refused():
             make([])
     optimiser = two_groups()
     for bad in (0.5, None, "x", [0.5, 0.5]):
-        with pytest.raises(TypeError, match=r"LambdaLR: lr_lambda is .*; a function, or a list of one for each group"):
+        with pytest.raises(TypeError, match=r"LambdaLR: lr_lambda is .*; it must be a function, or a list of one for each group"):
             lr_scheduler.LambdaLR(optimiser, bad)
-    with pytest.raises(TypeError, match="MultiStepLR: milestones is 3; a sequence of epochs is needed"):
+    with pytest.raises(TypeError, match="MultiStepLR: milestones is 3; it must be a sequence of epochs"):
         lr_scheduler.MultiStepLR(optimiser, 3)
     with pytest.raises(TypeError, match="ReduceLROnPlateau does not follow the epoch"):
         lr_scheduler.SequentialLR(optimiser, [lr_scheduler.ReduceLROnPlateau(optimiser)], [])
@@ -406,7 +406,7 @@ def test_settings_of_every_kind_of_number_are_pythons_own(name, setting):
             with pytest.raises(ValueError, match=f"{name}: (a )?{setting.removesuffix('s')}"):
                 made({**CONSTANTS[name], setting: strange})
     if isinstance(value, int):
-        with pytest.raises(ValueError, match=r"is 2\.5; a whole number of at least"):
+        with pytest.raises(ValueError, match=r"is 2\.5; it must be a whole number of at least"):
             made({**CONSTANTS[name], setting: 2.5})
 
 

@@ -236,7 +236,7 @@ for _ in range(100_000):
         (".npz", {"n": [10**5000]}, ValueError, "save: state['n'][0] is an integer of 16610 bits; at most 14000 are"),
         (".npz", loop, ValueError, "nested too deeply, or contains itself"),
         (".npz", {"deep": deep}, ValueError, "nested too deeply, or contains itself"),
-        (".npz", [1], TypeError, "save: the state is of type list; a mapping is needed"),
+        (".npz", [1], TypeError, "save: the state is of type list; it must be a mapping"),
         (
             ".npz",
             {"a": [np.ones(())] * 65_534},

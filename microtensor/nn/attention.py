@@ -91,7 +91,7 @@ def _as_mask(mask: Any, who: str, name: str) -> Tensor:
     tensor = mask if isinstance(mask, Tensor) else Tensor(mask)
     if tensor.dtype.kind not in "bf":
         raise TypeError(
-            f"{who}: {name} has dtype {tensor.dtype}; booleans, or floats to add, are needed: .astype(bool)"
+            f"{who}: {name} has dtype {tensor.dtype}; it must be of booleans, or of floats to add: .astype(bool)"
         )
     return tensor
 
@@ -145,7 +145,7 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
     if min(map(len, shapes)) < 2 or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ValueError(
             f"scaled_dot_product_attention: query, key and value have shapes {', '.join(map(str, shapes))}; "
-            "(…, L, E), (…, S, E) and (…, S, E_v) are needed"
+            "they must be (…, L, E), (…, S, E) and (…, S, E_v)"
         )
     if not key.shape[-2]:
         raise ValueError(f"scaled_dot_product_attention: there are no keys in {key.shape}")
@@ -309,7 +309,7 @@ class MultiheadAttention(Module):
         who = self.title()
         mask = _as_mask(given, who, name)
         if mask.shape not in shapes:
-            raise ValueError(f"{who}: {name} has shape {mask.shape}; {' or '.join(map(str, shapes))} is needed")
+            raise ValueError(f"{who}: {name} has shape {mask.shape}; it must be {' or '.join(map(str, shapes))}")
         allowing = Tensor(~mask.numpy()) if mask.dtype.kind == "b" else mask
         return [reshape(allowing, shape=shapes[mask.shape])]
 
@@ -318,12 +318,12 @@ class MultiheadAttention(Module):
         for name, x in {"query": query, "key": key, "value": value}.items():
             check_float(x, self, f"{name}: input")
             if x.ndim not in (2, 3) or x.shape[-1] != self.embed_dim:
-                raise ValueError(f"{self.title()}: {name} has shape {x.shape}; {layout} is needed")
+                raise ValueError(f"{self.title()}: {name} has shape {x.shape}; it must be {layout}")
         batches = [x.shape[0 if self.batch_first else 1] if x.ndim == 3 else None for x in (query, key)]
         if key.shape != value.shape or batches[0] != batches[1]:
             raise ValueError(
-                f"{self.title()}: query, key and value have shapes {query.shape}, {key.shape} and {value.shape}; one "
-                f"batch for all and one length for key and value is needed, {layout}"
+                f"{self.title()}: query, key and value have shapes {query.shape}, {key.shape} and {value.shape}; all "
+                f"must have one batch, and key and value one length: {layout}"
             )
 
 

@@ -109,7 +109,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 def _fans(tensor: Tensor, who: str) -> tuple[int, int]:
     """How many inputs an output of a weight (out, in, *window) sums, and how many outputs an input goes to."""
     if tensor.ndim < 2:
-        raise ValueError(f"{who}: a weight of shape {tensor.shape} has no fan-in; (out, in, …) is needed")
+        raise ValueError(f"{who}: a weight of shape {tensor.shape} has no fan-in; it must have the axes (out, in, …)")
     outputs, inputs, *window = tensor.shape
     return inputs * math.prod(window), outputs * math.prod(window)
 

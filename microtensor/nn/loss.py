@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from microtensor import losses
 from microtensor.nn.wrapper import Wrapper
-from microtensor.support.checks import KL_REDUCTIONS, check_delta, check_float, check_reduction, check_setting
+from microtensor.support.checks import KL_REDUCTIONS, check_float, check_number, check_positive, check_reduction
 from microtensor.tensor import Tensor
 
 __all__ = [
@@ -32,11 +32,11 @@ class _Loss(Wrapper):
 
     _checks: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
         "reduction": check_reduction,
-        "beta": lambda beta, who: check_setting(beta, "beta", who),
-        "delta": check_delta,
+        "beta": lambda beta, who: check_number(beta, "beta", who, 0),
+        "delta": lambda delta, who: check_positive(delta, "delta", who),
         "ignore_index": losses.check_ignored,
-        "label_smoothing": lambda smoothing, who: check_setting(smoothing, "label_smoothing", who, high=1.0),
-        "margin": lambda margin, who: check_setting(margin, "margin", who, low=float("-inf")),
+        "label_smoothing": lambda smoothing, who: check_number(smoothing, "label_smoothing", who, 0, 1),
+        "margin": lambda margin, who: check_number(margin, "margin", who),
     }
 
     def _keep(self, name: str, value: Any) -> None:

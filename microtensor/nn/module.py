@@ -432,7 +432,7 @@ class Module:
         ValueError: load_state_dict: nothing was loaded: first and second are one parameter and have two values
         """
         if not isinstance(state, Mapping):
-            raise TypeError(f"load_state_dict: the state is of type {type(state).__name__}; a mapping is needed")
+            raise TypeError(f"load_state_dict: the state is of type {type(state).__name__}; it must be a mapping")
         own = dict(self._entries())
         names: dict[int, list[str]] = {}
         for key, tensor in own.items():

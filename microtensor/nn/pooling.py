@@ -360,7 +360,9 @@ class Unflatten(Module):
         self.dim = integer(dim, "dim", "Unflatten")
         sizes = integers(unflattened_size, "unflattened_size", "Unflatten")
         if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
-            raise ValueError(f"Unflatten: unflattened_size is {sizes}; positive sizes are needed, −1 for one at most")
+            raise ValueError(
+                f"Unflatten: unflattened_size is {sizes}; the sizes must be positive, but for one −1 at most"
+            )
         self.unflattened_size = sizes
 
     def extra_repr(self) -> str:

@@ -60,7 +60,7 @@ class _Recurrent(Module):
     def _check_input(self, x: Tensor, axes: tuple[int, int], layout: str) -> None:
         check_float(x, self)
         if x.ndim not in axes or x.shape[-1] != self.input_size:
-            raise ValueError(f"{self.title()}: input has shape {x.shape}; {layout} is needed")
+            raise ValueError(f"{self.title()}: input has shape {x.shape}; it must be {layout}")
 
     def _initial(self, hx: Any, shape: tuple[int, ...], dtype: Any) -> State:
         """The initial states, checked; zeros unless they are given."""
@@ -69,12 +69,12 @@ class _Recurrent(Module):
         several = len(self.states) > 1
         if several != isinstance(hx, (tuple, list)) or (several and len(hx) != len(self.states)):
             wanted = f"a pair ({', '.join(self.states)})" if several else f"the tensor {self.states[0]}"
-            raise TypeError(f"{self.title()}: the initial state is a {type(hx).__name__}; {wanted} is needed")
+            raise TypeError(f"{self.title()}: the initial state is a {type(hx).__name__}; it must be {wanted}")
         given = tuple(hx) if several else (hx,)
         for name, state in zip(self.states, given, strict=True):
             check_array(state, self, name)
             if state.shape != shape:
-                raise ValueError(f"{self.title()}: {name} has shape {state.shape}; {shape} is needed for this input")
+                raise ValueError(f"{self.title()}: {name} has shape {state.shape}; it must be {shape} for this input")
         return given
 
 
@@ -125,7 +125,7 @@ class _Gated(_Recurrent):
 
 
 class _Cell(_Recurrent):
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, rng: Any) -> None:
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, rng: Any = None) -> None:
         super().__init__(input_size, hidden_size)
         self._make_parameters(input_size, "", bias, as_generator(rng))
 
@@ -180,7 +180,7 @@ class RNNCell(_Elman, _Cell):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *, rng: Any = None
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, rng)
+        super().__init__(input_size, hidden_size, bias, rng=rng)
         self._choose(nonlinearity)
 
 
@@ -220,9 +220,6 @@ class LSTMCell(_LongShortTerm, _Cell):
     ((4, 5), (4, 5))
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, rng: Any = None) -> None:
-        super().__init__(input_size, hidden_size, bias, rng)
-
 
 class GRUCell(_Gated, _Cell):
     """A step of the gated recurrent unit.
@@ -258,9 +255,6 @@ class GRUCell(_Gated, _Cell):
     >>> cell(mt.ones((4, 3)), h).shape
     (4, 5)
     """
-
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, rng: Any = None) -> None:
-        super().__init__(input_size, hidden_size, bias, rng)
 
 
 class LayerNormLSTMCell(_LongShortTerm, _Cell):
@@ -307,7 +301,7 @@ class LayerNormLSTMCell(_LongShortTerm, _Cell):
     def __init__(
         self, input_size: int, hidden_size: int, forget_bias: float = 0.0, eps: float = 1e-5, *, rng: Any = None
     ) -> None:
-        super().__init__(input_size, hidden_size, False, rng)
+        super().__init__(input_size, hidden_size, False, rng=rng)
         self.norm_ih = LayerNorm(4 * hidden_size, eps)
         self.norm_hh = LayerNorm(4 * hidden_size, eps)
         self.norm_c = LayerNorm(hidden_size, eps)
@@ -338,19 +332,21 @@ class _Layer(_Recurrent):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        rng: Any,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        rng: Any = None,
     ) -> None:
         super().__init__(input_size, hidden_size)
-        num_layers = check_size(num_layers, "num_layers", type(self).__name__)
+        who = type(self).__name__
+        num_layers = check_size(num_layers, "num_layers", who)
         if dropout and num_layers == 1:
-            warnings.warn(
-                f"{type(self).__name__}: dropout acts between layers; with num_layers=1 it does nothing", stacklevel=3
-            )
+            # The line that makes the layer, which a constructor of the subclass is one step away from.
+            level = 2 + (type(self).__init__ is not _Layer.__init__)
+            warnings.warn(f"{who}: dropout acts between layers; with num_layers=1 it does nothing", stacklevel=level)
         self.num_layers = num_layers
         self.batch_first = check_flag(batch_first, "batch_first", type(self).__name__)
         self.bidirectional = check_flag(bidirectional, "bidirectional", type(self).__name__)
@@ -504,7 +500,7 @@ class RNN(_Elman, _Layer):
         *,
         rng: Any = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng=rng)
         self._choose(nonlinearity)
 
 
@@ -540,20 +536,6 @@ class LSTM(_LongShortTerm, _Layer):
     ((7, 4, 10), (2, 4, 5), (2, 4, 5))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        rng: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng)
-
 
 class GRU(_Gated, _Layer):
     """Gated recurrent units along a sequence, one or several layers deep; :class:`GRUCell` makes each step.
@@ -584,17 +566,3 @@ class GRU(_Gated, _Layer):
     >>> output.shape, h_n.shape
     ((4, 7, 5), (1, 4, 5))
     """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        rng: Any = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng)

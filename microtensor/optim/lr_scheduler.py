@@ -77,9 +77,6 @@ class LRScheduler:
                 )
         return self.lrs_at(epoch)
 
-    def _times(self, factor: float) -> list[float]:
-        return [rate * factor for rate in self.get_last_lr()]
-
     def get_last_lr(self) -> list[float]:
         """The rate of every group as it is now."""
         return [_rate_of(group, type(self).__name__) for group in self.optimizer.param_groups]
@@ -158,7 +155,7 @@ class LambdaLR(LRScheduler):
     ) -> None:
         if not callable(lr_lambda) and not (isinstance(lr_lambda, (list, tuple)) and all(map(callable, lr_lambda))):
             raise TypeError(
-                f"LambdaLR: lr_lambda is {lr_lambda!r}; a function, or a list of one for each group, is needed"
+                f"LambdaLR: lr_lambda is {lr_lambda!r}; it must be a function, or a list of one for each group"
             )
         self.lr_lambda = lr_lambda
         super().__init__(optimizer, last_epoch)
@@ -174,11 +171,30 @@ class LambdaLR(LRScheduler):
     def _factor(self, value: Any) -> float:
         factor = plain_number(value)
         if factor is None:
-            raise ValueError(f"LambdaLR: the function gives {value!r}; a number is needed")
+            raise ValueError(f"LambdaLR: the function gives {value!r}; it must be a number")
         return factor
 
 
-class StepLR(LRScheduler):
+class _Multiple(LRScheduler):
+    """The schedules that are a multiple of lr₀: a subclass says which, and by what a step multiplies the rate."""
+
+    def _multiple(self, epoch: int) -> float:
+        raise NotImplementedError
+
+    def _step(self, epoch: int) -> float:
+        raise NotImplementedError
+
+    def lrs_at(self, epoch: int) -> list[float]:
+        """lr₀ times the factor of the epoch."""
+        multiple = self._multiple(epoch)
+        return [base * multiple for base in self.base_lrs]
+
+    def _moved(self, epoch: int) -> list[float]:
+        step = self._step(epoch)
+        return [rate * step for rate in self.get_last_lr()]
+
+
+class StepLR(_Multiple):
     """A stair: lr₀ · γ^⌊epoch / step_size⌋.
 
     Parameters
@@ -209,15 +225,14 @@ class StepLR(LRScheduler):
         self.gamma = _number(gamma, "StepLR: gamma")
         super().__init__(optimizer, last_epoch)
 
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ · γ^⌊epoch / step_size⌋."""
-        return [base * self.gamma ** (epoch // self.step_size) for base in self.base_lrs]
+    def _multiple(self, epoch: int) -> float:
+        return self.gamma ** (epoch // self.step_size)
 
-    def _moved(self, epoch: int) -> list[float]:
-        return self._times(1.0 if epoch == 0 or epoch % self.step_size else self.gamma)
+    def _step(self, epoch: int) -> float:
+        return 1.0 if epoch == 0 or epoch % self.step_size else self.gamma
 
 
-class MultiStepLR(LRScheduler):
+class MultiStepLR(_Multiple):
     """A stair with steps of one's own: lr₀ · γⁿ with n the number of milestones passed.
 
     Parameters
@@ -252,15 +267,14 @@ class MultiStepLR(LRScheduler):
         self.gamma = _number(gamma, "MultiStepLR: gamma")
         super().__init__(optimizer, last_epoch)
 
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ · γⁿ."""
-        return [base * self.gamma ** bisect_right(self.milestones, epoch) for base in self.base_lrs]
+    def _multiple(self, epoch: int) -> float:
+        return float(self.gamma ** bisect_right(self.milestones, epoch))
 
-    def _moved(self, epoch: int) -> list[float]:
-        return self._times(self.gamma ** self.milestones.count(epoch))
+    def _step(self, epoch: int) -> float:
+        return float(self.gamma ** self.milestones.count(epoch))
 
 
-class ExponentialLR(LRScheduler):
+class ExponentialLR(_Multiple):
     """A steady fall: lr₀ · γ^epoch.
 
     Parameters
@@ -288,15 +302,14 @@ class ExponentialLR(LRScheduler):
         self.gamma = _number(gamma, "ExponentialLR: gamma")
         super().__init__(optimizer, last_epoch)
 
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ · γ^epoch."""
-        return [base * self.gamma**epoch for base in self.base_lrs]
+    def _multiple(self, epoch: int) -> float:
+        return self.gamma**epoch
 
-    def _moved(self, epoch: int) -> list[float]:
-        return self._times(self.gamma if epoch else 1.0)
+    def _step(self, epoch: int) -> float:
+        return self.gamma if epoch else 1.0
 
 
-class LinearLR(LRScheduler):
+class LinearLR(_Multiple):
     """A ramp, mostly to warm up: lr₀ times a factor that goes in a straight line from one value to another.
 
     Parameters
@@ -341,20 +354,18 @@ class LinearLR(LRScheduler):
         self.total_iters = _whole(total_iters, "LinearLR: total_iters", 1)
         super().__init__(optimizer, last_epoch)
 
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ times the factor."""
+    def _multiple(self, epoch: int) -> float:
         done = min(epoch / self.total_iters, 1.0)
-        factor = self.start_factor * (1 - done) + self.end_factor * done
-        return [base * factor for base in self.base_lrs]
+        return self.start_factor * (1 - done) + self.end_factor * done
 
-    def _moved(self, epoch: int) -> list[float]:
+    def _step(self, epoch: int) -> float:
         if epoch == 0:
-            return self._times(self.start_factor)
+            return self.start_factor
         if epoch > self.total_iters:
-            return self.get_last_lr()
+            return 1.0
         rise = self.end_factor - self.start_factor
         # Down to 0, rounding can leave less than nothing.
-        return self._times(max(1 + rise / (self.total_iters * self.start_factor + (epoch - 1) * rise), 0.0))
+        return max(1 + rise / (self.total_iters * self.start_factor + (epoch - 1) * rise), 0.0)
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -465,7 +476,7 @@ class SequentialLR(LRScheduler):
         if len(self.milestones) != len(self.schedulers) - 1 or self.milestones != sorted(set(self.milestones)):
             raise ValueError(
                 f"SequentialLR: milestones are {self.milestones} for {len(self.schedulers)} schedules; "
-                "one rising epoch for each but the first is needed"
+                "they must be rising epochs, one for each schedule but the first"
             )
         super().__init__(optimizer, last_epoch)
 
@@ -585,7 +596,7 @@ class ReduceLROnPlateau:
         """
         value = plain_number(metrics)
         if value is None:
-            raise ValueError(f"{type(self).__name__}.step: metrics is {metrics!r}; one number is needed")
+            raise ValueError(f"{type(self).__name__}.step: metrics is {metrics!r}; it must be one number")
         rates, floors = self.get_last_lr(), self._floors()
         self.last_epoch += 1
         if self._improves(value):
@@ -635,7 +646,7 @@ def _check_optimizer(optimizer: Any, who: str) -> None:
 def _rate_of(group: Options, who: str) -> float:
     rate = plain_number(group["lr"])
     if rate is None:
-        raise ValueError(f"{who}: the rate of a group is {group['lr']!r}; a number is needed")
+        raise ValueError(f"{who}: the rate of a group is {group['lr']!r}; it must be a number")
     return float(rate)
 
 
@@ -644,7 +655,7 @@ def _loaded(scheduler: LRScheduler | ReduceLROnPlateau, state_dict: Mapping[str,
     who = f"{type(scheduler).__name__}.load_state_dict"
     own = scheduler.state_dict()
     if not isinstance(state_dict, Mapping):
-        raise ValueError(f"{who}: the state is of type {type(state_dict).__name__}; a mapping is needed")
+        raise ValueError(f"{who}: the state is of type {type(state_dict).__name__}; it must be a mapping")
     if state_dict.keys() != own.keys():
         raise ValueError(f"{who}: keys are {sorted(map(str, state_dict))}, expected {sorted(own)}")
     loaded: dict[str, Any] = {
@@ -653,7 +664,7 @@ def _loaded(scheduler: LRScheduler | ReduceLROnPlateau, state_dict: Mapping[str,
     if "best" in own:
         best = plain_number(state_dict["best"])
         if best is None:
-            raise ValueError(f"{who}: best is {state_dict['best']!r}; a number is needed")
+            raise ValueError(f"{who}: best is {state_dict['best']!r}; it must be a number")
         loaded["best"] = float(best)
     return loaded
 
@@ -662,7 +673,7 @@ def _number(value: Any, what: str, below: float = math.inf) -> float:
     number = plain_number(value)
     if number is None or not 0 <= number < below:
         bound = "" if below == math.inf else f", and below {below}"
-        raise ValueError(f"{what} is {value!r}; a finite number of at least 0{bound} is needed")
+        raise ValueError(f"{what} is {value!r}; it must be a finite number of at least 0{bound}")
     return float(number)
 
 
@@ -670,12 +681,12 @@ def _epochs(values: Any, who: str, low: int) -> list[int]:
     try:
         given = list(values)
     except TypeError:
-        raise TypeError(f"{who}: milestones is {values!r}; a sequence of epochs is needed") from None
+        raise TypeError(f"{who}: milestones is {values!r}; it must be a sequence of epochs") from None
     return [_whole(value, f"{who}: a milestone", low) for value in given]
 
 
 def _whole(value: Any, what: str, low: int) -> int:
     number = plain_number(value)
     if number is None or not low <= number < math.inf or number != int(number):
-        raise ValueError(f"{what} is {value!r}; a whole number of at least {low} is needed")
+        raise ValueError(f"{what} is {value!r}; it must be a whole number of at least {low}")
     return int(number)

@@ -295,7 +295,7 @@ class Optimizer:
         """One parameter's state from a saved one; what does not fit is added to the problems."""
         expected = self._start(options)
         if not isinstance(entry, Mapping):
-            problems.append(f"{who}: its state is of type {type(entry).__name__}; a mapping is needed")
+            problems.append(f"{who}: its state is of type {type(entry).__name__}; it must be a mapping")
             return {}
         given = {name: value for name, value in entry.items() if value is not None}
         # PyTorch counts the steps in every state.
@@ -311,7 +311,7 @@ class Optimizer:
                 if shape:
                     problems.append(f"{who}: {name} has shape {shape}, expected ()")
                 elif count is None or not (0 <= count < math.inf and count == int(count)):
-                    problems.append(f"{who}: {name} is {given[name]!r}; a count is needed")
+                    problems.append(f"{who}: {name} is {given[name]!r}; it must be a count")
                 else:
                     state[name] = int(count)
                 continue
@@ -335,19 +335,19 @@ def _state_dtype(parameter: Tensor) -> np.dtype[Any]:
 def _number(value: Any, what: str, below: float) -> float:
     number = plain_number(value)
     if number is None or not 0 <= number < below:
-        raise ValueError(f"{what} is {value!r}; a number from 0 to below {below} is needed")
+        raise ValueError(f"{what} is {value!r}; it must be a number from 0 to below {below}")
     return float(number)
 
 
 def _pair(value: Any, what: str, below: float) -> tuple[float, ...]:
     is_sequence = isinstance(value, (tuple, list)) or len(getattr(value, "shape", ())) == 1
     if not is_sequence or len(value) != 2:
-        raise ValueError(f"{what} is {value!r}; two numbers are needed")
+        raise ValueError(f"{what} is {value!r}; it must be two numbers")
     return tuple(_number(v, f"{what}[{i}]", below) for i, v in enumerate(value))
 
 
 def _flag(value: Any, what: str) -> bool:
     flag = plain_flag(value)
     if flag is None:
-        raise ValueError(f"{what} is {value!r}; True or False is needed")
+        raise ValueError(f"{what} is {value!r}; it must be True or False")
     return flag

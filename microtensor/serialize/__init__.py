@@ -56,7 +56,7 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
     """
     shown, suffix = _path_and_suffix(path, "save")
     if not isinstance(state, Mapping):
-        raise TypeError(f"save: the state is of type {type(state).__name__}; a mapping is needed, as by state_dict()")
+        raise TypeError(f"save: the state is of type {type(state).__name__}; it must be a mapping, as by state_dict()")
     # Imported here: together they take longer to load than all of this package.
     from microtensor.serialize import npz, safetensors
 

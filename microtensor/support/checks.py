@@ -35,84 +35,57 @@ def named(who: Who) -> str:
     return who if isinstance(who, str) else who.title()
 
 
-def check_eps(eps: float, who: str) -> float:
-    """ε as a float.
-
-    Raises
-    ------
-    ValueError
-        It is not a positive finite number.
-    """
-    if isinstance(eps, bool) or not isinstance(eps, Real) or not math.isfinite(eps) or eps <= 0:
-        raise ValueError(f"{who}: eps is {eps!r}; a positive finite number is needed")
-    return float(eps)
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
-def check_momentum(momentum: float, who: str) -> float:
-    """The weight of the new batch as a float.
-
-    Raises
-    ------
-    ValueError
-        It is not a number from 0 to 1.
-    """
-    if isinstance(momentum, bool) or not isinstance(momentum, Real) or not 0 <= momentum <= 1:
-        raise ValueError(f"{who}: momentum is {momentum!r}; a number from 0 to 1 is needed")
-    return float(momentum)
-
-
-def check_number(value: float, what: str, who: str, least: float = -math.inf) -> float:
-    """A finite number from `least` on, as a float.
+def check_number(value: float, what: str, who: str, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number from `least` to `most`, as a float.
 
     Raises
     ------
     ValueError
         It is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < least:
-        bound = "" if least == -math.inf else f" from {least:g} on"
-        raise ValueError(f"{who}: {what} is {value!r}; a finite number{bound} is needed")
+    if not (_is_finite(value) and least <= value <= most):
+        bound = (
+            f" from {least:g} to {most:g}" if most < math.inf else f" from {least:g} on" if least > -math.inf else ""
+        )
+        raise ValueError(f"{who}: {what} is {value!r}; it must be a finite number{bound}")
     return float(value)
+
+
+def check_positive(value: float, what: str, who: str) -> float:
+    """A finite number above 0, as a float.
+
+    Raises
+    ------
+    ValueError
+        It is something else.
+    """
+    if not (_is_finite(value) and value > 0):
+        raise ValueError(f"{who}: {what} is {value!r}; it must be a positive finite number")
+    return float(value)
+
+
+def check_eps(eps: float, who: str) -> float:
+    """ε as a float; see :func:`check_positive`."""
+    return check_positive(eps, "eps", who)
+
+
+def check_momentum(momentum: float, who: str) -> float:
+    """The weight of the new batch as a float, from 0 to 1; see :func:`check_number`."""
+    return check_number(momentum, "momentum", who, 0, 1)
 
 
 def check_probability(p: float, who: str) -> float:
-    """A probability.
-
-    Raises
-    ------
-    ValueError
-        It is not a number from 0 to 1.
-    """
-    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
-        raise ValueError(f"{who}: p is {p!r}; a probability from 0 to 1 is needed")
+    """A probability, from 0 to 1; see :func:`check_number`."""
+    check_number(p, "p", who, 0, 1)
     # Not as a float: a representation shows the number that was given.
     return p
-
-
-def check_setting(value: float, name: str, who: str, low: float = 0.0, high: float = math.inf) -> float:
-    """A number of a range, bounds included but for ∞.
-
-    Raises
-    ------
-    ValueError
-        It is no number, or not in the range.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real) or not (low <= value <= high and math.isfinite(value)):
-        raise ValueError(f"{who}: {name} is {value!r}; a number from {low} to {high} is needed")
-    return float(value)
-
-
-def check_delta(delta: float, who: str) -> float:
-    """δ as a float.
-
-    Raises
-    ------
-    ValueError
-        It is not a positive finite number.
-    """
-    if check_setting(delta, "delta", who) == 0:
-        raise ValueError(f"{who}: delta is 0; a number above 0 is needed")
-    return float(delta)
 
 
 def check_reduction(reduction: str, who: str, allowed: tuple[str, ...] = REDUCTIONS) -> str:
@@ -129,7 +102,7 @@ def check_reduction(reduction: str, who: str, allowed: tuple[str, ...] = REDUCTI
     return reduction
 
 
-def check_integer(value: Any, what: str, who: str) -> int:
+def check_integer(value: Any, what: str, who: str, wanted: str = "an integer") -> int:
     """An integer.
 
     Raises
@@ -139,7 +112,7 @@ def check_integer(value: Any, what: str, who: str) -> int:
     """
     number = _integer(value)
     if number is None:
-        raise TypeError(f"{who}: {what} is {value!r}; an integer is needed")
+        raise TypeError(f"{who}: {what} is {value!r}; it must be {wanted}")
     return number
 
 
@@ -161,11 +134,9 @@ def check_size(size: Any, what: str, who: str) -> int:
     ValueError
         It is not positive.
     """
-    number = _integer(size)
-    if number is None:
-        raise TypeError(f"{who}: {what} is {size!r}; a positive integer is needed")
+    number = check_integer(size, what, who, "a positive integer")
     if number <= 0:
-        raise ValueError(f"{who}: {what} is {size}; a positive integer is needed")
+        raise ValueError(f"{who}: {what} is {size}; it must be a positive integer")
     return number
 
 
@@ -233,7 +204,7 @@ def check_channels(x: Tensor, who: str, **parameters: Tensor | None) -> int:
         A parameter is no tensor.
     """
     if x.ndim < 2:
-        raise ValueError(f"{who}: input has shape {x.shape}; at least (N, C) is needed")
+        raise ValueError(f"{who}: input has shape {x.shape}; it must have at least the axes (N, C)")
     channels = x.shape[1]
     for name, parameter in parameters.items():
         if parameter is None:
@@ -248,7 +219,7 @@ def check_channels(x: Tensor, who: str, **parameters: Tensor | None) -> int:
 
 
 def check_several(shape: tuple[int, ...], axes: tuple[int, ...], who: str, *, training: bool = True) -> int:
-    """How many values a channel are taken together.
+    """How many values per channel are taken together.
 
     Raises
     ------
@@ -258,7 +229,7 @@ def check_several(shape: tuple[int, ...], axes: tuple[int, ...], who: str, *, tr
     """
     count = axis_count(shape, axes)
     if count < 2:
-        where = f"a channel over axes {axes} of shape {shape}"
+        where = f"per channel over axes {axes} of shape {shape}"
         problem = f"1 value {where}: its mean is itself and nothing is left" if count else f"no elements {where}"
         batch = "a bigger batch, drop_last=True, eval() with" if training else "a bigger batch,"
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from microtensor import norms
@@ -17,17 +18,8 @@ class BatchNorm(RunningNorm):
 
     # What prediction with this layer is called in PyTorch.
     pytorch: ClassVar[str]
+    function: ClassVar[Callable[..., Tensor]] = norms.batch_norm
     several = "batch_norm"
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats)
 
     def describe(self) -> str:
         """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
@@ -39,17 +31,6 @@ class BatchNorm(RunningNorm):
           Keras    BatchNormalization(axis=1, momentum=0.9, epsilon=1e-05): gamma, beta, moving_mean, moving_variance
         """
         return of_batch_norm(self)
-
-    def normalize(self, x: Tensor, training: bool) -> Tensor:
-        return norms.batch_norm(
-            x,
-            *self.running(),
-            self.weight,
-            self.bias,
-            training=training,
-            momentum=self.weight_of_batch(),
-            eps=self.eps,
-        )
 
 
 class BatchNorm1d(BatchNorm):

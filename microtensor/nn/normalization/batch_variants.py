@@ -47,6 +47,8 @@ class BatchRenorm1d(BatchNorm):
            [ 1.]])
     """
 
+    function = norms.batch_renorm
+    passed = ("r_max", "d_max")
     shapes: ClassVar = BatchNorm1d.shapes
     defaults: ClassVar = {"eps": 1e-3, "momentum": 0.01, "affine": True, "r_max": 3.0, "d_max": 5.0}
     pytorch = "BatchNorm1d"
@@ -73,20 +75,6 @@ class BatchRenorm1d(BatchNorm):
     def track_running_stats(self, track: bool) -> None:
         if track is not True:
             raise ValueError(f"{self.who()}: r and d need the running statistics; without them use batch norm")
-
-    def normalize(self, x: Tensor, training: bool) -> Tensor:
-        return norms.batch_renorm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=training,
-            momentum=self.weight_of_batch(),
-            eps=self.eps,
-            r_max=self.r_max,
-            d_max=self.d_max,
-        )
 
 
 class BatchRenorm2d(BatchRenorm1d):
@@ -149,6 +137,8 @@ class GhostBatchNorm1d(BatchNorm):
     array([-1.,  1., -1.,  1.])
     """
 
+    function = norms.ghost_batch_norm
+    passed = ("ghost_size",)
     shapes: ClassVar = BatchNorm1d.shapes
     pytorch = "BatchNorm1d"
 
@@ -162,25 +152,13 @@ class GhostBatchNorm1d(BatchNorm):
         track_running_stats: bool = True,
     ) -> None:
         if momentum is None:
-            raise ValueError(f"{type(self).__name__}: momentum is None; a number from 0 to 1 is needed")
+            raise ValueError(f"{type(self).__name__}: momentum is None; it must be a number from 0 to 1")
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
         self.ghost_size = check_size(ghost_size, "ghost_size", type(self).__name__)
 
     def settings(self) -> list[str]:
         """The size of a part, and the settings that are not the default ones."""
         return [str(self.ghost_size), *super().settings()]
-
-    def normalize(self, x: Tensor, training: bool) -> Tensor:
-        return norms.ghost_batch_norm(
-            x,
-            self.ghost_size,
-            *self.running(),
-            self.weight,
-            self.bias,
-            training=training,
-            momentum=self.weight_of_batch(),
-            eps=self.eps,
-        )
 
 
 class GhostBatchNorm2d(GhostBatchNorm1d):
@@ -246,6 +224,8 @@ class IterNorm(RunningNorm):
            [0., 1.]])
     """
 
+    function = norms.whiten
+    passed = ("num_groups", "iterations")
     shapes: ClassVar = {2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
     statistics = ("running_mean", "running_whitening")
     several = "whiten"
@@ -269,16 +249,3 @@ class IterNorm(RunningNorm):
         identity = np.eye(num_features // num_groups, dtype=mean.dtype)
         self._buffers.clear()
         self.track(running_mean=mean, running_whitening=Tensor(np.stack([identity] * num_groups)))
-
-    def normalize(self, x: Tensor, training: bool) -> Tensor:
-        return norms.whiten(
-            x,
-            *self.running(),
-            self.weight,
-            self.bias,
-            training=training,
-            momentum=self.weight_of_batch(),
-            eps=self.eps,
-            num_groups=self.num_groups,
-            iterations=self.iterations,
-        )

@@ -15,6 +15,8 @@ __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 class InstanceNorm(RunningNorm):
     """What the instance norms have in common; use one of those named after the positions."""
 
+    function = norms.instance_norm
+    mode = "use_input_stats"
     defaults: ClassVar = {"eps": 1e-5, "momentum": 0.1, "affine": False, "track_running_stats": False}
 
     def __init__(
@@ -35,15 +37,8 @@ class InstanceNorm(RunningNorm):
         return ops.squeeze(super().forward(ops.expand_dims(x, axis=0)), axis=0)  # type: ignore[no-any-return]
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:
-        return norms.instance_norm(
-            x,
-            *self.running(),
-            self.weight,
-            self.bias,
-            use_input_stats=training or self.running()[0] is None,
-            momentum=self.weight_of_batch(),
-            eps=self.eps,
-        )
+        """The norm itself; without running statistics those of the input."""
+        return super().normalize(x, training or self.running()[0] is None)
 
 
 class InstanceNorm1d(InstanceNorm):

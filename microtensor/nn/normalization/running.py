@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ R = TypeVar("R", bound="RunningNorm")
 
 
 class RunningNorm(Module):
-    """A norm with γ and β for each channel and running statistics; a subclass chooses the function.
+    """A norm with γ and β for each channel and running statistics; a subclass names the function.
 
     ``track_running_stats`` may be changed later. Without it the statistics are those of the batch in both modes, and
     running ones that are there rest, as part of the state; PyTorch's batch norm goes on predicting with them, and its
@@ -34,6 +35,10 @@ class RunningNorm(Module):
         As :class:`BatchNorm1d`.
     """
 
+    # The function of ``norms``, what it calls the mode, and its further settings.
+    function: ClassVar[Callable[..., Tensor]]
+    mode: ClassVar[str] = "training"
+    passed: ClassVar[tuple[str, ...]] = ()
     # The shapes that the layer takes, by their number of axes, and the settings that its representation leaves out.
     shapes: ClassVar[dict[int, str]]
     # The buffers of the statistics, and the norm whose statistics need several values a channel.
@@ -42,7 +47,12 @@ class RunningNorm(Module):
     defaults: ClassVar[dict[str, Any]] = {"eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
 
     def __init__(
-        self, num_features: int, eps: float, momentum: float | None, affine: bool, track_running_stats: bool
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
     ) -> None:
         super().__init__()
         who = type(self).__name__
@@ -77,7 +87,7 @@ class RunningNorm(Module):
     @track_running_stats.setter
     def track_running_stats(self, track: bool) -> None:
         if not isinstance(track, (bool, np.bool_)):
-            raise TypeError(f"{self.who()}: track_running_stats is {track!r}; True or False is needed")
+            raise TypeError(f"{self.who()}: track_running_stats is {track!r}; it must be True or False")
         if not track and self.frozen_stats:
             raise ValueError(
                 f"{self.who()}: the running statistics are frozen, and so in use; freeze(stats=False) first"
@@ -160,7 +170,7 @@ class RunningNorm(Module):
         check_float(x, self)
         if x.ndim not in self.shapes:
             needed = " or ".join(self.shapes.values())
-            raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; {needed} is needed")
+            raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; it must be {needed}")
         if x.shape[1] != self.num_features:
             raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
         if self.several is not None and (self.learning() or self.running()[0] is None):
@@ -187,8 +197,17 @@ class RunningNorm(Module):
         return out
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:
-        """The norm itself; to be defined by the subclass."""
-        raise NotImplementedError
+        """The norm itself: the function with the state, the mode and the settings."""
+        return type(self).function(
+            x,
+            **dict(zip(self.statistics, self.running(), strict=True)),
+            **{self.mode: training},
+            **{name: getattr(self, name) for name in self.passed},
+            weight=self.weight,
+            bias=self.bias,
+            momentum=self.weight_of_batch(),
+            eps=self.eps,
+        )
 
     def weight_of_batch(self) -> float:
         """The momentum of this batch: with None, every batch so far has the same weight."""

@@ -275,7 +275,7 @@ def _positive_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[in
     sizes: Iterable[Any] = normalized_shape if several else (normalized_shape,)  # type: ignore[assignment]
     shape = tuple(check_size(size, "normalized_shape", who) for size in sizes)
     if not shape:
-        raise ValueError(f"{who}: normalized_shape is (); at least one size is needed")
+        raise ValueError(f"{who}: normalized_shape is (); it must hold at least one size")
     return shape
 
 

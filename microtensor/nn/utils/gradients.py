@@ -62,9 +62,9 @@ def clip_grad_norm_(
     """
     who = "clip_grad_norm_"
     if not max_norm >= 0:
-        raise ValueError(f"{who}: max_norm is {max_norm!r}; a number that is not negative is needed")
+        raise ValueError(f"{who}: max_norm is {max_norm!r}; it must be a number from 0 on")
     if not norm_type > 0:
-        raise ValueError(f"{who}: norm_type is {norm_type!r}; a number above 0 is needed")
+        raise ValueError(f"{who}: norm_type is {norm_type!r}; it must be above 0")
     held = _with_gradient(parameters)
     arrays = [grad._array for _, grad in held if grad.size]
     total = quietly(_total_norm, arrays, norm_type)
@@ -102,7 +102,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     tensor([ 1. , -0.5])
     """
     if not clip_value >= 0:
-        raise ValueError(f"clip_grad_value_: clip_value is {clip_value!r}; a number that is not negative is needed")
+        raise ValueError(f"clip_grad_value_: clip_value is {clip_value!r}; it must be a number from 0 on")
     bound = float(clip_value)
     held = _with_gradient(parameters)
     _replace(held, [np.clip(grad._array, -bound, bound) for _, grad in held])

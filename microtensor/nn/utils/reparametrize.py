@@ -87,7 +87,7 @@ def _parameter(module: Module, name: str, least: int, who: str) -> Parameter:
     if parameter is None:
         raise ValueError(f"{who}: {type(module).__name__} has no parameter {name!r}; it has {list(module._parameters)}")
     if parameter.ndim < least:
-        raise ValueError(f"{who}: {name!r} has shape {parameter.shape}; at least {least} axes are needed")
+        raise ValueError(f"{who}: {name!r} has shape {parameter.shape}; it must have at least {least} axes")
     return parameter
 
 
@@ -243,7 +243,7 @@ def spectral_norm(
     who = "spectral_norm"
     check_eps(eps, who)
     if check_integer(n_power_iterations, "n_power_iterations", who) < 1:
-        raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; at least 1 is needed")
+        raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; it must be at least 1")
     weight = _parameter(module, name, 2, who)
     if dim is None:
         dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0

@@ -111,7 +111,7 @@ def _measure(model: Module, norm: Any, batches: Iterable[Any], who: str) -> None
             model(_input(batch))
             count += 1
     if moments.count < 2:
-        raise ValueError(f"update_bn: {who}: {moments.count} values a channel have no variance; more data are needed")
+        raise ValueError(f"update_bn: {who}: {moments.count} values per channel have no variance; give more data")
     variance = moments.squares / (moments.count - 1)
     if not (np.isfinite(moments.mean).all() and np.isfinite(variance).all()):
         raise ValueError(f"update_bn: {who}: the data give NaN or infinite statistics")
