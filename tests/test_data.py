@@ -259,7 +259,7 @@ def test_what_does_not_fit_is_refused():
                 DataLoader(numbers(3), **{name: bad})
     with pytest.raises(TypeError, match="DataLoader: batch_size is None; it must be an integer"):
         DataLoader(numbers(3), None)
-    with pytest.raises(TypeError, match="DataLoader: collate_fn is 3; a function"):
+    with pytest.raises(TypeError, match="DataLoader: collate_fn is 3; it must be a function"):
         DataLoader(numbers(3), collate_fn=3)
     with pytest.raises(TypeError, match="DataLoader: there is no setting 'num_worker'"):
         DataLoader(numbers(3), num_worker=0)

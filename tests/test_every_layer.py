@@ -201,7 +201,10 @@ def test_parameters_of_a_wrong_kind_are_refused_by_the_norms_of_a_sample(value):
         (lambda: nn.LayerNorm(2.5), r"LayerNorm: normalized_shape is 2\.5; it must be a positive integer"),
         (lambda: nn.RMSNorm(None), "RMSNorm: normalized_shape is None; it must be a positive integer"),
         (lambda: nn.LayerNorm((2, 2.5)), r"LayerNorm: normalized_shape is 2\.5; it must be a positive integer"),
-        (lambda: nn.LayerNorm(np.array([2, 3])), r"LayerNorm: normalized_shape is array\(\[2, 3\]\); it must be a positive integer"),
+        (
+            lambda: nn.LayerNorm(np.array([2, 3])),
+            r"LayerNorm: normalized_shape is array\(\[2, 3\]\); it must be a positive",
+        ),
         (lambda: nn.Linear(mt.tensor(2.0), 3), r"Linear: in_features is tensor\(2\.\); it must be a positive integer"),
         (lambda: nn.Embedding(3, 2, padding_idx=1.5), r"Embedding: padding_idx is 1\.5; it must be an integer"),
         (lambda: nn.utils.spectral_norm(nn.Linear(2, 2), n_power_iterations=1.5), r"n_power_iterations is 1\.5"),

@@ -855,7 +855,7 @@ def test_ghost_batch_norm_refuses_what_it_cannot_cut():
     x = mt.tensor(draw(6, 3))
     with pytest.raises(ValueError, match=r"6 samples \(axis 0 of shape \(6, 3\)\) cannot be cut into parts of 4.*drop"):
         norms.ghost_batch_norm(x, 4, training=True)
-    with pytest.raises(ValueError, match=r"ghost_batch_norm: 1 value per channel over axes \(1,\) of shape \(6, 1, 3\)"):
+    with pytest.raises(ValueError, match=r"ghost_batch_norm: 1 value per channel over axes \(1,\) of .*\(6, 1, 3\)"):
         norms.ghost_batch_norm(x, 1, training=True)
     for size, kind in ((0, ValueError), (2.0, TypeError), (True, TypeError)):
         with pytest.raises(kind, match="ghost_batch_norm: ghost_size is"):

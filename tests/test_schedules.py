@@ -184,7 +184,7 @@ def test_what_is_no_optimiser_or_no_schedule_is_refused():
             make([])
     optimiser = two_groups()
     for bad in (0.5, None, "x", [0.5, 0.5]):
-        with pytest.raises(TypeError, match=r"LambdaLR: lr_lambda is .*; it must be a function, or a list of one for each group"):
+        with pytest.raises(TypeError, match=r"LambdaLR: lr_lambda is .*; it must be a function, or a list of one"):
             lr_scheduler.LambdaLR(optimiser, bad)
     with pytest.raises(TypeError, match="MultiStepLR: milestones is 3; it must be a sequence of epochs"):
         lr_scheduler.MultiStepLR(optimiser, 3)

@@ -77,6 +77,9 @@ class LRScheduler:
                 )
         return self.lrs_at(epoch)
 
+    def _times(self, factor: float) -> list[float]:
+        return [rate * factor for rate in self.get_last_lr()]
+
     def get_last_lr(self) -> list[float]:
         """The rate of every group as it is now."""
         return [_rate_of(group, type(self).__name__) for group in self.optimizer.param_groups]
@@ -175,26 +178,7 @@ class LambdaLR(LRScheduler):
         return factor
 
 
-class _Multiple(LRScheduler):
-    """The schedules that are a multiple of lr₀: a subclass says which, and by what a step multiplies the rate."""
-
-    def _multiple(self, epoch: int) -> float:
-        raise NotImplementedError
-
-    def _step(self, epoch: int) -> float:
-        raise NotImplementedError
-
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ times the factor of the epoch."""
-        multiple = self._multiple(epoch)
-        return [base * multiple for base in self.base_lrs]
-
-    def _moved(self, epoch: int) -> list[float]:
-        step = self._step(epoch)
-        return [rate * step for rate in self.get_last_lr()]
-
-
-class StepLR(_Multiple):
+class StepLR(LRScheduler):
     """A stair: lr₀ · γ^⌊epoch / step_size⌋.
 
     Parameters
@@ -225,14 +209,15 @@ class StepLR(_Multiple):
         self.gamma = _number(gamma, "StepLR: gamma")
         super().__init__(optimizer, last_epoch)
 
-    def _multiple(self, epoch: int) -> float:
-        return self.gamma ** (epoch // self.step_size)
+    def lrs_at(self, epoch: int) -> list[float]:
+        """lr₀ · γ^⌊epoch / step_size⌋."""
+        return [base * self.gamma ** (epoch // self.step_size) for base in self.base_lrs]
 
-    def _step(self, epoch: int) -> float:
-        return 1.0 if epoch == 0 or epoch % self.step_size else self.gamma
+    def _moved(self, epoch: int) -> list[float]:
+        return self._times(1.0 if epoch == 0 or epoch % self.step_size else self.gamma)
 
 
-class MultiStepLR(_Multiple):
+class MultiStepLR(LRScheduler):
     """A stair with steps of one's own: lr₀ · γⁿ with n the number of milestones passed.
 
     Parameters
@@ -267,14 +252,15 @@ class MultiStepLR(_Multiple):
         self.gamma = _number(gamma, "MultiStepLR: gamma")
         super().__init__(optimizer, last_epoch)
 
-    def _multiple(self, epoch: int) -> float:
-        return float(self.gamma ** bisect_right(self.milestones, epoch))
+    def lrs_at(self, epoch: int) -> list[float]:
+        """lr₀ · γⁿ."""
+        return [base * self.gamma ** bisect_right(self.milestones, epoch) for base in self.base_lrs]
 
-    def _step(self, epoch: int) -> float:
-        return float(self.gamma ** self.milestones.count(epoch))
+    def _moved(self, epoch: int) -> list[float]:
+        return self._times(self.gamma ** self.milestones.count(epoch))
 
 
-class ExponentialLR(_Multiple):
+class ExponentialLR(LRScheduler):
     """A steady fall: lr₀ · γ^epoch.
 
     Parameters
@@ -302,14 +288,15 @@ class ExponentialLR(_Multiple):
         self.gamma = _number(gamma, "ExponentialLR: gamma")
         super().__init__(optimizer, last_epoch)
 
-    def _multiple(self, epoch: int) -> float:
-        return self.gamma**epoch
+    def lrs_at(self, epoch: int) -> list[float]:
+        """lr₀ · γ^epoch."""
+        return [base * self.gamma**epoch for base in self.base_lrs]
 
-    def _step(self, epoch: int) -> float:
-        return self.gamma if epoch else 1.0
+    def _moved(self, epoch: int) -> list[float]:
+        return self._times(self.gamma if epoch else 1.0)
 
 
-class LinearLR(_Multiple):
+class LinearLR(LRScheduler):
     """A ramp, mostly to warm up: lr₀ times a factor that goes in a straight line from one value to another.
 
     Parameters
@@ -354,18 +341,20 @@ class LinearLR(_Multiple):
         self.total_iters = _whole(total_iters, "LinearLR: total_iters", 1)
         super().__init__(optimizer, last_epoch)
 
-    def _multiple(self, epoch: int) -> float:
+    def lrs_at(self, epoch: int) -> list[float]:
+        """lr₀ times the factor."""
         done = min(epoch / self.total_iters, 1.0)
-        return self.start_factor * (1 - done) + self.end_factor * done
+        factor = self.start_factor * (1 - done) + self.end_factor * done
+        return [base * factor for base in self.base_lrs]
 
-    def _step(self, epoch: int) -> float:
+    def _moved(self, epoch: int) -> list[float]:
         if epoch == 0:
-            return self.start_factor
+            return self._times(self.start_factor)
         if epoch > self.total_iters:
-            return 1.0
+            return self.get_last_lr()
         rise = self.end_factor - self.start_factor
         # Down to 0, rounding can leave less than nothing.
-        return max(1 + rise / (self.total_iters * self.start_factor + (epoch - 1) * rise), 0.0)
+        return self._times(max(1 + rise / (self.total_iters * self.start_factor + (epoch - 1) * rise), 0.0))
 
 
 class CosineAnnealingLR(LRScheduler):
