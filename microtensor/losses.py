@@ -648,7 +648,7 @@ def hinge_embedding_loss(input: Tensor, target: Any, *, margin: float = 1.0, red
     target : Tensor or array_like
         t, labels 1 or −1, of the same shape.
     margin : float
-        The distance from which on a pair of label −1 is far enough apart.
+        A pair of label −1 with at least this distance costs nothing.
     reduction : {'mean', 'sum', 'none'}
 
     Raises

@@ -256,7 +256,7 @@ def test_titles_say_what_differs_from_the_defaults(module, title):
         (
             lambda: RNNCell(3, 4)(draw(2, 3), draw(4)),
             ValueError,
-            r"RNNCell\(3, 4\): h_0 has shape \(4,\); it must be .2, 4",
+            r"RNNCell\(3, 4\): h_0 has shape \(4,\); it must be \(2, 4\)",
         ),
     ],
 )

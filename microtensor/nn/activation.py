@@ -158,7 +158,7 @@ class Softplus(Activation):
     beta : float
         β, must be positive.
     threshold : float
-        The value of βx from which on the result is x.
+        Where βx is above this, the result is x.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def scaled_dot_product_attention(
     *,
     rng: Any = None,
 ) -> Tensor:
-    """Means of the values, weighted by how well query and key agree: softmax(Q Kᵀ / √E) V.
+    """Means of the values, weighted by how well query and key fit: softmax(Q Kᵀ / √E) V.
 
     Parameters
     ----------
@@ -47,15 +47,15 @@ def scaled_dot_product_attention(
     value : Tensor
         V, shape (…, S, E_v); the result has shape (…, L, E_v).
     attn_mask : Tensor or array_like, optional
-        Broadcasts to (…, L, S). Booleans say which keys a query may attend to (:class:`MultiheadAttention` has
-        it the other way round, as in PyTorch); floats are added to the scores, −∞ masks. A query that may attend
+        Broadcasts to (…, L, S). Booleans are True where a query may attend to a key. In :class:`MultiheadAttention`
+        they are True where it may not, as in PyTorch. Floats are added to the scores; −∞ masks. A query that may attend
         to no key gets 0, and so does its gradient.
     dropout_p : float
-        The probability of dropping a weight; 0 in prediction, which this function cannot know of.
+        The probability of dropping a weight. In prediction give 0: this function knows no mode.
     is_causal : bool
-        Whether query i may attend to the keys up to i only; holds beside a mask.
+        Whether query i may attend to the keys up to i only. A mask holds as well.
     scale : float, optional
-        1/√E unless given.
+        The factor of the scores. Default: 1/√E.
     rng : int or numpy.random.Generator, optional
         For the dropout.
 
@@ -169,7 +169,7 @@ class MultiheadAttention(Module):
     bias : bool
         Whether there are b_q, b_k, b_v and b_o.
     batch_first : bool
-        Whether the batch is axis 0; by keyword only, because PyTorch has other settings before it.
+        Whether the batch is axis 0. By keyword only: PyTorch has other settings before it.
     rng : int or numpy.random.Generator, optional
         For the initial values, those of PyTorch: W_q, W_k, W_v uniform in ±√(6 / (4 E)), W_o in ±1/√E, biases 0;
         and for the dropout.

@@ -62,8 +62,8 @@ class _Ordered(Module):
     def insert(self: S, index: int, module: Module) -> S:
         """Put a module before the one at the index, or at the end when there is none; returns the container.
 
-        Numbers are given anew, so that keys of the state change, as in PyTorch; names of another kind stay (PyTorch
-        refuses to insert among them, and makes numbers of them when one is deleted).
+        Modules are numbered anew, so that keys of the state change, as in PyTorch. Names that are no numbers stay.
+        PyTorch refuses to insert among such names, and makes numbers of them when a module is deleted.
         """
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}: a {type(module).__name__} is to be inserted, not a module")
@@ -73,7 +73,7 @@ class _Ordered(Module):
         return self
 
     def pop(self, index: int = -1) -> Module:
-        """Take the module at the index out, the last one unless given; see :meth:`insert` for the names."""
+        """Take the module at the index out; default: the last one. See :meth:`insert` for the names."""
         module = self[operator.index(index)]
         del self[index]
         return module
@@ -163,7 +163,7 @@ class Sequential(_Ordered):
 
 
 class ModuleList(_Ordered):
-    """Modules in a list, for a forward of one's own; unlike a plain list it brings their parameters along.
+    """Modules in a list, for a forward of your own. Unlike in a plain list, their parameters are found.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ class ModuleList(_Ordered):
 
 
 class ModuleDict(Module):
-    """Modules under names, for a forward of one's own; unlike a plain dict it brings their parameters along.
+    """Modules under names, for a forward of your own. Unlike in a plain dict, their parameters are found.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def short(value: Any) -> Any:
 class Conv1d(_Convolution):
     """Convolution along a sequence: y[n, o, t] = Σ W[o, c, k] x[n, c, t · stride + k · dilation] + b[o].
 
-    As in PyTorch, and everywhere in deep learning, this is the cross-correlation: the kernel is not flipped.
+    As everywhere in deep learning, this is the cross-correlation: the kernel is not flipped.
 
     Parameters
     ----------
@@ -117,9 +117,9 @@ class Conv1d(_Convolution):
         L′ = ⌊(L + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1.
     kernel_size, stride, dilation : int
     padding : int, "same" or "valid"
-        Zeros at both ends; "same" keeps L.
+        How many zeros are put at both ends; "same" keeps L.
     groups : int
-        How many parts the channels are cut into; each filter sees one part.
+        The number of parts that the channels are cut into. Each filter sees one part.
     bias : bool
         Whether there is a b. In front of a batch norm it has no effect and no gradient.
     rng : int or numpy.random.Generator, optional
@@ -151,16 +151,14 @@ class Conv2d(_Convolution):
         x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′), each as in :class:`Conv1d`.
     kernel_size, stride, dilation : int or pair of int
     padding : int, pair of int, "same" or "valid"
-        Zeros on all sides; "same" keeps H and W.
+        How many zeros are put on all sides; "same" keeps H and W.
     groups, bias, rng
         As in :class:`Conv1d`.
 
     Raises
     ------
-    ValueError
-        A size is out of range, or the input has other channels or is smaller than the window.
-    TypeError
-        A size is not an integer, or the input is not floating point.
+    ValueError, TypeError
+        As :class:`Conv1d`.
 
     References
     ----------
@@ -185,20 +183,18 @@ class ConvTranspose2d(_Convolution):
         x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′) with
         H′ = (H − 1) · stride − 2 · padding + dilation · (kernel_size − 1) + output_padding + 1.
     kernel_size, stride, dilation : int or pair of int
-        Those of the convolution that this is the adjoint of.
+        The settings of the convolution that this is the adjoint of.
     padding : int or pair of int
-        Its padding, which is cut off here.
+        The padding of that convolution. It is cut off here.
     output_padding : int or pair of int
-        Rows and columns more at the end; less than the stride or the dilation.
+        How many rows and columns are added at the end; must be less than the stride or the dilation.
     groups, bias, rng
         As in :class:`Conv1d`.
 
     Raises
     ------
-    ValueError
-        A size is out of range, or the input has other channels.
-    TypeError
-        A size is not an integer, or the input is not floating point.
+    ValueError, TypeError
+        As :class:`Conv1d`.
 
     Examples
     --------

@@ -62,15 +62,14 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = 
 class Dropout(Module):
     """Dropout: in training each element is 0 with probability p and divided by 1 − p otherwise.
 
-    After ``eval()`` it is the identity; nothing needs to be scaled then, for the mean was kept in training.
+    After ``eval()`` it is the identity. Nothing needs to be scaled then: the mean was kept in training.
 
     Parameters
     ----------
     p : float
         From 0 to 1.
     rng : int or numpy.random.Generator, optional
-        Where the masks are drawn from; the default generator, which :func:`microtensor.manual_seed` seeds, unless
-        given.
+        Where the masks are drawn from. Default: the generator that :func:`microtensor.manual_seed` seeds.
 
     Raises
     ------

@@ -27,8 +27,8 @@ class Embedding(Module):
     embedding_dim : int
         The size of a row. Indices of any shape (…) give (…, embedding_dim).
     padding_idx : int, optional
-        A row that starts at 0 and receives no gradient, for the filling of short sequences; negative counts from
-        the end.
+        A row that starts at 0 and receives no gradient. It fills up short sequences. A negative
+        index counts from the end.
     rng : int or numpy.random.Generator, optional
         For the initial values, standard normal as in PyTorch.
 

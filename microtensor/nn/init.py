@@ -72,7 +72,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor on a weight's standard deviation that makes up for what an activation takes from the variance.
+    """The factor on a weight's standard deviation that keeps the variance through an activation.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "linear", "conv1d", "conv2d", "conv_transpose2d" or "sigmoid": 1; "tanh": 5/3; "relu": √2;
         "leaky_relu": √(2 / (1 + slope²)); "selu": 3/4.
     param : float, optional
-        The slope of "leaky_relu", 0.01 unless given.
+        The slope of "leaky_relu"; default: 0.01.
 
     Raises
     ------
@@ -117,8 +117,8 @@ def _fans(tensor: Tensor, who: str) -> tuple[int, int]:
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: Any = None) -> Tensor:
     """Fill a weight (out, in, …) with uniform draws from ± gain √(6 / (fan-in + fan-out)).
 
-    The variance, gain² · 2 / (fan-in + fan-out), is between what keeps that of the signal forward and what
-    keeps that of the gradient backward.
+    The variance is gain² · 2 / (fan-in + fan-out). It lies between the one that keeps the variance of the
+    signal forward and the one that keeps the variance of the gradient backward.
 
     Raises
     ------

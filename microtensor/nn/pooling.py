@@ -74,7 +74,7 @@ class _MaxPool(_Pooling):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window along a sequence; elements that tie share the gradient equally.
+    """The largest element of each window along a sequence; equal ones share the gradient equally.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ class MaxPool1d(_MaxPool):
         x has shape (N, C, L) and y has shape (N, C, L′) with
         L′ = ⌊(L + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1.
     stride : int, optional
-        That of windows side by side unless given.
+        Default: kernel_size.
     padding : int
-        Of −∞ at both ends, at most half a window.
+        How many −∞ are put at both ends; at most half a window.
     dilation : int
         The step from one element of a window to the next.
 
@@ -115,10 +115,8 @@ class MaxPool2d(_MaxPool):
 
     Raises
     ------
-    ValueError
-        A size is out of range, or the input is smaller than the window.
-    TypeError
-        A size is not an integer, or the input is not floating point.
+    ValueError, TypeError
+        As :class:`MaxPool1d`.
 
     Examples
     --------
@@ -162,11 +160,11 @@ class AvgPool1d(_AvgPool):
     kernel_size : int
         x has shape (N, C, L) and y has shape (N, C, L′) with L′ = ⌊(L + 2 · padding − kernel_size) / stride⌋ + 1.
     stride : int, optional
-        That of windows side by side unless given.
+        Default: kernel_size.
     padding : int
-        Zeros at both ends, at most half a window.
+        How many zeros are put at both ends; at most half a window.
     count_include_pad : bool
-        Whether those zeros count as elements.
+        Whether the zeros count as elements of the mean.
 
     Raises
     ------
@@ -196,10 +194,8 @@ class AvgPool2d(_AvgPool):
 
     Raises
     ------
-    ValueError
-        A size is out of range, or the input is smaller than the window.
-    TypeError
-        A size is not an integer, or the input is not floating point.
+    ValueError, TypeError
+        As :class:`AvgPool1d`.
 
     Examples
     --------
@@ -272,10 +268,8 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
     Raises
     ------
-    ValueError
-        A size is not positive, or the input has no positions.
-    TypeError
-        A size is not an integer, or the input is not floating point.
+    ValueError, TypeError
+        As :class:`AdaptiveAvgPool1d`.
 
     Examples
     --------
@@ -288,7 +282,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
 
 class Flatten(Module):
-    """Several axes made one, from `start_dim` to `end_dim`; all but the batch unless given.
+    """The axes from `start_dim` to `end_dim` made one. Default: all axes but the batch.
 
     Parameters
     ----------
@@ -339,7 +333,7 @@ class Unflatten(Module):
     ----------
     dim : int
     unflattened_size : sequence of int
-        The sizes of the new axes; one of them may be −1, which is worked out from the others.
+        The sizes of the new axes. One of them may be −1: it is computed from the others.
 
     Raises
     ------

@@ -447,9 +447,10 @@ def _cut(rows: Tensor, count: int) -> list[Tensor]:
 class RNN(_Elman, _Layer):
     """Elman's recurrent network along a sequence, one or several layers deep; :class:`RNNCell` makes each step.
 
-    Input (L, N, input_size), with `batch_first` (N, L, input_size), without a batch (L, input_size); the output
-    alike with D · hidden_size features, D = 2 if `bidirectional`, else 1. Call it as ``output, h_n = rnn(x, h_0)``;
-    h_0 and h_n have shape (D · num_layers, N, hidden_size) in any case, and h_0 is zero unless given.
+    The input has shape (L, N, input_size), with `batch_first` (N, L, input_size), without a batch (L, input_size). The
+    output has D · hidden_size features instead, with D = 2 if `bidirectional`, else 1. Call it as
+    ``output, h_n = rnn(x, h_0)``. h_0 and h_n have shape (D · num_layers, N, hidden_size) in any case. Default of h_0:
+    zeros.
 
     Parameters
     ----------
@@ -464,7 +465,7 @@ class RNN(_Elman, _Layer):
     dropout : float
         The probability of dropping an output between two layers in training.
     bidirectional : bool
-        Whether a second cell runs from the end to the start; the outputs of both stand side by side.
+        Whether a second cell runs from the end to the start. The outputs of both are concatenated.
     rng : int or numpy.random.Generator, optional
         For the initial values, uniform in ±1/√hidden_size as in PyTorch, and for the dropout.
 
@@ -507,8 +508,8 @@ class RNN(_Elman, _Layer):
 class LSTM(_LongShortTerm, _Layer):
     """Long short-term memory along a sequence, one or several layers deep; :class:`LSTMCell` makes each step.
 
-    Shapes as for :class:`RNN`. Call it as ``output, (h_n, c_n) = lstm(x, (h_0, c_0))``; the states are zero unless
-    given.
+    Shapes as for :class:`RNN`. Call it as ``output, (h_n, c_n) = lstm(x, (h_0, c_0))``. Default of the
+    states: zeros.
 
     Parameters
     ----------
@@ -540,7 +541,7 @@ class LSTM(_LongShortTerm, _Layer):
 class GRU(_Gated, _Layer):
     """Gated recurrent units along a sequence, one or several layers deep; :class:`GRUCell` makes each step.
 
-    Shapes as for :class:`RNN`. Call it as ``output, h_n = gru(x, h_0)``; h_0 is zero unless given.
+    Shapes as for :class:`RNN`. Call it as ``output, h_n = gru(x, h_0)``. Default of h_0: zeros.
 
     Parameters
     ----------

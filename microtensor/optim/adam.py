@@ -15,8 +15,8 @@ from microtensor.tensor import Tensor
 class Adam(Optimizer):
     """Adam: θ ← θ − lr · m̂ / (√v̂ + ε), with running means m of the gradients and v of their squares.
 
-    m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g² begin at 0, for which m̂ = m / (1 − β₁ᵗ) and
-    v̂ = v / (1 − β₂ᵗ) make up.
+    m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g² begin at 0. m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) correct
+    for that.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class AdamW(Adam):
     Parameters
     ----------
     params, lr, betas, eps, weight_decay, amsgrad, maximize
-        As :class:`Adam`; the weight decay λ is 0.01 unless given. :func:`split_decay` spares norms and biases.
+        As :class:`Adam`, but the default of `weight_decay` is 0.01. :func:`split_decay` spares norms and biases.
 
     Raises
     ------

@@ -34,42 +34,44 @@ class BatchNorm(RunningNorm):
 
 
 class BatchNorm1d(BatchNorm):
-    """Batch normalization of (N, C) or (N, C, L): γ (x − μ) / √(σ² + ε) + β, statistics and γ, β for each channel.
+    """Batch normalization of (N, C) or (N, C, L): γ (x − μ) / √(σ² + ε) + β, with statistics, γ and β per channel.
 
-    In training the statistics of the batch are used and differentiated through, and the running ones move
-    towards them, ``r = (1 − momentum) · r + momentum · batch``. The batch is normalised with the biased variance (1/N),
-    the running one is unbiased (1/(N − 1)). After ``eval()`` the running statistics are used as constants: an average
-    over the last batches, not the statistics of the data set, which ``nn.utils.update_bn`` computes. The mode is a flag
-    of the layer and has nothing to do with ``no_grad``.
+    In training the layer uses the statistics of the batch, and gradients flow through them. The running statistics move
+    towards them: ``r = (1 − momentum) · r + momentum · batch``. The batch is normalised with the biased variance (1/N).
+    The running variance is unbiased (1/(N − 1)). After ``eval()`` the running statistics are used as constants. They
+    are an average over the last batches, not the statistics of the data set, which ``nn.utils.update_bn`` computes. The
+    mode is a flag of the layer and has nothing to do with ``no_grad``.
 
-    It stands before the activation in the paper, φ(BN(Wx)), and works behind it too; a bias b in front of it has no
-    effect. With γ = √(σ² + ε) and β = μ it gives that one batch back, but training goes another way whatever γ and β.
-    The gradient by x sums to zero over a batch; the step of the weights below moves the mean all the same. Of N samples
+    It stands before the activation in the paper, φ(BN(Wx)), and works behind it too. A bias in front of it has no
+    effect. In sequences (N, C, L) the statistics take in later steps, so that an output depends on the future.
+
+    With γ = √(σ² + ε) and β = μ it gives that one batch back, but training goes another way whatever γ and β. The
+    gradient of x sums to zero over a batch; the step of the weights below moves the mean all the same. Of N samples
     (N − 2)/N of the squared gradient is left on average: with two, x̂ is ±1 and little is learnt below. It lowers the
-    covariate shift between layers, but that is not why it trains faster: nets with the shift put back in train as well
-    (Santurkar et al., 2018). It cures vanishing gradients of sigmoids, but in front of ReLUs gradients explode with
-    depth at the start, by √(π/(π − 1)) ≈ 1.21 a layer (Yang et al., 2019). In sequences (N, C, L) the statistics take
-    in later steps, so that an output knows of the future.
+    covariate shift between layers, but that is not why it trains faster: networks with the shift put back in train as
+    well (Santurkar et al., 2018). It cures vanishing gradients of sigmoids, but in front of ReLUs gradients explode
+    with depth at the start, by √(π/(π − 1)) ≈ 1.21 per layer (Yang et al., 2019).
 
     Parameters
     ----------
     num_features : int
         C.
     eps : float
-        ε, added to the variance under the root: a constant that bounds the gain by γ/√ε, no source of noise.
+        ε, added to the variance under the root. It bounds the gain by γ/√ε, and adds no noise.
     momentum : float, optional
-        Weight of the new batch in the running statistics (Keras's momentum is the weight of the old value); None
+        The weight of the new batch in the running statistics. Keras's momentum is the weight of the old value. None
         gives every batch so far the same weight, 1 / num_batches_tracked.
     affine : bool
         Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
     track_running_stats : bool
-        Without running statistics those of the batch are used in prediction too. Set to False later, that is so as
-        well and running ones that are there rest (PyTorch 2.13 goes on predicting with them); True goes on with them.
+        Whether there are running statistics. Without them prediction uses the statistics of the batch too. The
+        attribute may be set later: with False, running statistics that are there rest (PyTorch 2.13 goes on predicting
+        with them), with True they are used again.
 
     Raises
     ------
     ValueError
-        A wrong setting, a wrong number of channels, or one value a channel in training.
+        A wrong setting, a wrong number of channels, or one value per channel in training.
     TypeError
         The input is not floating point.
 
@@ -91,10 +93,10 @@ class BatchNorm1d(BatchNorm):
 
 
 class BatchNorm2d(BatchNorm):
-    """Batch normalization of images (N, C, H, W): the statistics of a channel over N, H and W; see BatchNorm1d.
+    """Batch normalization of images (N, C, H, W): statistics per channel, over N, H and W; see BatchNorm1d.
 
-    All positions share the statistics, γ and β of their channel, so a batch of one image is enough to train: it is
-    instance norm then.
+    All positions of a channel share the statistics, γ and β. So a batch of one image is enough to train; it is instance
+    norm then.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ class BatchNorm2d(BatchNorm):
 
 
 class BatchNorm3d(BatchNorm):
-    """Batch normalization of volumes (N, C, D, H, W): the statistics of a channel over all other axes; see BatchNorm1d.
+    """Batch normalization of volumes (N, C, D, H, W): statistics per channel, over all other axes; see BatchNorm1d.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ __all__ = ["BatchRenorm1d", "BatchRenorm2d", "GhostBatchNorm1d", "GhostBatchNorm
 class BatchRenorm1d(BatchNorm):
     """Batch renormalization of (N, C) or (N, C, L): γ ((x − μ) / √(σ² + ε) · r + d) + β.
 
-    Batch norm whose training sees what prediction will, within bounds; see :func:`norms.batch_renorm`. The paper trains
-    with ``r_max=1, d_max=0``, which is batch norm, for 5000 steps and then widens both: assign to the attributes. The
-    state is batch norm's.
+    In training r and d correct batch norm towards what prediction will give, within bounds; see
+    :func:`norms.batch_renorm`. The paper trains with ``r_max=1, d_max=0``, which is batch norm, for 5000 steps. Then it
+    widens both: assign to the attributes. The state is that of batch norm.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ class BatchRenorm2d(BatchRenorm1d):
 class GhostBatchNorm1d(BatchNorm):
     """Ghost batch normalization of (N, C) or (N, C, L): batch norm of each `ghost_size` samples by themselves.
 
-    See :func:`norms.ghost_batch_norm`. In prediction it is batch norm with the running statistics, which move once for
-    each part of a batch.
+    See :func:`norms.ghost_batch_norm`. The running statistics move once for each part of a batch. Prediction is that of
+    batch norm.
 
     Parameters
     ----------
@@ -192,8 +192,8 @@ class GhostBatchNorm2d(GhostBatchNorm1d):
 class IterNorm(RunningNorm):
     """Decorrelated batch normalization of (N, C, …): γ Σ^(−½) (x − μ) + β, by Newton–Schulz iterations.
 
-    Batch norm gives every channel variance 1, whitening gives all channels together covariance 1, at a price that
-    grows with C; see :func:`norms.whiten`. Prediction uses a running average of μ and of Σ^(−½).
+    Batch norm gives every channel the variance 1. Whitening also makes the channels uncorrelated, at a price that grows
+    with C; see :func:`norms.whiten`. Prediction uses a running average of μ and of Σ^(−½).
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ def of_batch_norm(layer: BatchNorm) -> str:
     notes = [
         "eps is added to the variance, under the root, everywhere.",
         "The batch is normalised with the biased variance everywhere; running_var is unbiased here and in PyTorch, "
-        "biased elsewhere: multiply it by (n − 1) / n, n values a channel in a batch.",
+        "biased elsewhere: multiply it by (n − 1) / n, n values per channel in a batch.",
         "Keras and flax have the channels last; axis=1 keeps them where they are.",
     ]
     if momentum is None:

@@ -44,9 +44,9 @@ class InstanceNorm(RunningNorm):
 class InstanceNorm1d(InstanceNorm):
     """Instance normalization of (N, C, L) or (C, L): γ (x − μ) / √(σ² + ε) + β for each sample and channel.
 
-    Unlike batch norm it learns no γ and β and keeps no running statistics unless asked to, as in PyTorch. Kept ones are
-    the statistics of the samples, averaged, and are counted like batch norm's: with momentum None all batches weigh
-    the same, where PyTorch would leave them alone.
+    As in PyTorch, it learns γ and β, and keeps running statistics, only when asked to. The running statistics are
+    averages of the samples' statistics. With momentum None all batches have the same weight; PyTorch would leave the
+    running statistics alone.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class InstanceNorm1d(InstanceNorm):
     eps : float
         ε, added to the variance.
     momentum : float, optional
-        Weight of the new batch in the running statistics; None for an average of all.
+        The weight of the new batch in the running statistics; None for an average of all batches.
     affine : bool
         Whether γ (``weight``) and β (``bias``), of shape (C,), are learnt.
     track_running_stats : bool
@@ -64,7 +64,7 @@ class InstanceNorm1d(InstanceNorm):
     Raises
     ------
     ValueError
-        A wrong setting, a wrong number of channels, or at most one position a channel.
+        A wrong setting, a wrong number of channels, or at most one position per channel.
     TypeError
         The input is not floating point.
 

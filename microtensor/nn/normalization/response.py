@@ -13,7 +13,7 @@ __all__ = ["FilterResponseNorm", "LocalResponseNorm"]
 class FilterResponseNorm(Module):
     """Filter response normalization of (N, C, …): max(γ x / √(mean(x²) + ε) + β, τ) for each sample and channel.
 
-    It takes the place of a norm and of the activation behind it. No mode and no memory.
+    It takes the place of a norm and of the activation behind it. Training and prediction are the same.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class FilterResponseNorm(Module):
     eps : float
         ε, added to the mean square.
     threshold : bool
-        Whether there is a learnt τ (the thresholded linear unit); without it put an activation behind the layer.
+        Whether there is a learnt τ, the thresholded linear unit. Without it put an activation behind the layer.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class FilterResponseNorm(Module):
 class LocalResponseNorm(Module):
     """Local response normalization of (N, C, …): x / (k + α mean(x²))^β over `size` neighbouring channels.
 
-    Nothing is learnt. α is PyTorch's, for the mean; the paper's is for the sum.
+    Nothing is learnt. As in PyTorch, α multiplies the mean; in the paper it multiplies the sum.
 
     Parameters
     ----------

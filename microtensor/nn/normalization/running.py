@@ -25,9 +25,9 @@ R = TypeVar("R", bound="RunningNorm")
 class RunningNorm(Module):
     """A norm with γ and β for each channel and running statistics; a subclass names the function.
 
-    ``track_running_stats`` may be changed later. Without it the statistics are those of the batch in both modes, and
-    running ones that are there rest, as part of the state; PyTorch's batch norm goes on predicting with them, and its
-    instance norm goes on moving them. With it again they are used and moved on, and made where there are none.
+    ``track_running_stats`` may be changed later. Without it the statistics are those of the batch in both modes.
+    Running statistics that are there rest, as part of the state; PyTorch's batch norm goes on predicting with them, and
+    its instance norm goes on moving them. With it again they are used and moved on, and made where there are none.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class RunningNorm(Module):
     passed: ClassVar[tuple[str, ...]] = ()
     # The shapes that the layer takes, by their number of axes, and the settings that its representation leaves out.
     shapes: ClassVar[dict[int, str]]
-    # The buffers of the statistics, and the norm whose statistics need several values a channel.
+    # The buffers of the statistics, and the norm whose statistics need several values per channel.
     statistics: ClassVar[tuple[str, str]] = ("running_mean", "running_var")
     several: ClassVar[str | None] = None
     defaults: ClassVar[dict[str, Any]] = {"eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
@@ -124,8 +124,8 @@ class RunningNorm(Module):
     def freeze(self: R, stats: bool = True, affine: bool = True) -> R:
         """Hold the running statistics, γ and β as they are, in training too; returns the layer.
 
-        For fine-tuning a network with batches too small for statistics. With frozen statistics the layer predicts,
-        whatever ``train()`` says; with γ and β frozen these get no gradient. ``freeze(False, False)`` thaws.
+        This is for fine-tuning with batches too small for statistics. With frozen statistics the layer predicts,
+        whatever ``train()`` says. Frozen γ and β get no gradient. ``freeze(False, False)`` thaws all.
 
         Raises
         ------

@@ -17,10 +17,10 @@ __all__ = ["GroupNorm", "LayerNorm", "RMSNorm", "ScaleNorm"]
 class LayerNorm(Module):
     """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
 
-    μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over all H features of one observation. No mode and no memory: training and
-    prediction are the same, and the result for a sample does not depend on the batch (the gradient step does). The
-    paper made it for recurrent networks and small batches, and puts it on the summed inputs of a layer, before the
-    activation. One feature gives β, two give ±γ + β.
+    μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over all H features of one observation. Training and prediction are the
+    same. The result for a sample does not depend on the batch; the gradient step does. The paper made it for recurrent
+    networks and small batches, and puts it on the summed inputs of a layer, before the activation. One feature gives β,
+    two give ±γ + β.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ class LayerNorm(Module):
 class GroupNorm(Module):
     """Group normalization of (N, C, …): γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
 
-    No mode and no memory. One group takes the statistics of ``LayerNorm((C, H, W))``, but γ and β have shape (C,) all
-    the same; C groups are instance norm.
+    Training and prediction are the same. One group takes the statistics of ``LayerNorm((C, H, W))``, but γ and β have
+    shape (C,) here. C groups are instance norm.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class RMSNorm(Module):
     normalized_shape : int or sequence of int
         The sizes of the last axes.
     eps : float, optional
-        ε, added to the mean square; the machine epsilon of the input's dtype unless given, as in PyTorch.
+        ε, added to the mean square. Default, as in PyTorch: the machine epsilon of the input's dtype.
     elementwise_affine : bool
         Whether γ (``weight``), a parameter of shape `normalized_shape`, is learnt.
 

@@ -220,7 +220,7 @@ def spectral_norm(
     eps : float
         The least length that u and v are divided by.
     dim : int, optional
-        The axis of the outputs: 0 unless given, 1 for transposed convolutions.
+        The axis of the outputs. Default: 0, and 1 for transposed convolutions.
     rng : int or numpy.random.Generator, optional
         For the first u and v, which are normal draws of length 1.
 

@@ -60,7 +60,7 @@ def update_bn(model: Module, batches: Iterable[Any]) -> None:
     Raises
     ------
     ValueError
-        The data hold no batch, one value a channel, or values that are not finite; nothing is changed then.
+        The data hold no batch, one value per channel, or values that are not finite; nothing is changed then.
 
     Examples
     --------
