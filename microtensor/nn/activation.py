@@ -63,6 +63,11 @@ class ReLU(Activation):
 class LeakyReLU(Activation):
     """Leaky rectified linear unit: x where x is positive, `negative_slope` · x elsewhere.
 
+    Parameters
+    ----------
+    negative_slope : float
+        The slope on the negative side.
+
     Examples
     --------
     >>> import microtensor as mt
@@ -76,6 +81,11 @@ class LeakyReLU(Activation):
 
 class ELU(Activation):
     """Exponential linear unit: x where x is positive, α (eˣ − 1) elsewhere.
+
+    Parameters
+    ----------
+    alpha : float
+        α; far on the negative side the result is −α.
 
     Examples
     --------
@@ -186,6 +196,11 @@ class Softplus(Activation):
 
 class Hardtanh(Activation):
     """Values held between two bounds: min(max(x, `min_val`), `max_val`).
+
+    Parameters
+    ----------
+    min_val, max_val : float
+        The bounds.
 
     Raises
     ------

@@ -23,15 +23,15 @@ _TABLES = ("_parameters", "_buffers", "_modules", "_transient")
 class Module:
     """A layer or a network: assign parameters, buffers and other modules as attributes, define ``forward``.
 
-    Calling the module runs ``forward`` in a scope of the module's name, which is the attribute of its parent
-    that holds it; pictures frame and fold it by that name.
+    Calling the module runs ``forward`` in a scope of the module's name: the attribute of its parent that holds it.
+    Pictures frame and fold the module by that name.
 
-    A name that holds a parameter, a buffer or a module takes nothing else: what would drop it from training and from
-    the state in silence is a TypeError. None empties it, and ``del`` removes it.
+    A name that holds a parameter, a buffer or a module takes nothing else. Any other value raises a TypeError, because
+    it would drop the name from training and from the state in silence. None empties the name, and ``del`` removes it.
 
-    ``copy.deepcopy`` and ``pickle`` keep values, dtypes, ``requires_grad``, names, modes and settings, and what was
-    shared inside is shared in the copy; the parameters of the copy have no ``.grad``, as in PyTorch. ``copy.copy``
-    shares the parameters, buffers and modules (and so ``.grad``); what is assigned to the copy is the copy's alone.
+    ``copy.deepcopy`` and ``pickle`` keep values, dtypes, ``requires_grad``, names, modes and settings. What was shared
+    inside is shared in the copy. The parameters of the copy have no ``.grad``, as in PyTorch. ``copy.copy`` shares the
+    parameters, buffers and modules, and so ``.grad``. What is assigned to the copy is not assigned to the original.
 
     Examples
     --------
@@ -178,9 +178,9 @@ class Module:
     register_module = add_module
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Hold a tensor that is not learnt, such as running statistics; None stands for one that may come later.
+        """Hold a tensor that is not learnt, such as running statistics; None: there is none yet.
 
-        It belongs to the state unless it is not `persistent`: what can be computed anew need not be saved.
+        A `persistent` buffer belongs to the state. What can be computed anew need not be persistent.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class Module:
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Hold a parameter under a name, or None to say that there is deliberately none.
+        """Hold a parameter under a name; None: the module has none of that name.
 
         Raises
         ------
@@ -253,8 +253,7 @@ class Module:
 
     def children(self) -> Iterator[Module]:
         """The modules directly inside, a shared one once."""
-        for _, module in self.named_children():
-            yield module
+        return (module for _, module in self.named_children())
 
     def get_submodule(self, target: str) -> Module:
         """The module at a dotted path such as ``"encoder.0"``; the empty path is the module itself.
@@ -296,36 +295,32 @@ class Module:
 
     def modules(self) -> Iterator[Module]:
         """This module and all inside, each once."""
-        for _, module in self.named_modules():
-            yield module
+        return (module for _, module in self.named_modules())
+
+    def _named(self, table: str) -> Iterator[tuple[str, Any]]:
+        """What this module and all inside hold in one of their tables, with dotted names, each once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            for name, held in getattr(module, table).items():
+                if held is not None and id(held) not in seen:
+                    seen.add(id(held))
+                    yield f"{path}.{name}" if path else name, held
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters with dotted names, a shared one once."""
-        seen: set[int] = set()
-        for path, module in self.named_modules():
-            for name, parameter in module._parameters.items():
-                if parameter is not None and id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    yield f"{path}.{name}" if path else name, parameter
+        return self._named("_parameters")
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, a shared one once."""
-        for _, parameter in self.named_parameters():
-            yield parameter
+        return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """All buffers with dotted names, a shared one once."""
-        seen: set[int] = set()
-        for path, module in self.named_modules():
-            for name, buffer in module._buffers.items():
-                if buffer is not None and id(buffer) not in seen:
-                    seen.add(id(buffer))
-                    yield f"{path}.{name}" if path else name, buffer
+        return self._named("_buffers")
 
     def buffers(self) -> Iterator[Tensor]:
         """All buffers, a shared one once."""
-        for _, buffer in self.named_buffers():
-            yield buffer
+        return (buffer for _, buffer in self.named_buffers())
 
     def _entries(self, prefix: str = "", around: tuple[Module, ...] = ()) -> Iterator[tuple[str, Tensor]]:
         """What the state consists of; what is shared comes under each of its names, as in PyTorch."""
@@ -358,7 +353,7 @@ class Module:
         return self.train(False)
 
     def requires_grad_(self: M, requires_grad: bool = True) -> M:
-        """Say whether the parameters here and inside are learnt, to freeze or thaw them; returns the module."""
+        """Set whether the parameters here and inside are learnt; returns the module."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
@@ -368,7 +363,7 @@ class Module:
 
         Buffers, such as running statistics, stay at float32 where the parameters go to float16.
 
-        The parameters stay the same objects, so an optimiser that holds them goes on; a graph made before is stale.
+        The parameters stay the same objects, so an optimiser that holds them goes on. A graph made before is stale.
 
         Raises
         ------
@@ -407,10 +402,9 @@ class Module:
         return {key: tensor.numpy().copy() for key, tensor in self._entries()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
-        """Take parameters and buffers from a state: all of them, or none when anything does not fit.
+        """Take all parameters and buffers from a state. When anything does not fit, nothing is loaded.
 
-        What is shared may come under any of its names. PyTorch takes the last of two values that differ; here they
-        are refused.
+        What is shared may come under any of its names. Two different values for it are refused; PyTorch takes the last.
 
         Raises
         ------

@@ -66,45 +66,41 @@ def of_batch_norm(layer: BatchNorm) -> str:
 def of_layer_norm(layer: LayerNorm) -> str:
     """The description of a layer norm."""
     axes = tuple(range(-len(layer.normalized_shape), 0))
-    axis = str(axes[0]) if len(axes) == 1 else str(axes)
-    names = [name for name in ("weight", "bias") if getattr(layer, name) is not None]
-    rows: list[Row] = [
-        ("PyTorch", f"LayerNorm({layer.extra_repr()})", names),
-        (
-            "Keras",
-            f"LayerNormalization(axis={axis}, epsilon={layer.eps})",
-            _renamed(names, weight="gamma", bias="beta"),
-        ),
-        (
-            "flax",
-            f"LayerNorm(reduction_axes={axis}, feature_axes={axis}, epsilon={layer.eps})",
-            _renamed(names, weight="scale"),
-        ),
-        ("ONNX", f"LayerNormalization(axis={axes[0]}, epsilon={layer.eps})", _renamed(names, weight="Scale", bias="B")),
-    ]
-    notes = [EPSILON]
-    return _text(f"LayerNorm({layer.extra_repr()})", "layer_norm", rows, notes)
+    axis, eps = str(axes[0]) if len(axes) == 1 else str(axes), f"epsilon={layer.eps}"
+    calls = {
+        "Keras": f"LayerNormalization(axis={axis}, {eps})",
+        "flax": f"LayerNorm(reduction_axes={axis}, feature_axes={axis}, {eps})",
+        "ONNX": f"LayerNormalization(axis={axes[0]}, {eps})",
+    }
+    return _of_sample_norm(layer, "LayerNorm", "layer_norm", calls, {"weight": "Scale", "bias": "B"}, [EPSILON])
 
 
 def of_group_norm(layer: GroupNorm) -> str:
     """The description of a group norm."""
-    groups, eps = layer.num_groups, layer.eps
+    groups, eps = layer.num_groups, f"epsilon={layer.eps}"
+    calls = {
+        "Keras": f"GroupNormalization(groups={groups}, axis=1, {eps})",
+        "flax": f"GroupNorm(num_groups={groups}, {eps})",
+        "ONNX": f"GroupNormalization(num_groups={groups}, {eps})",
+    }
+    last = "flax has the channels last. ONNX has γ and β per channel from opset 21 on, before that per group."
+    return _of_sample_norm(layer, "GroupNorm", "group_norm", calls, {"weight": "scale"}, [EPSILON, last])
+
+
+def _of_sample_norm(
+    layer: LayerNorm | GroupNorm,
+    kind: str,
+    norm: str,
+    calls: dict[str, str],
+    onnx: dict[str, str],
+    notes: Sequence[str],
+) -> str:
+    title = f"{kind}({layer.extra_repr()})"
     names = [name for name in ("weight", "bias") if getattr(layer, name) is not None]
-    rows: list[Row] = [
-        ("PyTorch", f"GroupNorm({layer.extra_repr()})", names),
-        (
-            "Keras",
-            f"GroupNormalization(groups={groups}, axis=1, epsilon={eps})",
-            _renamed(names, weight="gamma", bias="beta"),
-        ),
-        ("flax", f"GroupNorm(num_groups={groups}, epsilon={eps})", _renamed(names, weight="scale")),
-        ("ONNX", f"GroupNormalization(num_groups={groups}, epsilon={eps})", _renamed(names, weight="scale")),
-    ]
-    notes = [
-        EPSILON,
-        "flax has the channels last. ONNX has γ and β for each channel from opset 21 on, before that for each group.",
-    ]
-    return _text(f"GroupNorm({layer.extra_repr()})", "group_norm", rows, notes)
+    others = {"Keras": {"weight": "gamma", "bias": "beta"}, "flax": {"weight": "scale"}, "ONNX": onnx}
+    rows: list[Row] = [("PyTorch", title, names)]
+    rows += [(framework, call, _renamed(names, **others[framework])) for framework, call in calls.items()]
+    return _text(title, norm, rows, notes)
 
 
 def _renamed(names: Sequence[str], **new: str) -> list[str]:
