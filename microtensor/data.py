@@ -73,25 +73,26 @@ class TensorDataset:
 class DataLoader:
     """Walk over a data set in batches; every walk is one epoch.
 
-    A :class:`TensorDataset` is indexed with whole arrays; any other data set, which needs ``len(data)`` and
-    ``data[i]``, sample by sample, and the samples are put together as in PyTorch: arrays and numbers are stacked,
-    mappings, tuples and lists keep their form, texts become a list. A tuple gives a tuple, where PyTorch gives a list.
+    A :class:`TensorDataset` is indexed with whole arrays. Any other data set needs ``len(data)`` and ``data[i]``, and
+    is indexed sample by sample. The samples are put together as in PyTorch: arrays and numbers are stacked, mappings,
+    tuples and lists keep their form, and texts become a list. A tuple gives a tuple, where PyTorch gives a list.
 
     Parameters
     ----------
     dataset : TensorDataset, or any sequence of samples
-        A sample is an array, a number, a text, or a mapping, tuple or list of these; so is a batch, with one more axis
-        in front. Without samples there are no batches.
+        A sample is an array, a number, a text, or a mapping, tuple or list of these. A batch has the same form, with
+        one more axis in front. Without samples there are no batches.
     batch_size : int
     shuffle : bool
         Take the samples in a new random order each epoch.
     drop_last : bool
-        Leave out the last batch when it is smaller than the others. One sample alone is too few for batch norm.
+        Whether to leave out the last batch when it is smaller than the others. One
+        sample alone is too few for batch norm of (N, C).
     rng : int or numpy.random.Generator, optional
-        Where the order comes from: the same seed gives the same orders, epoch by epoch. Unless given, the default
-        generator, which :func:`microtensor.manual_seed` seeds.
+        Where the order comes from. The same seed gives the same orders, epoch by epoch. Default: the generator that
+        :func:`microtensor.manual_seed` seeds.
     collate_fn : callable, optional
-        What makes a batch of a list of samples, in place of stacking them; for samples that differ in length, say.
+        Makes a batch of a list of samples, in place of stacking them: for samples that differ in length, say.
     **pytorch
         PyTorch's other settings, such as ``num_workers=0``, with the values that change nothing.
 

@@ -1,7 +1,7 @@
 """Losses: how far a prediction is from its target, as compositions. No derivative and no numpy in here.
 
-A NaN in an input, in a target of floats or in a weight comes out as NaN; a number out of range is refused. 0 · ∞, where
-a class of probability 0 has the log-probability −∞, counts as 0, its limit; PyTorch gives NaN.
+A NaN in an input, in a target of floats or in a weight gives NaN. A number out of range is refused. Where a class of
+probability 0 has the log-probability −∞, the product 0 · ∞ counts as 0, its limit; PyTorch gives NaN.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SLACK = 0.02
 
 
 def check_ignored(index: int, who: str) -> int:
-    """The class index that counts for nothing.
+    """The class index of ignored positions.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def l1_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """Absolute error with its corner rounded: d² / 2β for |d| ≤ β, |d| − β/2 beyond, with d = input − target.
 
-    It is the Huber loss over β, so its slope stays 1 whatever β is; β = 0 is :func:`l1_loss`.
+    It is the Huber loss over β, so that its slope is 1 for every β. With β = 0 it is :func:`l1_loss`.
 
     Parameters
     ----------
@@ -285,9 +285,10 @@ def cross_entropy(
 ) -> Tensor:
     """Cross entropy between logits and classes: −Σ_c w_c q_c ln softmax(input)_c.
 
-    q is 1 for the target's class and 0 for others, or the target itself when it holds probabilities; smoothing mixes
-    it with the uniform distribution, (1 − s) q + s/C. The mean over class indices is weighted, Σ loss / Σ w of the
-    targets, and leaves ignored ones out; that over probabilities counts every position once, as in PyTorch.
+    q is 1 for the target's class and 0 for the others. When the target holds probabilities, q is the target itself.
+    Smoothing mixes q with the uniform distribution: (1 − s) q + s/C. The mean over class indices is weighted,
+    Σ loss / Σ w of the targets, and leaves out ignored ones. The mean over probabilities counts every position once, as
+    in PyTorch.
 
     Parameters
     ----------
@@ -297,9 +298,9 @@ def cross_entropy(
         Class indices in [0, C), integers of shape (), (N,) or (N, d₁, …); or probabilities, floats of the shape of
         `input` that sum to 1 over the classes, to within 0.02.
     weight : Tensor or array_like, optional
-        w, one weight a class, shape (C,), not negative.
+        w, one weight per class, shape (C,), not negative.
     ignore_index : int
-        The class index of positions that count for nothing; for class indices only.
+        Positions with this class index are ignored. It has no effect on probabilities.
     reduction : {'mean', 'sum', 'none'}
     label_smoothing : float
         s, from 0 to 1.
@@ -307,8 +308,8 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        The shapes do not fit, a setting is out of range, a weight or probability is negative, probabilities do not sum
-        to 1 (PyTorch takes all of these), or a mean is asked for where all targets are ignored.
+        The shapes do not fit, or a setting is out of range. A weight or a probability is negative, or probabilities do
+        not sum to 1; PyTorch takes these. The reduction is 'mean' and all targets are ignored.
     TypeError
         The input is not floating point, or class indices or `ignore_index` are no integers.
     IndexError
@@ -464,9 +465,9 @@ def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
 def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
     """Cross entropy of yes or no, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
 
-    A logarithm below −100 counts as −100, as in PyTorch; it passes no gradient back, where PyTorch's is ±10¹². NaN in
-    input or target gives NaN, as in every other loss; PyTorch raises. From logits take
-    :func:`binary_cross_entropy_with_logits`, which loses nothing.
+    A logarithm below −100 counts as −100, as in PyTorch. It has no gradient here; PyTorch's is ±10¹². NaN in input or
+    target gives NaN, as in every other loss; PyTorch raises. For logits take :func:`binary_cross_entropy_with_logits`,
+    which neither overflows nor rounds to 0.
 
     Parameters
     ----------
@@ -475,7 +476,7 @@ def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, redu
     target : Tensor or array_like
         t, from 0 to 1, of the same shape.
     weight : Tensor or array_like, optional
-        What each element's loss is multiplied by, not negative; it broadcasts to the shape of the input.
+        The factor of each element's loss, not negative. It broadcasts to the shape of the input.
     reduction : {'mean', 'sum', 'none'}
 
     Raises
@@ -522,16 +523,16 @@ def binary_cross_entropy_with_logits(
     target : Tensor or array_like
         t, from 0 to 1, of the same shape.
     weight : Tensor or array_like, optional
-        What each element's loss is multiplied by, not negative; it broadcasts to the shape of the input.
+        The factor of each element's loss, not negative. It broadcasts to the shape of the input.
     reduction : {'mean', 'sum', 'none'}
     pos_weight : Tensor or array_like, optional
-        p, what a yes weighs more than a no, not negative; it broadcasts to the shape of the input.
+        p, the factor of the loss of a yes, not negative. It broadcasts to the shape of the input.
 
     Raises
     ------
     ValueError
-        The shapes do not fit, a target leaves [0, 1] (which PyTorch takes), a weight is negative, or the reduction has
-        another name.
+        The shapes do not fit, a weight is negative, or the reduction has another name. A target leaves [0, 1]; PyTorch
+        takes such a target.
     TypeError
         The input is not floating point.
 
@@ -553,11 +554,11 @@ def binary_cross_entropy_with_logits(
 def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Kullback-Leibler divergence of the prediction from the target: t (ln t − input), elementwise; 0 where t is 0.
 
-    Where t is 0, so is the gradient of the input, also at the log-probability −∞. That of a target of 0 leaves out
-    ln t + 1, which goes to −∞, and is −input; PyTorch gives NaN.
+    Where t is 0, the gradient of the input is 0 too, also at the log-probability −∞. The gradient of a target of 0
+    leaves out ln t + 1, which goes to −∞, and is −input; PyTorch gives NaN.
 
-    The divergence of a batch is the sum over its classes: reduction 'batchmean'. 'mean' divides by the number of
-    classes too, as in PyTorch.
+    The divergence of a batch is the sum over the classes, averaged over the batch: reduction 'batchmean'. As in
+    PyTorch, 'mean' divides by the number of classes as well.
 
     Parameters
     ----------

@@ -21,15 +21,15 @@ class Adagrad(Optimizer):
     lr : float
         The learning rate.
     lr_decay : float
-        How fast the learning rate falls with the steps t.
+        How fast the learning rate falls with the number t of steps.
     weight_decay : float
         λ of the term λ θ added to the gradient.
     initial_accumulator_value : float
-        What s begins with.
+        The first value of s.
     eps : float
         ε, added to the root.
     maximize : bool
-        Climb instead of descend.
+        Whether to go up the gradient instead of down.
 
     Raises
     ------

@@ -29,11 +29,11 @@ class Adam(Optimizer):
     eps : float
         ε, added to the root.
     weight_decay : float
-        λ of the term λ θ added to the gradient; :class:`AdamW` shrinks the weights instead.
+        λ of the term λ θ that is added to the gradient. :class:`AdamW` shrinks the weights instead.
     amsgrad : bool
-        Take the largest v so far in place of the current one.
+        Whether to take the largest v so far in place of the current one.
     maximize : bool
-        Climb instead of descend.
+        Whether to go up the gradient instead of down.
 
     Raises
     ------
@@ -100,8 +100,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam whose weight decay is a step of its own: θ ← (1 − lr · λ) θ, then Adam's step by the loss alone.
 
-    In :class:`Adam` the term λ θ is divided by √v̂ like the rest of the gradient, so weights with large gradients
-    decay less than others.
+    In :class:`Adam` the term λ θ is divided by √v̂ like the rest of the gradient. So weights with large gradients decay
+    less than others there.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ from microtensor.tensor import Tensor
 def split_decay(parameters: Iterable[Tensor], weight_decay: float = 1e-2) -> list[dict[str, Any]]:
     """Two parameter groups: matrices and kernels, which decay, and γ, β and biases, which do not.
 
-    Decay of a layer's γ and β fights the norm, and that of a bias restrains nothing that generalises; what decays
-    is what has two axes or more.
+    Decay of γ and β works against the norm, and decay of a bias does not help generalization. So parameters with two
+    axes or more decay, and the others do not.
 
     Parameters
     ----------

@@ -14,18 +14,18 @@ from microtensor.support.checks import plain_number
 class LRScheduler:
     """The base of the schedules: counts epochs, and moves the rates that the optimiser has by one step of a curve.
 
-    A schedule starts from the rates that it finds when it is made; call :meth:`step` after the optimiser's, once an
-    epoch or once a batch. A step *multiplies* the rates (:class:`CosineAnnealingLR` moves them towards ``eta_min``),
-    as PyTorch's chainable form does. So several schedules of one optimiser work together, :class:`ReduceLROnPlateau`
-    keeps its reductions, and a rate that is set by hand is gone on from. :class:`SequentialLR` joins several, one
-    after the other.
+    A schedule starts from the rates that it finds when it is made. Call :meth:`step` after the step of the optimiser,
+    once per epoch or once per batch. A step *multiplies* the rates, as PyTorch's chainable form does
+    (:class:`CosineAnnealingLR` moves them towards ``eta_min``). So several schedules of one optimiser work together,
+    the reductions of :class:`ReduceLROnPlateau` stay, and a rate that is set by hand is the one that is multiplied
+    next. :class:`SequentialLR` joins several schedules, one after the other.
 
     Parameters
     ----------
     optimizer : Optimizer
     last_epoch : int
-        −1 for a new start. Any other is the epoch to go on after: the rates of the next one are set, counted from
-        ``initial_lr`` of each group.
+        −1 for a new start. With any other the rates of the epoch after it are set, starting from ``initial_lr`` of each
+        group.
 
     Attributes
     ----------
@@ -122,10 +122,10 @@ class LRScheduler:
 
 
 class LambdaLR(LRScheduler):
-    """A rate of one's own: lr₀ · f(epoch), with lr₀ the ``initial_lr`` of the group.
+    """A rate of your own: lr₀ · f(epoch), with lr₀ the ``initial_lr`` of the group.
 
-    The one schedule that names its rates instead of moving those that it finds, as in PyTorch. Where PyTorch then
-    undoes what others have done to the rate, this raises.
+    As in PyTorch, it sets the rates; the other schedules move the rates that they find. When something else has
+    changed a rate, this schedule raises; PyTorch overwrites the change.
 
     Parameters
     ----------
@@ -179,13 +179,13 @@ class LambdaLR(LRScheduler):
 
 
 class StepLR(LRScheduler):
-    """A stair: lr₀ · γ^⌊epoch / step_size⌋.
+    """A staircase: lr₀ · γ^⌊epoch / step_size⌋.
 
     Parameters
     ----------
     optimizer : Optimizer
     step_size : int
-        The epochs on a step, at least 1.
+        How many epochs a step lasts, at least 1.
     gamma : float
         γ, the factor from step to step.
     last_epoch : int
@@ -218,13 +218,13 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """A stair with steps of one's own: lr₀ · γⁿ with n the number of milestones passed.
+    """A staircase with steps of your own: lr₀ · γⁿ, where n is the number of milestones passed.
 
     Parameters
     ----------
     optimizer : Optimizer
     milestones : sequence of int
-        The epochs at which the rate falls; one that is named twice counts twice.
+        The epochs at which the rate falls. A milestone that is given twice counts twice.
     gamma : float
         γ, the factor at a milestone.
     last_epoch : int
@@ -261,7 +261,7 @@ class MultiStepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """A steady fall: lr₀ · γ^epoch.
+    """Exponential decay: lr₀ · γ^epoch.
 
     Parameters
     ----------
@@ -358,9 +358,9 @@ class LinearLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a wave down: lrₘ + (lr₀ − lrₘ) · (1 + cos(π · epoch / T)) / 2.
+    """Half a cosine wave down: lrₘ + (lr₀ − lrₘ) · (1 + cos(π · epoch / T)) / 2.
 
-    After T epochs the rate rises again, as a wave does.
+    After T epochs the rate rises again.
 
     Parameters
     ----------
@@ -417,8 +417,8 @@ class CosineAnnealingLR(LRScheduler):
 class SequentialLR(LRScheduler):
     """Schedules one after the other, each counting from the epoch at which it takes over.
 
-    Each begins at its milestone from ``initial_lr``, wherever the rate is then, as in PyTorch; between milestones
-    it moves the rate that it finds.
+    As in PyTorch, each schedule starts from ``initial_lr`` at its milestone, whatever the rate is then. Between
+    milestones it multiplies the rate that it finds.
 
     Parameters
     ----------
@@ -432,7 +432,7 @@ class SequentialLR(LRScheduler):
     Raises
     ------
     ValueError
-        The milestones are not one fewer than the schedules, or are no rising epochs from 1 on; a schedule has another
+        The milestones are not one fewer than the schedules, or do not rise from 1 on; or a schedule has another
         optimiser.
     TypeError
         The schedules are no list; or one is :class:`ReduceLROnPlateau`, which follows a measurement, not the epoch.
@@ -497,19 +497,19 @@ class ReduceLROnPlateau:
     mode : {'min', 'max'}
         Whether less or more is better.
     factor : float
-        What the rate is multiplied by, in [0, 1).
+        The factor of a reduction, in [0, 1).
     patience : int
-        The epochs without improvement that are let pass.
+        How many epochs without improvement change nothing.
     threshold : float
-        How much better counts as an improvement.
+        By how much a value must be better to count as an improvement.
     threshold_mode : {'rel', 'abs'}
         Whether the threshold is a fraction of the best value, or an amount.
     cooldown : int
-        The epochs after a reduction that are not judged.
+        How many epochs after a reduction are not counted.
     min_lr : float or sequence of float
-        The rate below which it does not go, for all groups (also those that join later) or one for each.
+        The lowest rate: one for all groups, also for those that join later, or one for each group.
     eps : float
-        A reduction by no more than this is left out.
+        A reduction that is not greater than this is not made.
 
     Raises
     ------

@@ -30,9 +30,9 @@ _DECOUPLED = "decoupled_weight_decay"
 class Optimizer:
     """The base of all optimisers: holds groups of parameters, and steps each parameter that has a gradient.
 
-    A subclass names its settings and their defaults, and writes one update rule. A NaN in a gradient passes into
-    the parameter, as in PyTorch; ``nn.utils.clip_grad_norm_(…, error_if_nonfinite=True)`` stops it before.
-    float16 parameters are stepped in float32.
+    A subclass names its settings and their defaults, and writes one update rule. A NaN in a gradient makes the
+    parameter NaN, as in PyTorch; ``nn.utils.clip_grad_norm_(…, error_if_nonfinite=True)`` raises before that. float16
+    parameters are updated in float32.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Optimizer:
         Leaves that require a gradient; or groups, ``{"params": tensors, "lr": 0.1, …}``, each with the settings in
         which it differs.
     defaults : dict
-        The settings of all groups that do not say otherwise.
+        The settings of the groups that do not have their own.
 
     Attributes
     ----------

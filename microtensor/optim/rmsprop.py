@@ -15,8 +15,8 @@ from microtensor.tensor import Tensor
 class RMSprop(Optimizer):
     """RMSprop: v ← α v + (1 − α) g², θ ← θ − lr · g / (√v + ε).
 
-    Centred, the root is that of an estimated variance, v − ḡ² with ḡ ← α ḡ + (1 − α) g. With momentum μ the step is
-    b ← μ b + g / (√v + ε) in place of the last term.
+    When centred, an estimate of the variance takes the place of v: v − ḡ² with ḡ ← α ḡ + (1 − α) g. With momentum μ
+    the step is θ ← θ − lr · b with b ← μ b + g / (√v + ε).
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class RMSprop(Optimizer):
     momentum : float
         μ, in [0, 1).
     centered : bool
-        Divide by the deviation of the gradients from their mean.
+        Whether to divide by the standard deviation of the gradients.
     maximize : bool
-        Climb instead of descend.
+        Whether to go up the gradient instead of down.
 
     Raises
     ------

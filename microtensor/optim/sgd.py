@@ -15,7 +15,7 @@ from microtensor.tensor import Tensor
 class SGD(Optimizer):
     """Gradient descent with momentum: b ← μ b + (1 − τ) g, θ ← θ − lr · b.
 
-    b begins as the first gradient. Nesterov's variant goes along g + μ b in place of b.
+    b begins as the first gradient. Nesterov's variant takes g + μ b in place of b.
 
     Parameters
     ----------
@@ -26,13 +26,13 @@ class SGD(Optimizer):
     momentum : float
         μ, in [0, 1).
     dampening : float
-        τ; what is kept of a new gradient is 1 − τ.
+        τ; a new gradient has the weight 1 − τ.
     weight_decay : float
         λ of the term λ θ added to the gradient.
     nesterov : bool
-        Needs a momentum, and no dampening.
+        Whether to take Nesterov's variant. It needs a momentum above 0, and dampening 0.
     maximize : bool
-        Climb instead of descend.
+        Whether to go up the gradient instead of down.
 
     Raises
     ------

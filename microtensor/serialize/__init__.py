@@ -17,8 +17,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 def save(path: PathLike, state: Mapping[str, Any]) -> None:
     """Save a state, such as ``module.state_dict()``; the suffix of the path picks the format.
 
-    The file is written beside its place and moved there in one step: whatever happens, it is the old one or the
-    new one, whole.
+    The file is written beside its place and moved there in one step. So the file at that place is always
+    complete: the old one or the new one.
 
     Parameters
     ----------
