@@ -180,13 +180,16 @@ def l1_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 
     Parameters
     ----------
-    input, target, reduction
+    input, target
         As :func:`mse_loss`.
+    reduction : {'mean', 'sum', 'none'}
 
     Raises
     ------
-    ValueError, TypeError
-        As :func:`mse_loss`.
+    ValueError
+        The shapes differ, or the reduction has another name.
+    TypeError
+        The input is not floating point.
 
     Examples
     --------
@@ -206,15 +209,18 @@ def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta:
 
     Parameters
     ----------
-    input, target, reduction
+    input, target
         As :func:`mse_loss`.
+    reduction : {'mean', 'sum', 'none'}
     beta : float
         β, not negative.
 
     Raises
     ------
-    ValueError, TypeError
-        As :func:`mse_loss`; or β is out of range.
+    ValueError
+        The shapes differ, the reduction has another name, or β is out of range.
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -239,15 +245,18 @@ def huber_loss(input: Tensor, target: Any, *, reduction: str = "mean", delta: fl
 
     Parameters
     ----------
-    input, target, reduction
+    input, target
         As :func:`mse_loss`.
+    reduction : {'mean', 'sum', 'none'}
     delta : float
         δ, above 0.
 
     Raises
     ------
-    ValueError, TypeError
-        As :func:`mse_loss`; or δ is out of range.
+    ValueError
+        The shapes differ, the reduction has another name, or δ is out of range.
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -365,13 +374,23 @@ def nll_loss(
     ----------
     input : Tensor
         Log-probabilities, shape (C,), (N, C) or (N, C, d₁, …).
-    target, weight, ignore_index, reduction
-        As :func:`cross_entropy` with class indices.
+    target : Tensor or array_like
+        Class indices in [0, C), integers of shape (), (N,) or (N, d₁, …).
+    weight : Tensor or array_like, optional
+        w, one weight per class, shape (C,), not negative.
+    ignore_index : int
+        Positions with this class index are ignored.
+    reduction : {'mean', 'sum', 'none'}
 
     Raises
     ------
-    ValueError, TypeError, IndexError
-        As :func:`cross_entropy` with class indices; TypeError also when the target is of floats.
+    ValueError
+        The shapes do not fit, a weight is negative, the reduction has another name, or a mean is asked for where all
+        targets are ignored.
+    TypeError
+        The input is not floating point, or the target or `ignore_index` is not of integers.
+    IndexError
+        A class index is negative or beyond the classes, and is not `ignore_index`.
 
     Examples
     --------
