@@ -23,13 +23,24 @@ class Wrapper(Module):
     A subclass names the function, and declares the settings as a dataclass does: ``alpha: float = 1.0``, in the order
     of the constructor, and after a line ``_: KW_ONLY`` those that are given by name only. The constructor is made from
     these lines, which type checkers read too. Sections that the docstring leaves out are those of the function.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> def scaled_tanh(x, scale):
+    ...     return mt.tanh(x) * scale
+    >>> class ScaledTanh(mt.nn.activation.Activation):
+    ...     function = scaled_tanh
+    ...     scale: float = 1.0
+    >>> ScaledTanh(scale=2.0)
+    ScaledTanh(scale=2.0)
     """
 
     function: ClassVar[Callable[..., Tensor]]
     _settings: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
         function = vars(cls).get("function")
         if function is None:
             return
@@ -62,7 +73,7 @@ def _declared(cls: type[Wrapper]) -> list[Parameter]:
     """The settings of the base and those that the class declares, as parameters of a constructor."""
     found = dict(inspect.signature(cls).parameters) if cls._settings else {}
     kind: Any = Parameter.POSITIONAL_OR_KEYWORD
-    for name, annotation in vars(cls).get("__annotations__", {}).items():
+    for name, annotation in inspect.get_annotations(cls).items():
         if annotation in ("KW_ONLY", KW_ONLY):
             kind = Parameter.KEYWORD_ONLY
         elif "ClassVar" not in str(annotation):
