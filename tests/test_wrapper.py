@@ -39,6 +39,19 @@ class Fixed(nn.LeakyReLU):
         super().__init__(0.5)
 
 
+class FixedElu(Fixed):
+    """Exponential, with a slope.
+
+    Notes
+    -----
+    What the author notes.
+    """
+
+    @staticmethod
+    def function(x, negative_slope):
+        return mt.elu(x, negative_slope)
+
+
 class Plain(nn.ReLU):
     gain: float = 2.0
 
@@ -90,7 +103,9 @@ def test_a_subclass_may_declare_more_change_a_default_or_have_a_constructor_of_i
     assert repr(Louder(2.0)) == "Louder(omega=2.0, factor=2.0)"
     assert Louder()(mt.tensor([1.0])).item() == 2 * mt.sin(mt.tensor(1.0)).item()
     assert repr(Fixed()) == "Fixed(negative_slope=0.5)"
-    assert str(inspect.signature(Fixed)) == "()"
+    assert str(inspect.signature(Fixed)) == str(inspect.signature(FixedElu)) == "()"
+    assert FixedElu()(mt.tensor([-1.0])).item() == mt.elu(mt.tensor(-1.0), 0.5).item()
+    assert FixedElu.__doc__ == "Exponential, with a slope.\n\nNotes\n-----\nWhat the author notes.\n"
     assert Plain()(mt.tensor([-1.0])).item() == 0.0
     assert Plain.gain == 2.0
 

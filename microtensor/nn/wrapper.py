@@ -12,7 +12,8 @@ from typing import Any, ClassVar, dataclass_transform
 from microtensor.nn.module import Module
 from microtensor.tensor import Tensor
 
-_ORDER = ("Parameters", "Raises", "References", "Examples")
+# Of the sections of a docstring, the first of which has no title; others stand before the references.
+_ORDER = ("", "Parameters", "Raises", "References", "Examples")
 _HEADING = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)
 
 
@@ -38,6 +39,7 @@ class Wrapper(Module):
 
     function: ClassVar[Callable[..., Tensor]]
     _settings: ClassVar[tuple[str, ...]] = ()
+    _declared: ClassVar[tuple[Parameter, ...]] = ()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -46,8 +48,10 @@ class Wrapper(Module):
             return
         if inspect.isfunction(function):
             cls.function = staticmethod(function)
-        if "__init__" not in vars(cls):
-            parameters = _declared(cls)
+        parameters = _with_own(cls)
+        # A constructor that was written by hand stays, also one of a base unless there are further settings.
+        if "__init__" not in vars(cls) and (parameters != cls._declared or cls.__init__ is Module.__init__):
+            cls._declared = parameters
             cls._settings = tuple(parameter.name for parameter in parameters)
             cls.__init__ = _constructor(cls, parameters)  # type: ignore[method-assign]
         cls.__doc__ = _completed(cls.__doc__ or "", function.__doc__ or "", cls._settings)
@@ -69,9 +73,9 @@ class Wrapper(Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-def _declared(cls: type[Wrapper]) -> list[Parameter]:
+def _with_own(cls: type[Wrapper]) -> tuple[Parameter, ...]:
     """The settings of the base and those that the class declares, as parameters of a constructor."""
-    found = dict(inspect.signature(cls).parameters) if cls._settings else {}
+    found = {parameter.name: parameter for parameter in cls._declared}
     kind: Any = Parameter.POSITIONAL_OR_KEYWORD
     for name, annotation in inspect.get_annotations(cls).items():
         if annotation in ("KW_ONLY", KW_ONLY):
@@ -82,10 +86,10 @@ def _declared(cls: type[Wrapper]) -> list[Parameter]:
             if default is not Parameter.empty:
                 # An attribute of the class would be in the way of a Parameter of that name.
                 delattr(cls, name)
-    return sorted(found.values(), key=lambda parameter: parameter.kind)
+    return tuple(sorted(found.values(), key=lambda parameter: parameter.kind))
 
 
-def _constructor(cls: type[Wrapper], parameters: list[Parameter]) -> Callable[..., None]:
+def _constructor(cls: type[Wrapper], parameters: tuple[Parameter, ...]) -> Callable[..., None]:
     signature = Signature(parameters, return_annotation="None")
 
     def __init__(self: Wrapper, *args: Any, **kwargs: Any) -> None:  # noqa: N807
@@ -113,8 +117,9 @@ def _completed(own: str, functions: str, settings: tuple[str, ...]) -> str:
         theirs["Parameters"] = "\n".join(kept)
     theirs.pop("Examples", None)
     sections = theirs | {title: text for title, text in ours.items() if text}
-    titled = [f"{title}\n{'-' * len(title)}\n{sections[title]}" for title in _ORDER if title in sections]
-    return "\n\n".join([sections[""], *titled]) + "\n"
+    order = sorted(sections, key=lambda title: _ORDER.index(title) if title in _ORDER else 2.5)
+    titled = [f"{title}\n{'-' * len(title)}\n{sections[title]}" if title else sections[title] for title in order]
+    return "\n\n".join(titled) + "\n"
 
 
 def _sections(doc: str) -> dict[str, str]:
