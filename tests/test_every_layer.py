@@ -220,7 +220,7 @@ def test_a_size_that_is_no_integer_is_refused_at_construction(make, message):
 def test_running_statistics_that_could_not_move_are_refused(statistics, training):
     x = mt.tensor(np.random.default_rng(0).normal(size=(4, 3, 2)))
     value = np.ones(3) if statistics == "array" else mt.ones(3, dtype=int)
-    message = "is of type ndarray, which cannot be moved" if statistics == "array" else "has dtype int64; convert it"
+    message = "is of type ndarray, which cannot be updated" if statistics == "array" else "has dtype int64; convert it"
     for call in (
         lambda: norms.batch_norm(x, value, value, training=training),
         lambda: norms.ghost_batch_norm(x, 2, value, value, training=training),

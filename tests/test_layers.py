@@ -493,7 +493,7 @@ def test_modules_in_order_are_read_and_replaced_by_position(make_container):
     for index in (3, -4):
         with pytest.raises(IndexError, match=rf"{kind}: index {index} is out of range for 3 modules"):
             box[index]
-    with pytest.raises(TypeError, match=rf"{kind}: '0' is to be a int, not a module"):
+    with pytest.raises(TypeError, match=rf"{kind}: '0' is a int, not a module"):
         box[0] = 5
     with pytest.raises(TypeError, match=rf"{kind}: argument 3 is a function, not a module"):
         box.append(lambda x: x)
@@ -526,12 +526,12 @@ def test_a_dict_of_modules_is_a_mapping():
 @pytest.mark.parametrize(
     ("name", "module", "error", "message"),
     [
-        ("a.b", nn.ReLU(), ValueError, "'a.b' is no name of a module"),
-        ("", nn.ReLU(), ValueError, "'' is no name of a module"),
+        ("a.b", nn.ReLU(), ValueError, "'a.b' is no name for a module"),
+        ("", nn.ReLU(), ValueError, "'' is no name for a module"),
         ("keys", nn.ReLU(), ValueError, "'keys' is an attribute already"),
         ("training", nn.ReLU(), ValueError, "'training' is an attribute already"),
         (3, nn.ReLU(), TypeError, "a module's name is a str, not 3"),
-        ("relu", mt.relu, TypeError, "'relu' is to be a Primitive, not a module"),
+        ("relu", mt.relu, TypeError, "'relu' is a Primitive, not a module"),
     ],
 )
 def test_names_and_values_that_cannot_be_held_are_refused(name, module, error, message):

@@ -116,8 +116,8 @@ def test_registering_checks_the_name_and_the_kind(kind):
     held = Held()
     before = keys(held)
     for name, error, message in (
-        ("a.b", ValueError, f"'a.b' is no name of a {kind}"),
-        ("", ValueError, f"'' is no name of a {kind}"),
+        ("a.b", ValueError, f"'a.b' is no name for a {kind}"),
+        ("", ValueError, f"'' is no name for a {kind}"),
         (3, TypeError, f"a {kind}'s name is a str, not 3"),
         ("forward", ValueError, "'forward' is an attribute already"),
         ("note", ValueError, "'note' is an attribute already"),
@@ -489,7 +489,7 @@ def test_modules_in_order_change_as_a_list_does(make):
         del box[99]
     with pytest.raises(IndexError, match=f"{kind}: index 99"):
         box.pop(99)
-    with pytest.raises(TypeError, match=f"{kind}: a function is to be inserted, not a module"):
+    with pytest.raises(TypeError, match=f"{kind}: a function cannot be inserted, only a module"):
         box.insert(0, lambda x: x)
     with pytest.raises(TypeError, match=f"{kind}: index 'a' is of type str"):
         box["a"]

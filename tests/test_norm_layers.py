@@ -557,12 +557,12 @@ def test_a_computed_weight_is_refused_where_it_cannot_be(name):
     layer = nn.Linear(3, 4, bias=False)
     with pytest.raises(ValueError, match=rf"{name}: Linear has no parameter 'kernel'; it has \['weight', 'bias'\]"):
         change(layer, "kernel")
-    with pytest.raises(ValueError, match=rf"remove_{name}: 'weight' of Linear has none to remove"):
+    with pytest.raises(ValueError, match=rf"remove_{name}: 'weight' of Linear is not computed.* nothing to remove"):
         remove(layer)
     change(layer)
     with pytest.raises(ValueError, match=rf"{name}: 'weight' of Linear is computed already; remove that first"):
         change(layer)
-    with pytest.raises(ValueError, match="has none to remove"):
+    with pytest.raises(ValueError, match="nothing to remove"):
         remove(layer, "bias")
 
 

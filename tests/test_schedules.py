@@ -148,7 +148,7 @@ def test_a_group_that_joins_later_follows_too():
         ("MultiStepLR", {"milestones": [1], "gamma": np.nan}, "MultiStepLR: gamma is nan"),
         ("ExponentialLR", {"gamma": "0.5"}, "ExponentialLR: gamma is '0.5'"),
         ("LinearLR", {"start_factor": -1}, "LinearLR: start_factor is -1"),
-        ("LinearLR", {"start_factor": 0}, "LinearLR: start_factor is 0; no multiple of a rate of 0 leads up"),
+        ("LinearLR", {"start_factor": 0}, "LinearLR: start_factor is 0; it must be above 0"),
         ("LinearLR", {"total_iters": 0}, "LinearLR: total_iters is 0"),
         ("CosineAnnealingLR", {"T_max": 0}, "CosineAnnealingLR: T_max is 0"),
         ("CosineAnnealingLR", {"T_max": 2, "eta_min": -0.1}, "CosineAnnealingLR: eta_min is -0.1"),

@@ -66,7 +66,7 @@ class _Ordered(Module):
         PyTorch refuses to insert among such names, and makes numbers of them when a module is deleted.
         """
         if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: a {type(module).__name__} is to be inserted, not a module")
+            raise TypeError(f"{type(self).__name__}: a {type(module).__name__} cannot be inserted, only a module")
         items = list(self._modules.items())
         items.insert(operator.index(index), (str(len(items)), module))
         self._renumber(items)

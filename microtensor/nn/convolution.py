@@ -9,7 +9,7 @@ from microtensor import ops
 from microtensor.nn.linear import register_affine
 from microtensor.nn.module import Module
 from microtensor.ops.windows import Padding, Size, check_fit, check_positions, edges_of, per_axis
-from microtensor.support.checks import check_float, check_sizes
+from microtensor.support.checks import check_channel_count, check_float, check_sizes
 from microtensor.tensor import Tensor
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose2d"]
@@ -95,8 +95,7 @@ class _Convolution(Module):
         who = self.title()
         check_float(x, self)
         check_positions(x, self.positions, who)
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
+        check_channel_count(x, self.in_channels, who)
         return who
 
 

@@ -171,7 +171,7 @@ class Module:
             The name is empty, has a dot, or is an attribute of another kind.
         """
         if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: {name!r} is to be a {type(module).__name__}, not a module")
+            raise TypeError(f"{type(self).__name__}: {name!r} is a {type(module).__name__}, not a module")
         self._check_name(name, "module", "_modules")
         self._hold(name, module)
 
@@ -222,7 +222,7 @@ class Module:
         if not isinstance(name, str):
             raise TypeError(f"{who}: a {kind}'s name is a str, not {name!r}")
         if not name or "." in name:
-            raise ValueError(f"{who}: {name!r} is no name of a {kind}: keys of the state join names by dots")
+            raise ValueError(f"{who}: {name!r} is no name for a {kind}; it must not be empty or hold a dot")
         if name not in self.__dict__[table] and hasattr(self, name):
             raise ValueError(f"{who}: {name!r} is an attribute already; take another name")
 

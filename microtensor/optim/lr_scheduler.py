@@ -92,7 +92,7 @@ class LRScheduler:
         for rate in rates:
             if not 0 <= rate < math.inf:
                 raise ValueError(
-                    f"{type(self).__name__}: at epoch {epoch} a rate would be {rate}; it has to be finite, from 0 on. "
+                    f"{type(self).__name__}: at epoch {epoch} a rate would be {rate}; it must be finite, from 0 on. "
                     "Schedules that do not go together are joined one after the other by SequentialLR"
                 )
         self._remember()
@@ -336,7 +336,9 @@ class LinearLR(LRScheduler):
     ) -> None:
         self.start_factor = _number(start_factor, "LinearLR: start_factor")
         if self.start_factor == 0:
-            raise ValueError("LinearLR: start_factor is 0; no multiple of a rate of 0 leads up: take a small one")
+            raise ValueError(
+                "LinearLR: start_factor is 0; it must be above 0, because every multiple of a rate of 0 is 0"
+            )
         self.end_factor = _number(end_factor, "LinearLR: end_factor")
         self.total_iters = _whole(total_iters, "LinearLR: total_iters", 1)
         super().__init__(optimizer, last_epoch)

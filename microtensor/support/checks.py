@@ -187,7 +187,7 @@ def check_running(who: Who, **statistics: Any) -> None:
             continue
         if not hasattr(value, "assign_"):
             raise TypeError(
-                f"{named(who)}: {name} is of type {type(value).__name__}, which cannot be moved; "
+                f"{named(who)}: {name} is of type {type(value).__name__}, which cannot be updated; "
                 "make a tensor of it with mt.tensor(...)"
             )
         check_float(value, who, name)
@@ -216,6 +216,12 @@ def check_channels(x: Tensor, who: str, **parameters: Tensor | None) -> int:
                 f"{parameter.shape}"
             )
     return channels
+
+
+def check_channel_count(x: Any, channels: int, who: str) -> None:
+    """Raise ValueError when the axis of channels has another size."""
+    if x.ndim >= 2 and x.shape[1] != channels:
+        raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
 
 
 def check_several(shape: tuple[int, ...], axes: tuple[int, ...], who: str, *, training: bool = True) -> int:

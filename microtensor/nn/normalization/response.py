@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from microtensor import norms
 from microtensor.nn.module import Module
-from microtensor.support.checks import check_eps, check_float, check_number, check_size
+from microtensor.support.checks import check_channel_count, check_eps, check_float, check_number, check_size
 from microtensor.tensor import Parameter, Tensor, ones, zeros
 
 __all__ = ["FilterResponseNorm", "LocalResponseNorm"]
@@ -63,9 +63,7 @@ class FilterResponseNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         """max(γ x̂ + β, τ) over the positions."""
         check_float(x, self)
-        if x.ndim >= 2 and x.shape[1] != self.num_channels:
-            who = f"FilterResponseNorm({self.num_channels})"
-            raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
+        check_channel_count(x, self.num_channels, f"FilterResponseNorm({self.num_channels})")
         return norms.filter_response_norm(x, self.weight, self.bias, self.threshold, self.eps)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from microtensor.nn.module import Module
 from microtensor.norms import AXES
 from microtensor.support.checks import (
+    check_channel_count,
     check_eps,
     check_flag,
     check_float,
@@ -171,8 +172,7 @@ class RunningNorm(Module):
         if x.ndim not in self.shapes:
             needed = " or ".join(self.shapes.values())
             raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; it must be {needed}")
-        if x.shape[1] != self.num_features:
-            raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
+        check_channel_count(x, self.num_features, who)
         if self.several is not None and (self.learning() or self.running()[0] is None):
             axes = AXES[self.several].statistics(x.ndim)
             check_several(x.shape, axes, who, training=self.training)

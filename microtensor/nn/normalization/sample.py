@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex
 from microtensor import norms
 from microtensor.nn.module import Module
 from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
-from microtensor.support.checks import check_eps, check_float, check_groups, check_size
+from microtensor.support.checks import check_channel_count, check_eps, check_float, check_groups, check_size
 from microtensor.tensor import Parameter, Tensor, full, ones, zeros
 
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm", "ScaleNorm"]
@@ -162,7 +162,7 @@ class GroupNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ + β over groups of channels."""
         check_float(x, self)
-        _check_channels(x, self.num_channels, f"GroupNorm({self.num_groups}, {self.num_channels})")
+        check_channel_count(x, self.num_channels, f"GroupNorm({self.num_groups}, {self.num_channels})")
         return norms.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
@@ -287,8 +287,3 @@ def _missing(layer: Module, both: str) -> list[str]:
 
 def _shape_text(shape: tuple[int, ...]) -> str:
     return str(shape[0]) if len(shape) == 1 else str(shape)
-
-
-def _check_channels(x: Tensor, channels: int, who: str) -> None:
-    if x.ndim >= 2 and x.shape[1] != channels:
-        raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
