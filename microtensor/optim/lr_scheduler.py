@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from microtensor.optim.optimizer import Optimizer, Options
+from microtensor.optim.optimizer import Optimizer, Options, bounded_number
 from microtensor.support.checks import plain_number
 
 
@@ -206,7 +206,7 @@ class StepLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size = _whole(step_size, "StepLR: step_size", 1)
-        self.gamma = _number(gamma, "StepLR: gamma")
+        self.gamma = bounded_number(gamma, "StepLR: gamma")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
@@ -249,7 +249,7 @@ class MultiStepLR(LRScheduler):
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         self.milestones = sorted(_epochs(milestones, "MultiStepLR", 0))
-        self.gamma = _number(gamma, "MultiStepLR: gamma")
+        self.gamma = bounded_number(gamma, "MultiStepLR: gamma")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
@@ -285,7 +285,7 @@ class ExponentialLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = _number(gamma, "ExponentialLR: gamma")
+        self.gamma = bounded_number(gamma, "ExponentialLR: gamma")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
@@ -334,12 +334,12 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        self.start_factor = _number(start_factor, "LinearLR: start_factor")
+        self.start_factor = bounded_number(start_factor, "LinearLR: start_factor")
         if self.start_factor == 0:
             raise ValueError(
                 "LinearLR: start_factor is 0; it must be above 0, because every multiple of a rate of 0 is 0"
             )
-        self.end_factor = _number(end_factor, "LinearLR: end_factor")
+        self.end_factor = bounded_number(end_factor, "LinearLR: end_factor")
         self.total_iters = _whole(total_iters, "LinearLR: total_iters", 1)
         super().__init__(optimizer, last_epoch)
 
@@ -393,7 +393,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:  # noqa: N803
         self.T_max = _whole(T_max, "CosineAnnealingLR: T_max", 1)
-        self.eta_min = _number(eta_min, "CosineAnnealingLR: eta_min")
+        self.eta_min = bounded_number(eta_min, "CosineAnnealingLR: eta_min")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
@@ -549,17 +549,17 @@ class ReduceLROnPlateau:
             raise ValueError(f"{who}: mode {mode!r} is not 'min' or 'max'")
         if threshold_mode not in ("rel", "abs"):
             raise ValueError(f"{who}: threshold_mode {threshold_mode!r} is not 'rel' or 'abs'")
-        self.factor = _number(factor, f"{who}: factor", below=1.0)
+        self.factor = bounded_number(factor, f"{who}: factor", below=1.0)
         self.optimizer = optimizer
         # One for each group, or one for all.
         several = isinstance(min_lr, (list, tuple)) or len(getattr(min_lr, "shape", ())) == 1
         given: Any = min_lr if several else [min_lr]
-        self.min_lrs = [_number(m, f"{who}: min_lr") for m in given]
+        self.min_lrs = [bounded_number(m, f"{who}: min_lr") for m in given]
         self._one_min_lr = not several
         self._floors()
         self.mode, self.threshold_mode = mode, threshold_mode
-        self.threshold = _number(threshold, f"{who}: threshold")
-        self.eps = _number(eps, f"{who}: eps")
+        self.threshold = bounded_number(threshold, f"{who}: threshold")
+        self.eps = bounded_number(eps, f"{who}: eps")
         self.patience = _whole(patience, f"{who}: patience", 0)
         self.cooldown = _whole(cooldown, f"{who}: cooldown", 0)
         self.best = math.inf if mode == "min" else -math.inf
@@ -658,14 +658,6 @@ def _loaded(scheduler: LRScheduler | ReduceLROnPlateau, state_dict: Mapping[str,
             raise ValueError(f"{who}: best is {state_dict['best']!r}; it must be a number")
         loaded["best"] = float(best)
     return loaded
-
-
-def _number(value: Any, what: str, below: float = math.inf) -> float:
-    number = plain_number(value)
-    if number is None or not 0 <= number < below:
-        bound = "" if below == math.inf else f", and below {below}"
-        raise ValueError(f"{what} is {value!r}; it must be a finite number of at least 0{bound}")
-    return float(number)
 
 
 def _epochs(values: Any, who: str, low: int) -> list[int]:

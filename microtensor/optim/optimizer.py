@@ -208,9 +208,9 @@ class Optimizer:
             elif name == "betas":
                 settings[name] = _pair(value, f"{who}: {name}", below)
             else:
-                settings[name] = _number(value, f"{who}: {name}", below)
+                settings[name] = bounded_number(value, f"{who}: {name}", below)
         if "initial_lr" in group:
-            settings["initial_lr"] = _number(group["initial_lr"], f"{who}: initial_lr", math.inf)
+            settings["initial_lr"] = bounded_number(group["initial_lr"], f"{who}: initial_lr", math.inf)
         return settings
 
     def _parameters(self) -> list[Tensor]:
@@ -332,10 +332,12 @@ def _state_dtype(parameter: Tensor) -> np.dtype[Any]:
     return np.promote_types(parameter.dtype, np.float32)
 
 
-def _number(value: Any, what: str, below: float) -> float:
+def bounded_number(value: Any, what: str, below: float = math.inf) -> float:
+    """A number from 0 to below a bound as a float; a ValueError for anything else."""
     number = plain_number(value)
     if number is None or not 0 <= number < below:
-        raise ValueError(f"{what} is {value!r}; it must be a number from 0 to below {below}")
+        bound = "" if below == math.inf else f", and below {below}"
+        raise ValueError(f"{what} is {value!r}; it must be a finite number of at least 0{bound}")
     return float(number)
 
 
@@ -343,7 +345,7 @@ def _pair(value: Any, what: str, below: float) -> tuple[float, ...]:
     is_sequence = isinstance(value, (tuple, list)) or len(getattr(value, "shape", ())) == 1
     if not is_sequence or len(value) != 2:
         raise ValueError(f"{what} is {value!r}; it must be two numbers")
-    return tuple(_number(v, f"{what}[{i}]", below) for i, v in enumerate(value))
+    return tuple(bounded_number(v, f"{what}[{i}]", below) for i, v in enumerate(value))
 
 
 def _flag(value: Any, what: str) -> bool:
