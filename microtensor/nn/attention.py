@@ -154,8 +154,8 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
 class MultiheadAttention(Module):
     """Attention in several subspaces at once: concat(head₁, …, headₕ) W_oᵀ + b_o.
 
-    headᵢ is :func:`scaled_dot_product_attention` of the i-th part of Q W_qᵀ + b_q, K W_kᵀ + b_k and V W_vᵀ + b_v;
-    W_q, W_k and W_v lie one below the other in ``in_proj_weight``. Call it as ``output, weights = mha(q, k, v)``.
+    headᵢ is :func:`scaled_dot_product_attention` of the i-th part of Q W_qᵀ + b_q, K W_kᵀ + b_k and V W_vᵀ + b_v. The
+    rows of ``in_proj_weight`` are those of W_q, W_k and W_v. Call it as ``output, weights = mha(q, k, v)``.
 
     Parameters
     ----------
@@ -342,7 +342,7 @@ class TransformerEncoderLayer(Module):
     dim_feedforward : int
         The hidden features between W₁ and W₂.
     dropout : float
-        The probability of dropping, in training, an attention weight, a hidden feature or a summand of a shortcut.
+        The probability of dropping, in training, an attention weight, a hidden feature, or what is added to x.
     activation : {'relu', 'gelu'} or callable
         φ.
     layer_norm_eps : float

@@ -260,17 +260,17 @@ class GRUCell(_Gated, _Cell):
 class LayerNormLSTMCell(_LongShortTerm, _Cell):
     """A step of long short-term memory with layer normalization of both sums and of the cell that is read.
 
-    i, f, o = σ(…), g = tanh(…) of the four parts of LN(W_ih x) + LN(W_hh h), each LN over all 4 · hidden_size
-    sums of a sample, with its own γ and β; then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙ tanh(LN(c′)). The c′ that is
-    carried on is not normalised. The β of the norms are the biases. The statistics are those of one sample at
-    one step, so that sequences may be of any length and no step sees a later one.
+    i, f, o = σ(…), g = tanh(…) of the four parts of LN(W_ih x) + LN(W_hh h). Each LN is over all 4 · hidden_size sums
+    of a sample, and has its own γ and β. Then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙ tanh(LN(c′)). The state c′ itself is not
+    normalised. The β of the norms are the biases. The statistics are those of one sample at one step, so that sequences
+    may be of any length and no step sees a later one.
 
     Parameters
     ----------
     input_size, hidden_size : int
         x has shape (N, input_size) or (input_size,), h and c have (N, hidden_size) or (hidden_size,).
     forget_bias : float
-        The initial value of the forget gate's part of β in ``norm_ih``; at 1 the cell remembers from the start.
+        The initial value of the forget gate's part of β in ``norm_ih``. With 1 the cell remembers from the start.
     eps : float
         ε of the three norms.
     rng : int or numpy.random.Generator, optional

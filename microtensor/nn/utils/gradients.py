@@ -20,19 +20,19 @@ def clip_grad_norm_(
 ) -> float:
     """Scale all gradients by one factor so that their norm, taken together, is at most `max_norm`.
 
-    The direction stays. Smaller gradients are left as they are; a NaN or ∞ among them spreads to all, as in PyTorch,
-    unless it is asked to raise. The norm is taken in float64.
+    The direction stays. Gradients whose norm is smaller are left as they are. As in PyTorch, a NaN or ∞ in one gradient
+    spreads to all of them, unless `error_if_nonfinite` is set. The norm is computed in float64.
 
     Parameters
     ----------
     parameters : Tensor or iterable of Tensor
-        Those without a gradient are passed over.
+        Tensors without a gradient are left out.
     max_norm : float
         Not negative.
     norm_type : float
         p of the norm, above 0; ``math.inf`` for the largest absolute value.
     error_if_nonfinite : bool
-        Raise when the norm is NaN or ∞.
+        Whether to raise when the norm is NaN or ∞.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     Parameters
     ----------
     parameters : Tensor or iterable of Tensor
-        Those without a gradient are passed over.
+        Tensors without a gradient are left out.
     clip_value : float
         Not negative.
 

@@ -107,8 +107,8 @@ class _WeightNorm:
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     """Weight normalization of a layer: w = g v / ‖v‖, with the length g and the direction v as its parameters.
 
-    The parameter `name` is replaced by ``name_g`` and ``name_v``, as in PyTorch's ``torch.nn.utils``; between calls the
-    attribute `name` shows the last value. Make the optimiser afterwards.
+    The parameter `name` is replaced by ``name_g`` and ``name_v``, as in PyTorch's ``torch.nn.utils``. Between calls the
+    attribute `name` shows the last value. Make the optimiser after this call.
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     name : str
         The parameter.
     dim : int, optional
-        The axis of the outputs, each with a length of its own; None for one length of all.
+        The axis of the outputs. Each output has its own length; None: one length for all.
 
     Raises
     ------
     ValueError
-        There is no such parameter, it is computed already, or it has an output with weights that are all zero.
+        There is no such parameter, it is computed already, or the weights of an output are all zero.
 
     References
     ----------
@@ -210,7 +210,7 @@ def spectral_norm(
     """Spectral normalization of a layer: W / σ, σ its largest singular value, which power iteration follows.
 
     The parameter `name` becomes ``name_orig``, beside the buffers ``name_u`` and ``name_v``, as in PyTorch's
-    ``torch.nn.utils``. In training u and v take `n_power_iterations` steps a call; in prediction they stay.
+    ``torch.nn.utils``. In training u and v take `n_power_iterations` steps per call. In prediction they stay.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def weight_standardize(module: M, name: str = "weight", eps: float = 1e-5) -> M:
     Raises
     ------
     ValueError
-        There is no such parameter, it is computed already, or has one weight an output.
+        There is no such parameter, it is computed already, or it has one weight per output.
 
     References
     ----------

@@ -41,21 +41,23 @@ class _Moments:
 def update_bn(model: Module, batches: Iterable[Any]) -> None:
     """Set the running statistics of all batch norms to the exact statistics of a data set.
 
-    Afterwards, when the model predicts on that data, every batch norm sees inputs of exactly its running mean and
-    (unbiased) variance: pooled over all elements, whatever the sizes of the batches. For that the layers are measured
-    one after the other, each behind those already set, so the data are gone through once for each layer, in prediction
-    mode. PyTorch's ``swa_utils.update_bn`` goes through them once, in training mode, and averages means and variances
-    of batches with equal weights: a short last batch counts as much as the others, the spread between the means of
-    batches is lost, and later layers see inputs normalised batch by batch.
+    Afterwards, when the model predicts on that data, the inputs of every batch norm have exactly its running mean and
+    its (unbiased) running variance, over all elements and whatever the sizes of the batches. For that the layers are
+    measured one after the other, each behind those already set. The data are gone through once for each layer, in
+    prediction mode.
 
-    Modes are as before afterwards. Frozen statistics and those of instance norms and IterNorm stay as they are.
+    PyTorch's ``swa_utils.update_bn`` goes through the data once, in training mode, and averages the means and variances
+    of the batches with equal weights. There a short last batch counts as much as the others, the spread between the
+    means of batches is lost, and later layers see inputs that are normalised batch by batch.
+
+    The modes are restored afterwards. Frozen statistics, and those of instance norms and IterNorm, stay as they are.
 
     Parameters
     ----------
     model : Module
     batches : iterable
-        Of inputs, or of tuples or lists whose first item is the input. What can be gone through only once is kept in
-        memory.
+        Batches are inputs, or tuples or lists whose first item is the input. The batches of an iterator, which can be
+        gone through only once, are kept in memory.
 
     Raises
     ------
