@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from microtensor.random import generator
 from microtensor.support.arrays import Array
-from microtensor.support.checks import plain_flag
+from microtensor.support.checks import check_flag
 from microtensor.tensor import Tensor
 
 # PyTorch's other settings, and the value with which each does what happens here anyway.
@@ -148,8 +148,8 @@ class DataLoader:
             raise TypeError(f"DataLoader: collate_fn is {collate_fn!r}; it must be a function from a list of samples")
         self.dataset = dataset
         self.batch_size = int(batch_size)
-        self.shuffle = shuffle is not None and _flag(shuffle, "shuffle")
-        self.drop_last = _flag(drop_last, "drop_last")
+        self.shuffle = shuffle is not None and check_flag(shuffle, "shuffle", "DataLoader")
+        self.drop_last = check_flag(drop_last, "drop_last", "DataLoader")
         self.collate_fn = collate_fn
         self._rng = None if rng is None else generator(rng)
 
@@ -182,13 +182,6 @@ def _check_dataset(dataset: Any) -> None:
         raise TypeError(f"DataLoader: this {kind} has no length ({error}); give a TensorDataset") from error
     if isinstance(dataset, Mapping) and not all(i in dataset for i in range(length)):
         raise TypeError(f"DataLoader: a {kind} is indexed by its keys; give TensorDataset(*data.values()), or a list")
-
-
-def _flag(value: Any, name: str) -> bool:
-    flag = plain_flag(value)
-    if flag is None:
-        raise TypeError(f"DataLoader: {name} is {value!r}; it must be True or False")
-    return flag
 
 
 def _collated(samples: list[Any], numbers: list[int], place: str) -> Any:

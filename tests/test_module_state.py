@@ -624,7 +624,7 @@ def test_the_flag_takes_true_and_false_where_it_can():
     ],
 )
 def test_a_mode_is_yes_or_no_and_the_text_no_is_neither(call, value):
-    with pytest.raises(TypeError, match=r"^[\w.()]+: \w+ is .*; True or False is needed"):
+    with pytest.raises(TypeError, match=r"^[\w.()]+: \w+ is .*; it must be True or False"):
         call(value)
 
 

@@ -168,7 +168,7 @@ def test_settings_out_of_range_are_refused(name, options, message):
 
 def test_what_is_no_list_of_schedules_and_a_schedule_without_a_curve_are_named():
     sgd = mt.optim.SGD([mt.tensor([1.0], requires_grad=True)], lr=1.0)
-    with pytest.raises(TypeError, match="SequentialLR: schedulers is one StepLR; a list of them is needed"):
+    with pytest.raises(TypeError, match="SequentialLR: schedulers is one StepLR; it must be a list of them"):
         mt.optim.lr_scheduler.SequentialLR(sgd, mt.optim.lr_scheduler.StepLR(sgd, 2), [])
 
     class Bare(mt.optim.lr_scheduler.LRScheduler):

@@ -456,7 +456,7 @@ class SequentialLR(LRScheduler):
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
     ) -> None:
         if not isinstance(schedulers, Iterable):
-            raise TypeError(f"SequentialLR: schedulers is one {type(schedulers).__name__}; a list of them is needed")
+            raise TypeError(f"SequentialLR: schedulers is one {type(schedulers).__name__}; it must be a list of them")
         self.schedulers = list(schedulers)
         self.milestones = _epochs(milestones, "SequentialLR", 1)
         for scheduler in self.schedulers:

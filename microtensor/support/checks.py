@@ -277,7 +277,7 @@ def check_flag(value: Any, what: str, who: str) -> bool:
     """
     flag = plain_flag(value)
     if flag is None:
-        raise TypeError(f"{who}: {what} is {value!r}; True or False is needed")
+        raise TypeError(f"{who}: {what} is {value!r}; it must be True or False")
     return flag
 
 
