@@ -35,23 +35,16 @@ def only_first(target: Target, repair: Callable[[], None]) -> Iterator[None]:
         _leave(0)
 
 
-def at_work() -> set[Any]:
-    """The threads that there are, and the executors that start some."""
-    return {*threading.enumerate(), *_executors()}
-
-
-def join(others: set[Any]) -> None:
+def join(others: set[threading.Thread]) -> None:
     """Wait for the threads that are no daemons, as the interpreter does at its end; they belong to the run.
 
     An executor that nobody has shut down ends once its work is done: its idle threads would wait for ever.
     """
-    while True:
+    while started := {thread for thread in threading.enumerate() if thread not in others and not thread.daemon}:
         for executor in _executors():
-            if executor not in others:
+            own = {*getattr(executor, "_threads", ()), getattr(executor, "_executor_manager_thread", None)}
+            if own & started:
                 executor.shutdown(wait=True)
-        started = [thread for thread in threading.enumerate() if thread not in others and not thread.daemon]
-        if not started:
-            return
         for thread in started:
             thread.join()
 

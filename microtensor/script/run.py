@@ -6,6 +6,7 @@ import builtins
 import importlib
 import os
 import sys
+import threading
 import tokenize
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from microtensor.backprop import keep_graphs
 from microtensor.primitive import trace_lines
 from microtensor.script import watch
 from microtensor.script.errors import ScriptError, report_of, script_errors, status_of
-from microtensor.script.forked import at_work, join, only_first
+from microtensor.script.forked import join, only_first
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
 from microtensor.script.resolve import Found, UndefinedError, made_by_then, name_variables, resolve
 from microtensor.script.target import PathError, Target
@@ -85,7 +86,7 @@ def _find(target: Target, args: Sequence[str], functions: bool, ours: Interprete
 
         return Found(DEMOS[target.demo]())
     sys.argv = [target.text, *args]
-    others = at_work()
+    others = set(threading.enumerate())
     module: ModuleType | None = None
     status: int | None = None
     doing = "checking" if functions else "drawing"
