@@ -48,6 +48,7 @@ def measured(*chosen, peer=Twin):
     return measure.measure(chosen, quick=True, loader=lambda _: ([Microtensor(), peer()], {}), progress=quietly)
 
 
+@pytest.mark.slow
 def test_every_timed_workload_runs_and_agrees():
     run = measured(*(w.name for w in TIMED))
     found = report.as_json(run)

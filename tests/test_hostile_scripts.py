@@ -19,6 +19,9 @@ from commands import runner
 
 from microtensor.cli import main
 
+# Most run in processes of their own, which are ended from outside.
+pytestmark = pytest.mark.slow
+
 HEAD = "import microtensor as mt\nx = mt.tensor([1.0, 2.0], requires_grad=True)\n"
 LOSS = HEAD + "loss = (x * x).sum()\n"
 COMMAND = [sys.executable, "-m", "microtensor"]
