@@ -1,23 +1,12 @@
 """Fixtures that several test files share."""
 
-import functools
-from pathlib import Path
-
-import numpy as np
 import pytest
-from commands import runner
 
 from microtensor.cli import main
+from tests.commands import runner
+from tests.places import stored
 
 collect_ignore = ["golden"]  # The generators of the stored results need PyTorch.
-GOLDEN = Path(__file__).parent / "golden"
-
-
-@functools.cache
-def stored(file):
-    """Everything in one file of stored results."""
-    with np.load(GOLDEN / f"{file}.npz", allow_pickle=False) as archive:
-        return {key: archive[key] for key in archive.files}
 
 
 @pytest.fixture(scope="session")

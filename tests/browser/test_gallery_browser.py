@@ -11,8 +11,9 @@ import pytest
 from microtensor.norms import AXES
 from microtensor.viz import cubes
 from microtensor.viz.svg import FONTS
+from tests.places import DOCS
 
-GALLERY = Path(__file__).parents[2] / "docs" / "gallery"
+GALLERY = DOCS / "gallery"
 GROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(11, 18, 32)"}
 EACH_FILE = pytest.mark.parametrize("file", sorted(GALLERY.glob("*.svg")), ids=lambda file: file.stem)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from test_text import HARMLESS, WORST, graph_of
 
 from microtensor import viz
+from tests.viz.test_text import HARMLESS, WORST, graph_of
 
 COUNT = """() => {
   const count = {};
