@@ -1,12 +1,21 @@
 """Fixtures that several test files share."""
 
 import pytest
+from hypothesis import settings
 
 from microtensor.cli import main
 from tests.commands import runner
 from tests.places import stored
 
 collect_ignore = ["golden"]  # The generators of the stored results need PyTorch.
+
+settings.register_profile("short", max_examples=25, deadline=None)
+settings.register_profile("long", max_examples=100, deadline=None)
+
+
+def pytest_configure(config):
+    """Drawn tests that do not say how often draw less where the slow tests do not run."""
+    settings.load_profile("short" if config.option.markexpr == "not slow" else "long")
 
 
 @pytest.fixture(scope="session")

@@ -205,13 +205,13 @@ def test_a_rule_that_raises_is_a_wrong_rule_and_no_crash() -> None:
         (HEAD + "def loss(i=np.arange(3)): return mt.sum(i)\n", 1, "no input requires a gradient"),
         (HEAD + "def loss(x=1.0): raise ValueError('mine')\n", 3, "ValueError: mine"),
         ("1 / 0\n", 3, "t.py:1: ZeroDivisionError: division by zero"),
-        ("while True: pass\n", 3, "t.py: script ran longer than 0.5 s"),
-        (HEAD + "import time\ndef loss(x=1.0):\n    time.sleep(0.2)\n    return x * x\n", 3, "longer than 0.5 s"),
+        ("while True: pass  # for ever\n", 3, "t.py: script ran longer than 0.2 s"),
+        (HEAD + "import time\ndef loss(x=1.0):\n    time.sleep(20)  # for ever\n", 3, "longer than 0.2 s"),
         ("raise KeyboardInterrupt\n", 130, "Interrupted"),
     ],
 )
 def test_a_script_that_goes_wrong(text: str, code: int, said: str) -> None:
-    result = check(f"{script(text)}:loss", "--timeout", "0.5")
+    result = check(f"{script(text)}:loss", "--timeout", "0.2" if "for ever" in text else "30")
     assert result.exit_code == code, result.stderr
     assert said in message(result)
     assert (result.stdout, "microtensor/" in result.stderr) == ("", False)

@@ -480,8 +480,9 @@ def test_the_gradient_of_a_product_with_zeros_takes_linear_memory():
 
 
 @pytest.mark.parametrize("zeros", [0, 1, 2, 3])
-@pytest.mark.parametrize("keepdims", [False, True])
-@pytest.mark.parametrize("axis", [None, 0, 1, (0, 2), (2, 0), (1, -1), ()])
+@pytest.mark.parametrize(
+    ("axis", "keepdims"), [(None, False), (0, True), (1, False), ((2, 0), True), ((1, -1), False), ((), False)]
+)
 def test_a_product_is_right_to_the_second_order_wherever_zeros_are(zeros, axis, keepdims):
     x = np.random.default_rng(zeros).normal(size=(2, 5, 3))
     x[1, :zeros, 1] = 0

@@ -507,7 +507,7 @@ BINARY = [name for name, row in TABLE.items() if row.elementwise and len(row.cal
 
 
 @pytest.mark.parametrize("name", BINARY)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(drawn=mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=3, max_dims=3), seed=st.integers(0, 999))
 def test_the_gradient_of_a_broadcast_argument_is_the_sum_over_its_copies(name, drawn, seed):
     rng = np.random.default_rng(seed)

@@ -5,6 +5,7 @@ tests; the docstrings there begin with the numbers. The tables below say where a
 """
 
 import ast
+import functools
 import operator
 import re
 from pathlib import Path
@@ -147,6 +148,7 @@ NEEDED = {
 }
 
 
+@functools.cache
 def functions(file):
     """The functions of a test file and their docstrings, in order."""
     tree = ast.parse((ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8"))

@@ -794,7 +794,7 @@ def state(n):
 
 last = 0
 save(path, state(last))
-for _ in range(50):
+for _ in range(20):
     child = os.fork()
     if child == 0:
         for n in range(last + 1, last + 1_000):
