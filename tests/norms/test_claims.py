@@ -1,4 +1,4 @@
-"""The 62 claims that texts make about normalization: where each is tested, stated aright, or shown by experiment.
+"""The 62 claims that texts make about normalization: where each is tested, or shown by experiment.
 
 What follows exactly is tested in test_claims_batch.py, test_claims_layer.py and test_claims_scale.py, a course in
 tests; the docstrings there begin with the numbers. The tables below say where all the others are.
@@ -6,13 +6,11 @@ tests; the docstrings there begin with the numbers. The tables below say where a
 
 import ast
 import functools
-import operator
 import re
 from pathlib import Path
 
 import pytest
 
-import microtensor
 from tests.places import EXAMPLES, ROOT
 
 # What follows from the definitions, to the last digits.
@@ -37,6 +35,8 @@ FEATURES = {
         "nn/test_modules::test_a_network_learns, nn/test_norm_layers::test_state_keys_are_pytorchs",
     ),
     16: ("one γ and β a channel", "norms/test_functions::test_the_shape_of_gamma_and_beta"),
+    17: ("γ and β have the shape (C,), not that of x", "norms/test_functions::test_the_shape_of_gamma_and_beta"),
+    18: ("γ and β are parameters of the layer", "nn/test_norm_layers::test_state_keys_are_pytorchs"),
     24: (
         "training and prediction; exact statistics of the data",
         "nn/test_modules::test_batch_norm_uses_its_statistics_by_mode, "
@@ -46,12 +46,18 @@ FEATURES = {
     ),
     26: ("a linear layer can do without a bias", "nn/test_modules::test_linear_without_bias_and_with_leading_axes"),
     27: ("before or behind the activation", "norms/test_claims_batch::test_batch_norm_stands_anywhere"),
+    28: ("before the activation, as in the paper", "norms/test_claims_batch::test_batch_norm_stands_anywhere"),
     45: ("layer norm over the last axes, 1/H, ε, γ, β", "norms/test_functions::test_value_is_the_formula"),
     50: ("a gain and a bias for each neuron", "norms/test_functions::test_gradient_is_the_closed_form"),
     51: (
         "layer norm at each time step",
         "nn/test_recurrent::test_layer_norm_in_the_cell_ignores_the_scale_of_the_weights, "
         "nn/test_recurrent::test_no_output_depends_on_a_later_input",
+    ),
+    52: ("sequences of any length", "nn/test_recurrent::test_a_layer_is_its_cell_step_by_step"),
+    55: (
+        "layer norm of the summed inputs",
+        "nn/test_recurrent::test_layer_norm_in_the_cell_ignores_the_scale_of_the_weights",
     ),
     59: (
         "the axes of all norms in one table",
@@ -62,34 +68,6 @@ FEATURES = {
         "nn/test_norm_layers::test_outputs_gradients_and_state_are_pytorchs_through_training_and_prediction, "
         "nn/test_norm_layers::test_a_computed_weight_trains_copies_and_is_removed_again",
     ),
-}
-
-# What texts say wrongly: claim, the docstring that a learner meets it in, and a phrase of the right form.
-CORRECTED = {
-    4: ("nn.BatchNorm1d", "the step of the weights below moves the mean all the same"),
-    12: ("nn.BatchNorm1d", "gives that one batch back, but training goes another way whatever γ and β"),
-    14: ("nn.BatchNorm1d", "with two, x̂ is ±1 and little is learnt below"),
-    17: ("norms.batch_norm", "γ and β, shape (C,), not that of x"),
-    18: ("nn.BatchNorm1d", "parameters of shape (C,), are learnt"),
-    19: ("standardize", "Var(x + ε) = Var(x)"),
-    20: ("standardize", "(x − μ) / (σ + ε) is 0 on a constant column but its gradient is NaN"),
-    22: ("standardize", "not noise (the noise of a batch is that of sampling"),
-    23: ("norms.batch_norm", "the batch itself is normalised with the biased one"),
-    24: ("nn.BatchNorm1d", "not the statistics of the data set, which ``nn.utils.update_bn`` computes"),
-    25: ("norms.batch_norm", "after t steps the initial value has the weight (1 − momentum)ᵗ"),
-    26: ("nn.Linear", "In front of a batch norm it has no effect and no gradient"),
-    28: ("nn.BatchNorm1d", "It stands before the activation in the paper"),
-    36: ("nn.BatchNorm1d", "but that is not why it trains faster"),
-    37: ("standardize", "the sizes of the parameters and what the model can express stay free"),
-    42: ("nn.BatchNorm1d", "in front of ReLUs gradients explode with depth"),
-    44: ("norms.layer_norm", "One observation at a time, not one batch"),
-    45: ("norms.layer_norm", "μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)²"),
-    47: ("norms.layer_norm", "does not depend on its company"),
-    49: ("norms.layer_norm", "for α > 0 and up to ε; a negative α flips the sign"),
-    51: ("nn.BatchNorm1d", "the statistics take in later steps"),
-    52: ("nn.LayerNormLSTMCell", "sequences may be of any length"),
-    55: ("nn.LayerNorm", "puts it on the summed inputs of a layer, before the activation"),
-    62: ("nn.LayerNorm", "made it for recurrent networks and small batches"),
 }
 
 # What is an observation, not a consequence: claim, what it is about, and the experiments that show it; of some there is
@@ -116,6 +94,7 @@ SHOWN = {
     57: ("which norm for what", "batch_size, lenet_bn, sequences"),
     58: ("transformers take layer norm", "sequences"),
     61: ("generalisation", ""),
+    62: ("layer norm for recurrent networks and small batches", "batch_size, sequences"),
 }
 
 # What the experiments need of the library, and the tests that it is there.
@@ -167,7 +146,7 @@ COURSE = sorted(f"norms/{path.stem}" for path in Path(__file__).parent.glob("tes
 def test_every_claim_has_its_place():
     tested = {claim for file in COURSE for claims in proved(file) for claim in claims}
     assert tested >= EXACT
-    assert tested | FEATURES.keys() | CORRECTED.keys() | SHOWN.keys() == set(range(1, 63))
+    assert tested | FEATURES.keys() | SHOWN.keys() == set(range(1, 63))
 
 
 @pytest.mark.parametrize("file", ["norms/test_claims_batch", "norms/test_claims_layer"])
@@ -188,10 +167,3 @@ def test_what_the_tables_point_to_exists(place):
 def test_an_experiment_shows_what_no_test_can(claim):
     for name in SHOWN[claim][1].split(", "):
         assert list(EXAMPLES.glob(f"[0-9][0-9]_{name}.py")), name
-
-
-@pytest.mark.parametrize("claim", CORRECTED)
-def test_the_right_form_stands_where_a_learner_meets_it(claim):
-    name, phrase = CORRECTED[claim]
-    text = operator.attrgetter(name)(microtensor).__doc__
-    assert phrase in " ".join(text.split())
