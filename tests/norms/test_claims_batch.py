@@ -242,14 +242,6 @@ def test_the_noise_of_a_batch_is_that_of_sampling(count):
     assert v.mean() == pytest.approx(sigma**2 * (count - 1) / count, rel=0.02)
 
 
-def test_the_batch_is_divided_by_its_biased_deviation_and_remembered_with_the_unbiased_variance():
-    """Claim 23: x̂ has the variance v / (v + ε), and the running variance is N v / (N − 1)."""
-    bn, x = nn.BatchNorm1d(3, momentum=1.0), draw(4, 3)
-    v = x.var(axis=0)
-    np.testing.assert_allclose(bn(mt.tensor(x)).numpy().var(axis=0), v / (v + EPS), rtol=1e-13)
-    np.testing.assert_allclose(bn.running_var.numpy(), 4 / 3 * v, rtol=1e-14)
-
-
 def test_momentum_is_the_weight_of_the_new_batch():
     """Claim 25: after t steps the initial value has the weight (1 − m)ᵗ, exactly as in PyTorch."""
     bn = nn.BatchNorm1d(1, momentum=0.1)

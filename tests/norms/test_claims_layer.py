@@ -58,7 +58,7 @@ def test_layer_norm_is_batch_norm_turned():
     ids=["layer", "group", "rms"],
 )
 def test_a_sample_does_not_see_its_company(norm):
-    """Claims 47 and 44: LN(X)[i] = LN(X[i : i + 1]) and ∂yᵢ/∂xₖ = 0 for i ≠ k; in batch norm it is not."""
+    """Claim 47: LN(X)[i] = LN(X[i : i + 1]) and ∂yᵢ/∂xₖ = 0 for i ≠ k; in batch norm it is not."""
     x, g = draw(3, 6), draw(6, seed=1)
     np.testing.assert_allclose(norm(mt.tensor(x))[1].numpy(), norm(mt.tensor(x[1:2]))[0].numpy(), rtol=1e-14)
     d = gradient(lambda a: norm(a)[1], x, g)
