@@ -5,8 +5,8 @@ tests; the docstrings there begin with the numbers. The tables below say where a
 """
 
 import ast
-import functools
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -137,7 +137,7 @@ NEEDED = {
 }
 
 
-@functools.cache
+@cache
 def functions(file):
     """The functions of a test file and their docstrings, in order."""
     tree = ast.parse((ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8"))
