@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+import gc
+
 import pytest
 from hypothesis import settings
 
@@ -16,6 +18,12 @@ settings.register_profile("long", max_examples=100, deadline=None)
 def pytest_configure(config):
     """Drawn tests that do not say how often draw less where the slow tests do not run."""
     settings.load_profile("short" if config.option.markexpr == "not slow" else "long")
+
+
+def pytest_collection_finish():
+    """The tests themselves live as long as the run: the collector of cycles need not walk them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ def test_a_seed_repeats_a_run(seed_0: tuple[subprocess.CompletedProcess[str], li
 
 
 def test_the_loss_is_what_gets_drawn_with_its_gradients(tmp_path: Path, command: Callable[..., str]) -> None:
-    command("viz", EXAMPLES / "digits_mlp.py", "-o", "loss.svg", "--view", "combined", "--", "--quick")
+    command("viz", EXAMPLES / "digits_mlp.py", "-o", "loss.svg", "--view", "backward", "--", "--quick")
     picture = (tmp_path / "loss.svg").read_text(encoding="utf-8")
     for name in ("fc1", "bn1", "fc2", "bn2", "head", "cross_entropy", "x", "t"):
         assert f">{name}<" in picture, name

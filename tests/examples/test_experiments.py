@@ -39,7 +39,7 @@ def test_the_claim_and_its_source_come_first(name: str) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_loss_is_what_gets_drawn_with_its_gradients(name: str, tmp_path: Path, command: Callable[..., str]) -> None:
-    command("viz", EXAMPLES / f"{name}.py", "-o", "loss.svg", "--view", "combined", "--", "--graph")
+    command("viz", EXAMPLES / f"{name}.py", "-o", "loss.svg", "--view", "backward", "--", "--graph")
     assert [path.name for path in tmp_path.iterdir()] == ["loss.svg"], "--graph trains nothing and writes nothing"
     picture = (tmp_path / "loss.svg").read_text(encoding="utf-8")
     for node in EXPERIMENTS[name][1]:
