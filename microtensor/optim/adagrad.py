@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -68,12 +69,9 @@ class Adagrad(Optimizer):
     def _start(self, options: Options) -> dict[str, float | None]:
         return {"step": 0, "sum": options["initial_accumulator_value"]}
 
-    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
+    def _update(self, value: Array, gradient: Array, state: State, options: Options) -> Any:
         total = state["sum"]
-        total += np.multiply(gradient, gradient, out=new)
-        np.sqrt(total, out=new)
-        new += options["eps"]
-        np.divide(gradient, new, out=new)
-        new *= options["lr"] / (1 + state["step"] * options["lr_decay"])
-        np.subtract(value, new, out=new)
+        total += gradient * gradient
+        rate = options["lr"] / (1 + state["step"] * options["lr_decay"])
         state["step"] += 1
+        return value - gradient / (np.sqrt(total) + options["eps"]) * rate

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from microtensor.optim.optimizer import Optimizer, Options, State
+from microtensor.optim.optimizer import Optimizer, Options, State, move_average
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
@@ -77,24 +77,16 @@ class Adam(Optimizer):
         largest = {"max_exp_avg_sq": 0.0} if options["amsgrad"] else {}
         return {"step": 0, "exp_avg": 0.0, "exp_avg_sq": 0.0, **largest}
 
-    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
+    def _update(self, value: Array, gradient: Array, state: State, options: Options) -> Any:
         first, second = options["betas"]
         state["step"] += 1
         mean, square = state["exp_avg"], state["exp_avg_sq"]
-        mean *= first
-        mean += np.multiply(gradient, 1 - first, out=new)
-        np.multiply(gradient, gradient, out=new)
-        new *= 1 - second
-        square *= second
-        square += new
+        move_average(mean, first, gradient)
+        move_average(square, second, gradient * gradient)
         if options["amsgrad"]:
             square = np.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
-        np.sqrt(square, out=new)
-        new /= (1 - second ** state["step"]) ** 0.5
-        new += options["eps"]
-        np.divide(mean, new, out=new)
-        new *= options["lr"] / (1 - first ** state["step"])
-        np.subtract(value, new, out=new)
+        root = np.sqrt(square) / (1 - second ** state["step"]) ** 0.5
+        return value - mean / (root + options["eps"]) * (options["lr"] / (1 - first ** state["step"]))
 
 
 class AdamW(Adam):

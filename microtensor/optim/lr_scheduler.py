@@ -5,13 +5,71 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from microtensor.optim.optimizer import Optimizer, Options, bounded_number
+from microtensor.optim.optimizer import Optimizer, bounded_number, is_list, whole_number
 from microtensor.support.checks import plain_number
 
 
-class LRScheduler:
+class _Schedule:
+    """What all schedules share: the optimiser, its rates, the checks of settings, and the state."""
+
+    _kept: ClassVar[tuple[str, ...]] = ("last_epoch",)
+    last_epoch: int
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__}: {type(optimizer).__name__} is not an Optimizer")
+        self.optimizer = optimizer
+
+    def get_last_lr(self) -> list[float]:
+        """The rate of every group as it is now."""
+        rates = [plain_number(group["lr"]) for group in self.optimizer.param_groups]
+        if None in rates:
+            wrong = self.optimizer.param_groups[rates.index(None)]["lr"]
+            raise ValueError(f"{type(self).__name__}: the rate of a group is {wrong!r}; it must be a number")
+        return [float(rate) for rate in rates if rate is not None]
+
+    def _number(self, value: Any, name: str, below: float = math.inf) -> float:
+        return bounded_number(value, f"{type(self).__name__}: {name}", below)
+
+    def _whole(self, value: Any, name: str, low: int) -> int:
+        return whole_number(value, f"{type(self).__name__}: {name}", low)
+
+    def _epochs(self, milestones: Any, low: int) -> list[int]:
+        try:
+            given = list(milestones)
+        except TypeError:
+            raise TypeError(
+                f"{type(self).__name__}: milestones is {milestones!r}; it must be a sequence of epochs"
+            ) from None
+        return [self._whole(value, "a milestone", low) for value in given]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been counted so far; the rates, now and at the start, are in the optimiser's state."""
+        return {name: getattr(self, name) for name in self._kept}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state. The rates stay as they are: load the optimiser's state too.
+
+        Raises
+        ------
+        ValueError
+            The state has other keys, or values that are no such numbers; nothing is changed.
+        """
+        who = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state_dict, Mapping):
+            raise ValueError(f"{who}: the state is of type {type(state_dict).__name__}; it must be a mapping")
+        if state_dict.keys() != set(self._kept):
+            raise ValueError(f"{who}: keys are {sorted(map(str, state_dict))}, expected {sorted(self._kept)}")
+        best = plain_number(state_dict.get("best", 0))
+        if best is None:
+            raise ValueError(f"{who}: best is {state_dict['best']!r}; it must be a number")
+        counts = {name: whole_number(state_dict[name], f"{who}: {name}", 0) for name in self._kept if name != "best"}
+        self.__dict__.update({"best": float(best), **counts} if "best" in self._kept else counts)
+
+
+class LRScheduler(_Schedule):
     """The base of the schedules: counts epochs, and moves the rates that the optimiser has by one step of a curve.
 
     A schedule starts from the rates that it finds when it is made. Call :meth:`step` after the step of the optimiser,
@@ -41,9 +99,8 @@ class LRScheduler:
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        _check_optimizer(optimizer, type(self).__name__)
-        self.optimizer = optimizer
-        self.last_epoch = _whole(last_epoch, f"{type(self).__name__}: last_epoch", -1)
+        super().__init__(optimizer)
+        self.last_epoch = self._whole(last_epoch, "last_epoch", -1)
         self._given: list[float] = []
         start = self.last_epoch + 1
         self._go_to(start, self._moved(0) if start == 0 else self.lrs_at(start))
@@ -77,13 +134,6 @@ class LRScheduler:
                 )
         return self.lrs_at(epoch)
 
-    def _times(self, factor: float) -> list[float]:
-        return [rate * factor for rate in self.get_last_lr()]
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of every group as it is now."""
-        return [_rate_of(group, type(self).__name__) for group in self.optimizer.param_groups]
-
     def step(self) -> None:
         """Go on to the next epoch."""
         self._go_to(self.last_epoch + 1, self._moved(self.last_epoch + 1))
@@ -105,20 +155,28 @@ class LRScheduler:
         """Note what the groups were given for an epoch; an empty list when that is not known."""
         self._given = rates
 
-    def state_dict(self) -> dict[str, Any]:
-        """The epoch; the rates, now and at the start, are in the optimiser's state."""
-        return {"last_epoch": self.last_epoch}
-
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on after the epoch of a state. The rates stay as they are: load the optimiser's state too.
-
-        Raises
-        ------
-        ValueError
-            The state has other keys, or its epoch is none; nothing is changed.
-        """
-        self.last_epoch = _loaded(self, state_dict)["last_epoch"]
+        super().load_state_dict(state_dict)
         self._gave(self.last_epoch, [])
+
+
+class _Multiplied(LRScheduler):
+    """Schedules that multiply: lr₀ by a factor of the epoch, and so the rates of one epoch by a ratio."""
+
+    def lrs_at(self, epoch: int) -> list[float]:
+        factor = self._factor(epoch)
+        return [base * factor for base in self.base_lrs]
+
+    def _factor(self, epoch: int) -> float:
+        raise NotImplementedError
+
+    def _moved(self, epoch: int) -> list[float]:
+        ratio = self._ratio(epoch)
+        return [rate * ratio for rate in self.get_last_lr()]
+
+    def _ratio(self, epoch: int) -> float:
+        """The factor of an epoch over that of the epoch before, and that of epoch 0 as it is."""
+        raise NotImplementedError
 
 
 class LambdaLR(LRScheduler):
@@ -178,7 +236,7 @@ class LambdaLR(LRScheduler):
         return factor
 
 
-class StepLR(LRScheduler):
+class StepLR(_Multiplied):
     """A staircase: lr₀ · γ^⌊epoch / step_size⌋.
 
     Parameters
@@ -205,19 +263,18 @@ class StepLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size = _whole(step_size, "StepLR: step_size", 1)
-        self.gamma = bounded_number(gamma, "StepLR: gamma")
+        self.step_size = self._whole(step_size, "step_size", 1)
+        self.gamma = self._number(gamma, "gamma")
         super().__init__(optimizer, last_epoch)
 
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ · γ^⌊epoch / step_size⌋."""
-        return [base * self.gamma ** (epoch // self.step_size) for base in self.base_lrs]
+    def _factor(self, epoch: int) -> float:
+        return float(self.gamma ** (epoch // self.step_size))
 
-    def _moved(self, epoch: int) -> list[float]:
-        return self._times(1.0 if epoch == 0 or epoch % self.step_size else self.gamma)
+    def _ratio(self, epoch: int) -> float:
+        return 1.0 if epoch == 0 or epoch % self.step_size else self.gamma
 
 
-class MultiStepLR(LRScheduler):
+class MultiStepLR(_Multiplied):
     """A staircase with steps of your own: lr₀ · γⁿ, where n is the number of milestones passed.
 
     Parameters
@@ -248,19 +305,18 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = sorted(_epochs(milestones, "MultiStepLR", 0))
-        self.gamma = bounded_number(gamma, "MultiStepLR: gamma")
+        self.milestones = sorted(self._epochs(milestones, 0))
+        self.gamma = self._number(gamma, "gamma")
         super().__init__(optimizer, last_epoch)
 
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ · γⁿ."""
-        return [base * self.gamma ** bisect_right(self.milestones, epoch) for base in self.base_lrs]
+    def _factor(self, epoch: int) -> float:
+        return float(self.gamma ** bisect_right(self.milestones, epoch))
 
-    def _moved(self, epoch: int) -> list[float]:
-        return self._times(self.gamma ** self.milestones.count(epoch))
+    def _ratio(self, epoch: int) -> float:
+        return float(self.gamma ** self.milestones.count(epoch))
 
 
-class ExponentialLR(LRScheduler):
+class ExponentialLR(_Multiplied):
     """Exponential decay: lr₀ · γ^epoch.
 
     Parameters
@@ -285,18 +341,17 @@ class ExponentialLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = bounded_number(gamma, "ExponentialLR: gamma")
+        self.gamma = self._number(gamma, "gamma")
         super().__init__(optimizer, last_epoch)
 
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ · γ^epoch."""
-        return [base * self.gamma**epoch for base in self.base_lrs]
+    def _factor(self, epoch: int) -> float:
+        return float(self.gamma**epoch)
 
-    def _moved(self, epoch: int) -> list[float]:
-        return self._times(self.gamma if epoch else 1.0)
+    def _ratio(self, epoch: int) -> float:
+        return self.gamma if epoch else 1.0
 
 
-class LinearLR(LRScheduler):
+class LinearLR(_Multiplied):
     """A ramp, mostly to warm up: lr₀ times a factor that goes in a straight line from one value to another.
 
     Parameters
@@ -334,29 +389,25 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        self.start_factor = bounded_number(start_factor, "LinearLR: start_factor")
+        self.start_factor = self._number(start_factor, "start_factor")
         if self.start_factor == 0:
-            raise ValueError(
-                "LinearLR: start_factor is 0; it must be above 0, because every multiple of a rate of 0 is 0"
-            )
-        self.end_factor = bounded_number(end_factor, "LinearLR: end_factor")
-        self.total_iters = _whole(total_iters, "LinearLR: total_iters", 1)
+            raise ValueError("LinearLR: start_factor is 0; it must be above 0: every multiple of a rate of 0 is 0")
+        self.end_factor = self._number(end_factor, "end_factor")
+        self.total_iters = self._whole(total_iters, "total_iters", 1)
         super().__init__(optimizer, last_epoch)
 
-    def lrs_at(self, epoch: int) -> list[float]:
-        """lr₀ times the factor."""
+    def _factor(self, epoch: int) -> float:
         done = min(epoch / self.total_iters, 1.0)
-        factor = self.start_factor * (1 - done) + self.end_factor * done
-        return [base * factor for base in self.base_lrs]
+        return self.start_factor * (1 - done) + self.end_factor * done
 
-    def _moved(self, epoch: int) -> list[float]:
+    def _ratio(self, epoch: int) -> float:
         if epoch == 0:
-            return self._times(self.start_factor)
+            return self.start_factor
         if epoch > self.total_iters:
-            return self.get_last_lr()
+            return 1.0
         rise = self.end_factor - self.start_factor
         # Down to 0, rounding can leave less than nothing.
-        return self._times(max(1 + rise / (self.total_iters * self.start_factor + (epoch - 1) * rise), 0.0))
+        return max(1 + rise / (self.total_iters * self.start_factor + (epoch - 1) * rise), 0.0)
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -392,8 +443,8 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:  # noqa: N803
-        self.T_max = _whole(T_max, "CosineAnnealingLR: T_max", 1)
-        self.eta_min = bounded_number(eta_min, "CosineAnnealingLR: eta_min")
+        self.T_max = self._whole(T_max, "T_max", 1)
+        self.eta_min = self._number(eta_min, "eta_min")
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
@@ -458,7 +509,7 @@ class SequentialLR(LRScheduler):
         if not isinstance(schedulers, Iterable):
             raise TypeError(f"SequentialLR: schedulers is one {type(schedulers).__name__}; it must be a list of them")
         self.schedulers = list(schedulers)
-        self.milestones = _epochs(milestones, "SequentialLR", 1)
+        self.milestones = self._epochs(milestones, 1)
         for scheduler in self.schedulers:
             if not isinstance(scheduler, LRScheduler):
                 raise TypeError(f"SequentialLR: {type(scheduler).__name__} does not follow the epoch")
@@ -490,7 +541,7 @@ class SequentialLR(LRScheduler):
         scheduler._gave(local, rates)
 
 
-class ReduceLROnPlateau:
+class ReduceLROnPlateau(_Schedule):
     """Lower the rate when a measurement has stopped improving for more than `patience` epochs.
 
     Parameters
@@ -531,6 +582,8 @@ class ReduceLROnPlateau:
     [0.1]
     """
 
+    _kept = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -543,25 +596,21 @@ class ReduceLROnPlateau:
         min_lr: float | Sequence[float] = 0.0,
         eps: float = 1e-8,
     ) -> None:
-        who = type(self).__name__
-        _check_optimizer(optimizer, who)
-        if mode not in ("min", "max"):
-            raise ValueError(f"{who}: mode {mode!r} is not 'min' or 'max'")
-        if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"{who}: threshold_mode {threshold_mode!r} is not 'rel' or 'abs'")
-        self.factor = bounded_number(factor, f"{who}: factor", below=1.0)
-        self.optimizer = optimizer
-        # One for each group, or one for all.
-        several = isinstance(min_lr, (list, tuple)) or len(getattr(min_lr, "shape", ())) == 1
-        given: Any = min_lr if several else [min_lr]
-        self.min_lrs = [bounded_number(m, f"{who}: min_lr") for m in given]
-        self._one_min_lr = not several
-        self._floors()
+        super().__init__(optimizer)
+        for name, value, words in (("mode", mode, ("min", "max")), ("threshold_mode", threshold_mode, ("rel", "abs"))):
+            if value not in words:
+                raise ValueError(f"{type(self).__name__}: {name} {value!r} is not {' or '.join(map(repr, words))}")
         self.mode, self.threshold_mode = mode, threshold_mode
-        self.threshold = bounded_number(threshold, f"{who}: threshold")
-        self.eps = bounded_number(eps, f"{who}: eps")
-        self.patience = _whole(patience, f"{who}: patience", 0)
-        self.cooldown = _whole(cooldown, f"{who}: cooldown", 0)
+        self.factor = self._number(factor, "factor", below=1.0)
+        # One for each group, or one for all.
+        given: Any = min_lr if is_list(min_lr) else [min_lr]
+        self.min_lrs = [self._number(m, "min_lr") for m in given]
+        self._one_min_lr = not is_list(min_lr)
+        self._floors()
+        self.threshold = self._number(threshold, "threshold")
+        self.eps = self._number(eps, "eps")
+        self.patience = self._whole(patience, "patience", 0)
+        self.cooldown = self._whole(cooldown, "cooldown", 0)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
 
@@ -608,68 +657,3 @@ class ReduceLROnPlateau:
         margin = self.threshold if self.mode == "max" else -self.threshold
         bar = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin
         return value > bar if self.mode == "max" else value < bar
-
-    def get_last_lr(self) -> list[float]:
-        """The rate of every group as it is now."""
-        return [_rate_of(group, type(self).__name__) for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """What has been counted so far; the rates are in the optimiser's state."""
-        names = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
-        return {name: getattr(self, name) for name in names}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a state. Load the optimiser's state too.
-
-        Raises
-        ------
-        ValueError
-            The state has other keys, or values that are no such numbers; nothing is changed.
-        """
-        self.__dict__.update(_loaded(self, state_dict))
-
-
-def _check_optimizer(optimizer: Any, who: str) -> None:
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{who}: {type(optimizer).__name__} is not an Optimizer")
-
-
-def _rate_of(group: Options, who: str) -> float:
-    rate = plain_number(group["lr"])
-    if rate is None:
-        raise ValueError(f"{who}: the rate of a group is {group['lr']!r}; it must be a number")
-    return float(rate)
-
-
-def _loaded(scheduler: LRScheduler | ReduceLROnPlateau, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of a state as Python numbers; all but the best measurement are counts."""
-    who = f"{type(scheduler).__name__}.load_state_dict"
-    own = scheduler.state_dict()
-    if not isinstance(state_dict, Mapping):
-        raise ValueError(f"{who}: the state is of type {type(state_dict).__name__}; it must be a mapping")
-    if state_dict.keys() != own.keys():
-        raise ValueError(f"{who}: keys are {sorted(map(str, state_dict))}, expected {sorted(own)}")
-    loaded: dict[str, Any] = {
-        name: _whole(value, f"{who}: {name}", 0) for name, value in state_dict.items() if name != "best"
-    }
-    if "best" in own:
-        best = plain_number(state_dict["best"])
-        if best is None:
-            raise ValueError(f"{who}: best is {state_dict['best']!r}; it must be a number")
-        loaded["best"] = float(best)
-    return loaded
-
-
-def _epochs(values: Any, who: str, low: int) -> list[int]:
-    try:
-        given = list(values)
-    except TypeError:
-        raise TypeError(f"{who}: milestones is {values!r}; it must be a sequence of epochs") from None
-    return [_whole(value, f"{who}: a milestone", low) for value in given]
-
-
-def _whole(value: Any, what: str, low: int) -> int:
-    number = plain_number(value)
-    if number is None or not low <= number < math.inf or number != int(number):
-        raise ValueError(f"{what} is {value!r}; it must be a whole number of at least {low}")
-    return int(number)

@@ -181,16 +181,14 @@ class Optimizer:
         for name, start in self._start(options).items():
             if name not in state:
                 state[name] = np.full_like(value, start) if isinstance(start, float) else start
-        new = np.empty_like(value)
-        self._update(new, value, gradient, state, options)
-        parameter._replace(new.astype(parameter.dtype, copy=False))
+        parameter._replace(np.asarray(self._update(value, gradient, state, options), parameter.dtype))
 
     def _start(self, options: Options) -> dict[str, float | None]:
         """What a parameter's state begins with: a float for a buffer full of it, an int for a count."""
         raise NotImplementedError
 
-    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
-        """Write the next value into `new`, which serves as scratch before; update buffers of the state in place."""
+    def _update(self, value: Array, gradient: Array, state: State, options: Options) -> Any:
+        """The next value, as a new array; the buffers of the state are updated in place."""
         raise NotImplementedError
 
     def _settings(self, group: Options) -> Options:
@@ -306,25 +304,21 @@ class Optimizer:
                 if start is not None:
                     problems.append(f"{who}: {name} is missing")
                 continue
-            if isinstance(start, int):
-                count, shape = plain_number(given[name]), np.shape(given[name])
-                if shape:
-                    problems.append(f"{who}: {name} has shape {shape}, expected ()")
-                elif count is None or not (0 <= count < math.inf and count == int(count)):
-                    problems.append(f"{who}: {name} is {given[name]!r}; it must be a count")
-                else:
-                    state[name] = int(count)
-                continue
             try:
-                value = own_array(given[name], f"{who}: {name}", _state_dtype(parameter))
+                state[name] = _entry(given[name], isinstance(start, int), parameter, f"{who}: {name}")
             except (TypeError, ValueError) as error:
                 problems.append(str(error))
-                continue
-            if value.shape != parameter.shape:
-                problems.append(f"{who}: {name} has shape {value.shape}, expected {parameter.shape}")
-            else:
-                state[name] = value
         return state
+
+
+def _entry(value: Any, is_count: bool, parameter: Tensor, who: str) -> Any:
+    """One entry of a parameter's state: a count, or an array of the parameter's shape."""
+    if not is_count:
+        value = own_array(value, who, _state_dtype(parameter))
+    shape, expected = np.shape(value), () if is_count else parameter.shape
+    if shape != expected:
+        raise ValueError(f"{who} has shape {shape}, expected {expected}")
+    return whole_number(value, who, 0) if is_count else value
 
 
 def _state_dtype(parameter: Tensor) -> np.dtype[Any]:
@@ -332,18 +326,36 @@ def _state_dtype(parameter: Tensor) -> np.dtype[Any]:
     return np.promote_types(parameter.dtype, np.float32)
 
 
+def move_average(average: Array, decay: float, value: Array) -> None:
+    """Move a running average in place: average ← decay · average + (1 − decay) · value."""
+    average *= decay
+    average += value * (1 - decay)
+
+
 def bounded_number(value: Any, what: str, below: float = math.inf) -> float:
     """A number from 0 to below a bound as a float; a ValueError for anything else."""
     number = plain_number(value)
     if number is None or not 0 <= number < below:
-        bound = "" if below == math.inf else f", and below {below}"
-        raise ValueError(f"{what} is {value!r}; it must be a finite number of at least 0{bound}")
+        bound = "on" if below == math.inf else f"to below {below:g}"
+        raise ValueError(f"{what} is {value!r}; it must be a finite number from 0 {bound}")
     return float(number)
 
 
+def whole_number(value: Any, what: str, low: int) -> int:
+    """An integer from a bound on; a ValueError for anything else. A float without a fraction is taken."""
+    number = plain_number(value)
+    if number is None or not low <= number < math.inf or number != int(number):
+        raise ValueError(f"{what} is {value!r}; it must be an integer from {low} on")
+    return int(number)
+
+
+def is_list(value: Any) -> bool:
+    """Whether it holds several settings, as a list, a tuple or an array does."""
+    return isinstance(value, (tuple, list)) or len(getattr(value, "shape", ())) == 1
+
+
 def _pair(value: Any, what: str, below: float) -> tuple[float, ...]:
-    is_sequence = isinstance(value, (tuple, list)) or len(getattr(value, "shape", ())) == 1
-    if not is_sequence or len(value) != 2:
+    if not is_list(value) or len(value) != 2:
         raise ValueError(f"{what} is {value!r}; it must be two numbers")
     return tuple(bounded_number(v, f"{what}[{i}]", below) for i, v in enumerate(value))
 

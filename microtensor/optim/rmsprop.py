@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from microtensor.optim.optimizer import Optimizer, Options, State
+from microtensor.optim.optimizer import Optimizer, Options, State, move_average
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
@@ -80,28 +80,18 @@ class RMSprop(Optimizer):
         optional = {"grad_avg": options["centered"], "momentum_buffer": options["momentum"]}
         return {"square_avg": 0.0, **{name: 0.0 for name, wanted in optional.items() if wanted}}
 
-    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
-        alpha = options["alpha"]
+    def _update(self, value: Array, gradient: Array, state: State, options: Options) -> Any:
         square = state["square_avg"]
-        np.multiply(gradient, gradient, out=new)
-        new *= 1 - alpha
-        square *= alpha
-        square += new
+        move_average(square, options["alpha"], gradient * gradient)
         if options["centered"]:
             mean = state["grad_avg"]
-            mean *= alpha
-            mean += np.multiply(gradient, 1 - alpha, out=new)
-            np.multiply(mean, mean, out=new)
-            np.subtract(square, new, out=new)
+            move_average(mean, options["alpha"], gradient)
             # Of gradients that are all the same, rounding can leave less than nothing.
-            square = np.maximum(new, 0, out=new)
-        np.sqrt(square, out=new)
-        new += options["eps"]
-        np.divide(gradient, new, out=new)
+            square = np.maximum(square - mean * mean, 0)
+        step = gradient / (np.sqrt(square) + options["eps"])
         if options["momentum"]:
             buffer = state["momentum_buffer"]
             buffer *= options["momentum"]
-            buffer += new
-            new[...] = buffer
-        new *= options["lr"]
-        np.subtract(value, new, out=new)
+            buffer += step
+            step = buffer
+        return value - step * options["lr"]

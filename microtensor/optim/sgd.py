@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -83,17 +83,14 @@ class SGD(Optimizer):
     def _start(self, options: Options) -> dict[str, float | None]:
         return {"momentum_buffer": None} if options["momentum"] else {}
 
-    def _update(self, new: Array, value: Array, gradient: Array, state: State, options: Options) -> None:
+    def _update(self, value: Array, gradient: Array, state: State, options: Options) -> Any:
         direction = gradient
         if momentum := options["momentum"]:
-            direction = buffer = state["momentum_buffer"]
+            buffer = state["momentum_buffer"]
             if buffer is None:
-                direction = buffer = state["momentum_buffer"] = np.array(gradient)
+                buffer = state["momentum_buffer"] = np.array(gradient)
             else:
                 buffer *= momentum
-                buffer += np.multiply(gradient, 1 - options["dampening"], out=new)
-            if options["nesterov"]:
-                np.multiply(buffer, momentum, out=new)
-                direction = np.add(gradient, new, out=new)
-        np.multiply(direction, options["lr"], out=new)
-        np.subtract(value, new, out=new)
+                buffer += gradient * (1 - options["dampening"])
+            direction = gradient + buffer * momentum if options["nesterov"] else buffer
+        return value - direction * options["lr"]
