@@ -6,27 +6,11 @@ from typing import TYPE_CHECKING
 
 from microtensor.functional import clip, narrowed, scoped
 from microtensor.norms.axes import AXES
-from microtensor.norms.running import NOT_FINITE, commit, move_running, standardize_with_running
-from microtensor.norms.standard import (
-    broadcast_shape,
-    scale_and_shift,
-    standardize,
-    standardize_with_statistics,
-)
+from microtensor.norms.running import NOT_FINITE, commit, move_running, normalize_with_running
+from microtensor.norms.standard import begin, scale_and_shift, standardize_with_statistics
 from microtensor.ops import reshape, sqrt, stop_gradient, sum
 from microtensor.primitive import label, name_scope, no_grad
-from microtensor.support.checks import (
-    check_array,
-    check_channels,
-    check_eps,
-    check_float,
-    check_momentum,
-    check_number,
-    check_pair,
-    check_running,
-    check_several,
-    check_size,
-)
+from microtensor.support.checks import check_array, check_number, check_several, check_size
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -85,24 +69,15 @@ def batch_norm(
             [ 1.]])
     """
     who = "batch_norm"
-    row = AXES[who]
-    check_float(x, who)
-    check_eps(eps, who)
-    check_channels(x, who, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    check_momentum(momentum, who)
-    check_pair(running_mean, running_var, "running_mean and running_var", who)
-    check_running(who, running_mean=running_mean, running_var=running_var)
-    axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
-    if running_mean is None or running_var is None:
-        check_several(x.shape, axes, who, training=training)
-        return scale_and_shift(standardize(x, axes, eps), weight, bias, shape)
-    if not training:
-        normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
-        return scale_and_shift(normalized, weight, bias, shape)
-    count = check_several(x.shape, axes, who)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    axes, shape = begin(who, x, eps, momentum, running, weight=weight, bias=bias)
+    if not training and running_mean is not None and running_var is not None:
+        return normalize_with_running(x, running_mean, running_var, weight, bias, shape, eps)
+    count = check_several(x.shape, axes, who, training=training)
     normalized, mu, variance = standardize_with_statistics(x, axes, eps)
     out = scale_and_shift(normalized, weight, bias, shape)
-    move_running(running_mean, running_var, mu, variance, count, momentum, who)
+    if running_mean is not None and running_var is not None:
+        move_running(running_mean, running_var, mu, variance, count, momentum, who)
     return out
 
 
@@ -154,24 +129,17 @@ def ghost_batch_norm(
     tensor([[-1.,  1., -1.,  1.]])
     """
     who = "ghost_batch_norm"
-    row = AXES[who]
-    check_float(x, who)
-    check_eps(eps, who)
-    check_momentum(momentum, who)
-    check_channels(x, who, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    check_pair(running_mean, running_var, "running_mean and running_var", who)
-    check_running(who, running_mean=running_mean, running_var=running_var)
-    shape = broadcast_shape(row, x.shape)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    axes, shape = begin(who, x, eps, momentum, running, weight=weight, bias=bias)
     if not training and running_mean is not None and running_var is not None:
-        normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
-        return scale_and_shift(normalized, weight, bias, shape)
+        return normalize_with_running(x, running_mean, running_var, weight, bias, shape, eps)
     if x.shape[0] % check_size(ghost_size, "ghost_size", who):
         raise ValueError(
             f"{who}: {x.shape[0]} samples (axis 0 of shape {x.shape}) cannot be cut into parts of {ghost_size}; choose "
             "a ghost_size that divides the batch, and drop_last=True for the last one"
         )
-    parts, axes = x.shape[0] // ghost_size, row.statistics(x.ndim)
-    view = row.view(x.shape, parts)
+    parts = x.shape[0] // ghost_size
+    view = AXES[who].view(x.shape, parts)
     count = check_several(view, axes, who, training=training)
     normalized, mu, variance = standardize_with_statistics(reshape(x, shape=view), axes, eps)
     out = scale_and_shift(reshape(normalized, shape=x.shape), weight, bias, shape)
@@ -243,19 +211,13 @@ def batch_renorm(
             [1.]])
     """
     who = "batch_renorm"
-    row = AXES[who]
-    check_float(x, who)
-    check_eps(eps, who)
-    check_momentum(momentum, who)
-    check_channels(x, who, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    for name, value in (("running_mean", running_mean), ("running_var", running_var)):
+    running: dict[str, Tensor | None] = {"running_mean": running_mean, "running_var": running_var}
+    for name, value in running.items():
         check_array(value, who, name)
-    check_running(who, running_mean=running_mean, running_var=running_var)
+    axes, shape = begin(who, x, eps, momentum, running, weight=weight, bias=bias)
     r_max, d_max = check_number(r_max, "r_max", who, 1.0), check_number(d_max, "d_max", who, 0.0)
-    axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
     if not training:
-        normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
-        return scale_and_shift(normalized, weight, bias, shape)
+        return normalize_with_running(x, running_mean, running_var, weight, bias, shape, eps)
     count = check_several(x.shape, axes, who)
     normalized, mu, variance = standardize_with_statistics(x, axes, eps)
     with no_grad(), name_scope("correction"):

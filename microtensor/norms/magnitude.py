@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from microtensor.functional import narrowed, scoped, widened
 from microtensor.norms.axes import AXES
 from microtensor.norms.sample import last_axes
-from microtensor.norms.standard import as_shape, broadcast_shape, over_rms, scale_and_shift
+from microtensor.norms.standard import as_shape, begin, over_rms, scale_and_shift
 from microtensor.ops import avg_pool, machine_epsilon, maximum, pad, power, reshape, sqrt, square, sum
 from microtensor.primitive import label, name_scope
 from microtensor.support.axes import Shape, axis_count, check_room
@@ -96,11 +96,11 @@ def scale_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Te
     check_float(x, who)
     check_eps(eps, who)
     if x.ndim == 0:
-        raise ValueError(f"{who}: input has shape (); at least (d,) is needed")
+        raise ValueError(f"{who}: input has shape (); it must have at least the axis (d,)")
     if weight is not None:
         check_array(weight, who, "weight")
-    if weight is not None and weight.shape != ():
-        raise ValueError(f"{who}: γ has shape {weight.shape}; one number of shape () serves all vectors")
+        if weight.shape != ():
+            raise ValueError(f"{who}: γ has shape {weight.shape}; it must be (), one number for all vectors")
     wide = widened(x)
     with name_scope("statistics"):
         square_length = sum(square(wide), axis=AXES[who].statistics(x.ndim), keepdims=True)
@@ -149,14 +149,9 @@ def filter_response_norm(
     >>> mt.norms.filter_response_norm(x, threshold=mt.tensor([0.0]), eps=1e-12)
     tensor([[[1., 0.]]])
     """
-    who = "filter_response_norm"
-    row = AXES[who]
-    check_float(x, who)
-    check_eps(eps, who)
-    check_channels(x, who, weight=weight, bias=bias, threshold=threshold)
-    axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
+    axes, shape = begin("filter_response_norm", x, eps, weight=weight, bias=bias, threshold=threshold)
     if not axes:
-        raise ValueError(f"{who}: input of shape {x.shape} has no axis of positions; use rms_norm")
+        raise ValueError(f"filter_response_norm: input of shape {x.shape} has no axis of positions; use rms_norm")
     y = scale_and_shift(over_rms(x, axes, eps), weight, bias, shape)
     return y if threshold is None else maximum(y, as_shape(threshold, shape))
 

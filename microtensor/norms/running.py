@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from microtensor.functional import narrowed, widened
+from microtensor.norms.standard import scale_and_shift
 from microtensor.ops import reshape, sqrt, stop_gradient
 from microtensor.primitive import is_finite, label, no_grad
 
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
 NOT_FINITE = "the batch has NaN or infinite statistics; the running statistics stay as they were"
 
 
-def standardize_with_running(
-    x: Tensor, running_mean: Tensor, running_var: Tensor, shape: tuple[int, ...], eps: float
+def normalize_with_running(
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    shape: tuple[int, ...],
+    eps: float,
 ) -> Tensor:
-    """x̂ by the running statistics, which are constants, in the dtype of x as in training."""
-    mu = label(stop_gradient(reshape(running_mean, shape=shape)), "running μ")
-    sigma = label(stop_gradient(sqrt(reshape(widened(running_var), shape=shape) + eps)), "running σ")
-    return label(narrowed((widened(x) - mu) / sigma, x), "x̂")
+    """γ x̂ + β by the running statistics, which are constants, in the dtype of x as in training."""
+    mu = label(stop_gradient(reshape(mean, shape=shape)), "running μ")
+    sigma = label(stop_gradient(sqrt(reshape(widened(variance), shape=shape) + eps)), "running σ")
+    return scale_and_shift(label(narrowed((widened(x) - mu) / sigma, x), "x̂"), weight, bias, shape)
 
 
 def move_running(

@@ -6,21 +6,12 @@ from typing import TYPE_CHECKING
 
 from microtensor.functional import scoped
 from microtensor.norms.axes import AXES
-from microtensor.norms.running import move_running, standardize_with_running
-from microtensor.norms.standard import broadcast_shape, scale_and_shift, standardize, standardize_with_statistics
+from microtensor.norms.running import move_running, normalize_with_running
+from microtensor.norms.standard import begin, scale_and_shift, standardize, standardize_with_statistics
 from microtensor.ops import mean, reshape
 from microtensor.primitive import no_grad
 from microtensor.support.axes import Shape, axis_count, sizes
-from microtensor.support.checks import (
-    check_array,
-    check_channels,
-    check_eps,
-    check_float,
-    check_groups,
-    check_momentum,
-    check_pair,
-    check_running,
-)
+from microtensor.support.checks import check_array, check_eps, check_float, check_groups
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -84,9 +75,10 @@ def last_axes(
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"{who}: input of shape {x.shape} does not end in normalized_shape {shape}")
     for parameter in parameters:
-        if parameter is not None:
-            check_array(parameter, who, "a parameter")
-        if parameter is not None and parameter.shape != shape:
+        if parameter is None:
+            continue
+        check_array(parameter, who, "a parameter")
+        if parameter.shape != shape:
             raise ValueError(f"{who}: a parameter of shape {parameter.shape} does not fit normalized_shape {shape}")
     return shape, tuple(range(x.ndim - len(shape), x.ndim))
 
@@ -139,23 +131,16 @@ def instance_norm(
     tensor([[[-1.,  1.]]])
     """
     who = "instance_norm"
-    row = AXES[who]
-    check_float(x, who)
-    check_eps(eps, who)
-    check_momentum(momentum, who)
-    check_channels(x, who, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    check_pair(running_mean, running_var, "running_mean and running_var", who)
-    check_running(who, running_mean=running_mean, running_var=running_var)
-    axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    axes, shape = begin(who, x, eps, momentum, running, weight=weight, bias=bias)
     if not use_input_stats:
         if running_mean is None or running_var is None:
-            raise ValueError("instance_norm: without the statistics of the input both running ones are needed")
-        normalized = standardize_with_running(x, running_mean, running_var, shape, eps)
-        return scale_and_shift(normalized, weight, bias, shape)
+            raise ValueError(f"{who}: use_input_stats is False; running_mean and running_var must be given then")
+        return normalize_with_running(x, running_mean, running_var, weight, bias, shape, eps)
     count = axis_count(x.shape, axes)
     if count <= 1:
         raise ValueError(
-            f"instance_norm: input of shape {x.shape} has at most one position a channel, and nothing would be left; "
+            f"{who}: input of shape {x.shape} has at most one position per channel, and nothing would be left; "
             "use layer_norm or group_norm"
         )
     normalized, mu, variance = standardize_with_statistics(x, axes, eps)
@@ -211,16 +196,12 @@ def group_norm(
     tensor([[-1.,  1., -1.,  1.]])
     """
     who = "group_norm"
-    row = AXES[who]
-    check_float(x, who)
-    check_eps(eps, who)
-    channels = check_channels(x, who, weight=weight, bias=bias)
-    check_groups(channels, num_groups, who)
-    view, axes = row.view(x.shape, num_groups), row.statistics(x.ndim)
+    axes, shape = begin(who, x, eps, weight=weight, bias=bias)
+    view = AXES[who].view(x.shape, check_groups(x.shape[1], num_groups, who))
     if axis_count(view, axes) == 1:
         raise ValueError(
-            f"group_norm: {num_groups} groups of an input of shape {x.shape} hold 1 value each, and nothing would be "
-            "left; use fewer groups"
+            f"{who}: {num_groups} groups of an input of shape {x.shape} hold 1 value each, and nothing would be left; "
+            "use fewer groups"
         )
     normalized = reshape(standardize(reshape(x, shape=view), axes, eps), shape=x.shape)
-    return scale_and_shift(normalized, weight, bias, broadcast_shape(row, x.shape))
+    return scale_and_shift(normalized, weight, bias, shape)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from microtensor.functional import narrowed, widened
-from microtensor.norms.axes import Axes
+from microtensor.norms.axes import AXES, Axes
 from microtensor.ops import mean, reshape, sqrt, square
 from microtensor.primitive import label, name_scope
+from microtensor.support import checks
 from microtensor.support.axes import Axis, filled_count, normalize_axis
-from microtensor.support.checks import check_float
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -66,7 +67,7 @@ def standardize(x: Tensor, axis: Axis, eps: float = 1e-5) -> Tensor:
     tensor([[-1.],
             [ 1.]])
     """
-    check_float(x, "standardize")
+    checks.check_float(x, "standardize")
     axes = normalize_axis(axis, x.ndim, "standardize")
     filled_count(x.shape, axes, "standardize", "a mean")
     return standardize_with_statistics(x, axes, eps)[0]
@@ -92,6 +93,30 @@ def over_rms(x: Tensor, axis: tuple[int, ...], eps: float) -> Tensor:
         mean_square = label(mean(square(wide), axis=axis, keepdims=True), "mean x²")
         rms = label(sqrt(mean_square + eps), "rms")
     return label(narrowed(wide / rms, x), "x̂")
+
+
+def begin(
+    norm: str,
+    x: Tensor,
+    eps: float,
+    momentum: float = 0.0,
+    running: Mapping[str, Tensor | None] | None = None,
+    **parameters: Tensor | None,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes of the statistics, and the shape in which γ and β meet x, after the checks that norms share.
+
+    The `running` statistics, by name, are all there or all None. They and the `parameters` have one value per channel.
+    """
+    checks.check_float(x, norm)
+    checks.check_eps(eps, norm)
+    checks.check_momentum(momentum, norm)
+    statistics = running or {}
+    checks.check_channels(x, norm, **statistics, **parameters)
+    for value in statistics.values():
+        checks.check_pair(statistics["running_mean"], value, " and ".join(statistics), norm)
+    checks.check_running(norm, **statistics)
+    row = AXES[norm]
+    return row.statistics(x.ndim), broadcast_shape(row, x.shape)
 
 
 def scale_and_shift(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:

@@ -8,16 +8,7 @@ from microtensor.functional import norm, scoped
 from microtensor.norms.axes import AXES
 from microtensor.norms.running import commit
 from microtensor.norms.standard import standardize
-from microtensor.ops import (
-    matmul,
-    maximum,
-    permute_dims,
-    reshape,
-    sqrt,
-    square,
-    stop_gradient,
-    sum,
-)
+from microtensor.ops import matmul, maximum, permute_dims, reshape, sqrt, square, stop_gradient, sum
 from microtensor.primitive import label, name_scope, no_grad
 from microtensor.support.axes import axis_count, one_axis
 from microtensor.support.checks import check_eps, check_float, check_integer, check_running

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from microtensor.functional import narrowed, scoped, widened
-from microtensor.norms.axes import AXES
 from microtensor.norms.running import NOT_FINITE, commit, moved
-from microtensor.norms.standard import broadcast_shape, scale_and_shift
+from microtensor.norms.standard import begin, scale_and_shift
 from microtensor.ops import (
     astype,
     matmul,
@@ -21,17 +20,7 @@ from microtensor.ops import (
     where,
 )
 from microtensor.primitive import label, name_scope, no_grad
-from microtensor.support.checks import (
-    check_channels,
-    check_eps,
-    check_float,
-    check_groups,
-    check_momentum,
-    check_pair,
-    check_running,
-    check_several,
-    check_size,
-)
+from microtensor.support.checks import check_groups, check_pair, check_running, check_several, check_size
 
 if TYPE_CHECKING:
     from microtensor.tensor import Tensor
@@ -97,21 +86,15 @@ def whiten(
            [0., 1.]])
     """
     who = "whiten"
-    row = AXES[who]
-    check_float(x, who)
-    check_eps(eps, who)
-    check_momentum(momentum, who)
+    axes, shape = begin(who, x, eps, momentum, {"running_mean": running_mean}, weight=weight, bias=bias)
     check_size(iterations, "iterations", who)
-    channels = check_channels(x, who, running_mean=running_mean, weight=weight, bias=bias)
-    check_groups(channels, num_groups, who)
+    size = x.shape[1] // check_groups(x.shape[1], num_groups, who)
     check_pair(running_mean, running_whitening, "running_mean and running_whitening", who)
-    check_running(who, running_mean=running_mean, running_whitening=running_whitening)
-    size = channels // num_groups
+    check_running(who, running_whitening=running_whitening)
     if running_whitening is not None and running_whitening.shape != (num_groups, size, size):
         raise ValueError(
-            f"{who}: running_whitening has shape {running_whitening.shape}; {(num_groups, size, size)} is needed"
+            f"{who}: running_whitening has shape {running_whitening.shape}; it must be {(num_groups, size, size)}"
         )
-    axes, shape = row.statistics(x.ndim), broadcast_shape(row, x.shape)
     wide = widened(x)
     if running_mean is None or running_whitening is None or training:
         check_several(x.shape, axes, who, training=training)
@@ -128,10 +111,8 @@ def whiten(
     out = scale_and_shift(normalized, weight, bias, shape)
     if training and running_mean is not None and running_whitening is not None:
         with no_grad():
-            new_mean, new_whitening = (
-                moved(running_mean, mu, momentum),
-                moved(running_whitening, inverse_root, momentum),
-            )
+            new_mean = moved(running_mean, mu, momentum)
+            new_whitening = moved(running_whitening, inverse_root, momentum)
         commit(f"{who}: {NOT_FINITE}", (running_mean, new_mean), (running_whitening, new_whitening))
     return out
 
