@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from microtensor import ops
 from microtensor.nn.linear import register_affine
-from microtensor.nn.module import Module
-from microtensor.ops.windows import Padding, Size, check_fit, check_positions, edges_of, per_axis
+from microtensor.nn.module import Module, settings_text
+from microtensor.ops.windows import Edges, Padding, Size, check_fit, check_positions, edges_of, per_axis
 from microtensor.support.checks import check_channel_count, check_float, check_sizes
 from microtensor.tensor import Tensor
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose2d"]
 
 
-class _Convolution(Module):
-    """A convolution along as many axes of positions as the subclass says."""
+class _Windowed(Module):
+    """Windows that slide along as many axes of positions as the subclass says."""
 
     positions: ClassVar[int]
-    transposed: ClassVar[bool] = False
     padding: str | tuple[int, ...]
+
+    def _set_windows(self, kernel_size: Size, stride: Size, padding: Padding, dilation: Size) -> None:
+        who, count = type(self).__name__, self.positions
+        self.kernel_size = per_axis(kernel_size, count, who, "kernel_size", 1)
+        self.stride = per_axis(stride, count, who, "stride", 1)
+        self.dilation = per_axis(dilation, count, who, "dilation", 1)
+        self.padding = padding if isinstance(padding, str) else per_axis(padding, count, who, "padding", 0)
+        self._edges(who)
+
+    def _edges(self, who: str) -> Edges:
+        """How much room there is around the positions."""
+        return edges_of(self.padding, self.kernel_size, self.stride, self.dilation, who)
+
+    def _check(self, x: Any) -> str:
+        """Raise unless x has the axes; returns what the layer is called in messages."""
+        who = self.title()
+        check_float(x, self)
+        check_positions(x, self.positions, who)
+        return who
+
+    def _check_windows(self, x: Any) -> None:
+        """Raise unless a window fits into x as well."""
+        who = self._check(x)
+        check_fit(x, self.kernel_size, self._edges(who), self.dilation, who)
+
+
+class _Convolution(_Windowed):
+    transposed: ClassVar[bool] = False
     output_padding: tuple[int, ...] = (0,)
 
     def __init__(
@@ -37,21 +65,14 @@ class _Convolution(Module):
         rng: Any = None,
     ) -> None:
         super().__init__()
-        who, count = type(self).__name__, self.positions
+        who = type(self).__name__
         sizes = check_sizes(who, in_channels=in_channels, out_channels=out_channels, groups=groups)
-        in_channels, out_channels, groups = sizes
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups = sizes
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{who}: {in_channels} and {out_channels} channels cannot both be divided into {groups} groups"
             )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = per_axis(kernel_size, count, who, "kernel_size", 1)
-        self.stride = per_axis(stride, count, who, "stride", 1)
-        self.dilation = per_axis(dilation, count, who, "dilation", 1)
-        self.padding = padding if isinstance(padding, str) else per_axis(padding, count, who, "padding", 0)
-        edges_of(padding, self.kernel_size, self.stride, self.dilation, who)
-        self.groups = groups
+        self._set_windows(kernel_size, stride, padding, dilation)
         rows, columns = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (rows, columns // groups, *self.kernel_size)
         # What PyTorch counts, for a transposed convolution too, whose outputs sum over other numbers.
@@ -59,49 +80,23 @@ class _Convolution(Module):
 
     def extra_repr(self) -> str:
         """The channels, the kernel, and what differs from the defaults."""
-        parts = [str(self.in_channels), str(self.out_channels), f"kernel_size={short(self.kernel_size)}"]
-        for name, value, default in (
-            ("stride", short(self.stride), 1),
-            ("padding", short(self.padding), 0),
-            ("output_padding", short(self.output_padding), 0),
-            ("dilation", short(self.dilation), 1),
-            ("groups", self.groups, 1),
-        ):
-            if value != default:
-                parts.append(f"{name}={value!r}")
-        if self.bias is None:
-            parts.append("bias=False")
-        return ", ".join(parts)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The convolution of x with the weight."""
-        who = self._check(x)
-        edges = edges_of(self.padding, self.kernel_size, self.stride, self.dilation, who)
-        check_fit(x, self.kernel_size, edges, self.dilation, who)
-        convolve = ops.conv1d if self.positions == 1 else ops.conv2d
-        out: Tensor = convolve(
-            x,
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=self.groups,
-        )
-        return out
+        around = {"kernel_size": None, "stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
+        return settings_text(self, "in_channels", "out_channels", **around, groups=1, bias=True)
 
     def _check(self, x: Any) -> str:
-        """Raise unless x has the axes and the channels; returns what the layer is called in messages."""
-        who = self.title()
-        check_float(x, self)
-        check_positions(x, self.positions, who)
+        who = super()._check(x)
         check_channel_count(x, self.in_channels, who)
         return who
 
+    def _convolved(self, convolve: Callable[..., Tensor], x: Tensor, **settings: Any) -> Tensor:
+        """The function of x, the weight and the bias with the settings."""
+        settings |= {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        return convolve(x, self.weight, self.bias, **settings)
 
-def short(value: Any) -> Any:
-    """One size for all axes where they agree."""
-    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution of x with the weight."""
+        self._check_windows(x)
+        return self._convolved(ops.conv1d if self.positions == 1 else ops.conv2d, x)
 
 
 class Conv1d(_Convolution):
@@ -232,14 +227,4 @@ class ConvTranspose2d(_Convolution):
     def forward(self, x: Tensor) -> Tensor:
         """The transposed convolution of x with the weight."""
         self._check(x)
-        out: Tensor = ops.conv_transpose2d(
-            x,
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            output_padding=self.output_padding,
-            groups=self.groups,
-            dilation=self.dilation,
-        )
-        return out
+        return self._convolved(ops.conv_transpose2d, x, output_padding=self.output_padding)

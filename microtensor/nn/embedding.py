@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from microtensor import ops
-from microtensor.nn.module import Module
+from microtensor.nn.module import Module, settings_text
 from microtensor.primitive import label
 from microtensor.random import generator
 from microtensor.support.arrays import Array, own_array
@@ -54,25 +54,21 @@ class Embedding(Module):
     ) -> None:
         super().__init__()
         sizes = check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        num_embeddings, embedding_dim = sizes
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim = sizes
         if padding_idx is not None:
             padding_idx = check_integer(padding_idx, "padding_idx", "Embedding")
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(f"Embedding: padding_idx {padding_idx} is beyond a table of {num_embeddings} rows")
             padding_idx %= num_embeddings
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
         draws = generator(rng).normal(size=(num_embeddings, embedding_dim))
         if padding_idx is not None:
-            padding_idx = check_integer(padding_idx, "padding_idx", "Embedding")
             draws[padding_idx] = 0
         self.weight = Parameter(zeros(draws.shape), name="W").assign_(draws)
 
     def extra_repr(self) -> str:
         """The sizes, and the row of the padding."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        return settings_text(self, "num_embeddings", "embedding_dim", padding_idx=None)
 
     def forward(self, indices: Tensor | Array) -> Tensor:
         """The rows at the indices."""

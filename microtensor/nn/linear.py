@@ -6,7 +6,7 @@ from typing import Any
 
 from microtensor import ops
 from microtensor.nn import init
-from microtensor.nn.module import Module
+from microtensor.nn.module import Module, settings_text
 from microtensor.primitive import label
 from microtensor.random import generator as as_generator
 from microtensor.support.checks import check_float, check_sizes
@@ -75,7 +75,7 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         """The sizes, and whether there is no bias."""
-        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
+        return settings_text(self, "in_features", "out_features", bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """X Wᵀ + b over the last axis of x."""
@@ -119,8 +119,7 @@ class Bilinear(Module):
 
     def extra_repr(self) -> str:
         """The sizes, and whether there is no bias."""
-        sizes = f"{self.in1_features}, {self.in2_features}, {self.out_features}"
-        return sizes + ("" if self.bias is not None else ", bias=False")
+        return settings_text(self, "in1_features", "in2_features", "out_features", bias=True)
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
         """x₁ᵀ Wₖ x₂ + bₖ over the last axes."""

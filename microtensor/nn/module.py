@@ -458,3 +458,23 @@ class Module:
             raise ValueError(f"load_state_dict: nothing was loaded: {'; '.join(sorted(problems))}")
         for key, value in values.items():
             own[key].assign_(value)
+
+
+def settings_text(layer: Module, *sizes: str, **defaults: Any) -> str:
+    """What a representation shows: the sizes by value, and the other settings that differ from their defaults.
+
+    A setting of True or False whose attribute is a parameter or None says whether there is that parameter.
+    """
+    parts = [str(getattr(layer, name)) for name in sizes]
+    for name, default in defaults.items():
+        value = short(getattr(layer, name))
+        if isinstance(default, bool):
+            value = value is not None and value is not False
+        if value != default:
+            parts.append(f"{name}={value!r}")
+    return ", ".join(parts)
+
+
+def short(value: Any) -> Any:
+    """One size for all axes where they agree."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

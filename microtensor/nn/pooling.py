@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from microtensor import ops
-from microtensor.nn.convolution import short
-from microtensor.nn.module import Module
-from microtensor.ops.windows import Size, check_fit, check_positions, edges_of, per_axis
+from microtensor.nn.convolution import _Windowed
+from microtensor.nn.module import Module, settings_text, short
+from microtensor.ops.windows import Size, check_positions, per_axis
 from microtensor.support.axes import integer, integers
 from microtensor.support.checks import check_array, check_float
 from microtensor.tensor import Tensor
@@ -26,47 +26,27 @@ __all__ = [
 ]
 
 
-class _Pooling(Module):
-    """Windows along as many axes of positions as the subclass says."""
+class _Pooling(_Windowed):
+    padding: tuple[int, ...]
 
-    positions: ClassVar[int]
-
-    def __init__(self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> None:
-        super().__init__()
-        who, count = type(self).__name__, self.positions
-        self.kernel_size = per_axis(kernel_size, count, who, "kernel_size", 1)
-        self.stride = self.kernel_size if stride is None else per_axis(stride, count, who, "stride", 1)
-        self.padding = per_axis(padding, count, who, "padding", 0)
-        self.dilation = per_axis(dilation, count, who, "dilation", 1)
+    def _set_pool(self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> None:
+        self._set_windows(kernel_size, kernel_size if stride is None else stride, padding, dilation)
         if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(self.padding, self.kernel_size, self.dilation, strict=True)):
-            raise ValueError(f"{who}: padding {padding} is more than half of the window {kernel_size}")
+            raise ValueError(f"{type(self).__name__}: padding {padding} is more than half of the window {kernel_size}")
 
     def extra_repr(self) -> str:
         """The window, and what differs from the defaults."""
-        parts = [f"kernel_size={short(self.kernel_size)}"]
-        if self.stride != self.kernel_size:
-            parts.append(f"stride={short(self.stride)}")
-        if any(self.padding):
-            parts.append(f"padding={short(self.padding)}")
-        if any(d != 1 for d in self.dilation):
-            parts.append(f"dilation={short(self.dilation)}")
-        return ", ".join(parts)
-
-    def _check(self, x: Any) -> None:
-        who = self.title()
-        check_float(x, self)
-        check_positions(x, self.positions, who)
-        edges = edges_of(self.padding, self.kernel_size, self.stride, self.dilation, who)
-        check_fit(x, self.kernel_size, edges, self.dilation, who)
+        return settings_text(self, kernel_size=None, stride=short(self.kernel_size), padding=0, dilation=1)
 
 
 class _MaxPool(_Pooling):
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> None:
-        super().__init__(kernel_size, stride, padding, dilation)
+        super().__init__()
+        self._set_pool(kernel_size, stride, padding, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         """The largest element of each window."""
-        self._check(x)
+        self._check_windows(x)
         out: Tensor = ops.max_pool(
             x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation
         )
@@ -132,22 +112,18 @@ class _AvgPool(_Pooling):
     def __init__(
         self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, *, count_include_pad: bool = True
     ) -> None:
-        super().__init__(kernel_size, stride, padding)
+        super().__init__()
+        self._set_pool(kernel_size, stride, padding)
         self.count_include_pad = count_include_pad
 
     def extra_repr(self) -> str:
-        """The window, and what differs from the defaults."""
         return super().extra_repr() + ("" if self.count_include_pad else ", count_include_pad=False")
 
     def forward(self, x: Tensor) -> Tensor:
         """The mean of each window."""
-        self._check(x)
+        self._check_windows(x)
         out: Tensor = ops.avg_pool(
-            x,
-            self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            count_include_pad=self.count_include_pad,
+            x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
         )
         return out
 
@@ -310,9 +286,8 @@ class Flatten(Module):
 
     def extra_repr(self) -> str:
         """The axes where they are not the defaults."""
-        if (self.start_dim, self.end_dim) == (1, -1):
-            return ""
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+        is_default = (self.start_dim, self.end_dim) == (1, -1)
+        return "" if is_default else f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
     def forward(self, x: Tensor) -> Tensor:
         """X with the axes made one."""
@@ -361,7 +336,7 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         """The axis and the sizes."""
-        return f"{self.dim}, {self.unflattened_size}"
+        return settings_text(self, "dim", "unflattened_size")
 
     def forward(self, x: Tensor) -> Tensor:
         """X with the axis made several."""
