@@ -465,7 +465,8 @@ def settings_text(layer: Module, *sizes: str, **defaults: Any) -> str:
 
     A setting of True or False whose attribute is a parameter or None says whether there is that parameter.
     """
-    parts = [str(getattr(layer, name)) for name in sizes]
+    shown = [getattr(layer, name) for name in sizes]
+    parts = [str(value[0] if isinstance(value, tuple) and len(value) == 1 else value) for value in shown]
     for name, default in defaults.items():
         value = short(getattr(layer, name))
         if isinstance(default, bool):

@@ -336,7 +336,7 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         """The axis and the sizes."""
-        return settings_text(self, "dim", "unflattened_size")
+        return f"{self.dim}, {self.unflattened_size}"
 
     def forward(self, x: Tensor) -> Tensor:
         """X with the axis made several."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from microtensor.nn import init
 from microtensor.nn.dropout import Dropout
-from microtensor.nn.module import Module
+from microtensor.nn.module import Module, settings_text
 from microtensor.nn.normalization import LayerNorm
 from microtensor.ops import concat, expand_dims, relu, reshape, sigmoid, split, squeeze, stack, swapaxes, tanh
 from microtensor.primitive import label, name_scope
@@ -41,7 +41,7 @@ class _Recurrent(Module):
 
     def extra_repr(self) -> str:
         """The sizes and what differs from the defaults."""
-        return f"{self.input_size}, {self.hidden_size}"
+        return settings_text(self, "input_size", "hidden_size")
 
     def _step(self, from_x: Tensor, from_h: Tensor, state: State) -> State:
         """The new state, the output first, from W_ih x + b_ih, W_hh h + b_hh and the state."""
@@ -311,7 +311,7 @@ class LayerNormLSTMCell(_LongShortTerm, _Cell):
 
     def extra_repr(self) -> str:
         """The sizes."""
-        return f"{self.input_size}, {self.hidden_size}"
+        return settings_text(self, "input_size", "hidden_size")
 
     def forward(self, x: Tensor, hx: Any = None) -> State:
         """The state (h, c) after one step."""
@@ -348,8 +348,8 @@ class _Layer(_Recurrent):
             level = 2 + (type(self).__init__ is not _Layer.__init__)
             warnings.warn(f"{who}: dropout acts between layers; with num_layers=1 it does nothing", stacklevel=level)
         self.num_layers = num_layers
-        self.batch_first = check_flag(batch_first, "batch_first", type(self).__name__)
-        self.bidirectional = check_flag(bidirectional, "bidirectional", type(self).__name__)
+        self.batch_first = check_flag(batch_first, "batch_first", who)
+        self.bidirectional = check_flag(bidirectional, "bidirectional", who)
         # Only a generator that was asked for is kept: the default one may be seeded anew before it is drawn from.
         rng = None if rng is None else as_generator(rng)
         features = input_size
@@ -360,9 +360,7 @@ class _Layer(_Recurrent):
         self.dropout = Dropout(dropout, rng=rng)
 
     def extra_repr(self) -> str:
-        parts = [super().extra_repr()]
-        if self.num_layers > 1:
-            parts.append(f"num_layers={self.num_layers}")
+        parts = [settings_text(self, "input_size", "hidden_size", num_layers=1)]
         if self.bias_ih_l0 is None:
             parts.append("bias=False")
         parts += [f"{name}=True" for name in ("batch_first", "bidirectional") if getattr(self, name)]

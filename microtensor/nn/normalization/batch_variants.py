@@ -63,8 +63,8 @@ class BatchRenorm1d(BatchNorm):
         d_max: float = 5.0,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, True)
-        self.r_max = check_number(r_max, "r_max", type(self).__name__, 1.0)
-        self.d_max = check_number(d_max, "d_max", type(self).__name__, 0.0)
+        who = type(self).__name__
+        self.r_max, self.d_max = check_number(r_max, "r_max", who, 1.0), check_number(d_max, "d_max", who, 0.0)
 
     @property
     def track_running_stats(self) -> bool:
@@ -139,6 +139,7 @@ class GhostBatchNorm1d(BatchNorm):
 
     function = norms.ghost_batch_norm
     passed = ("ghost_size",)
+    sizes = ("num_features", "ghost_size")
     shapes: ClassVar = BatchNorm1d.shapes
     pytorch = "BatchNorm1d"
 
@@ -155,10 +156,6 @@ class GhostBatchNorm1d(BatchNorm):
             raise ValueError(f"{type(self).__name__}: momentum is None; it must be a number from 0 to 1")
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
         self.ghost_size = check_size(ghost_size, "ghost_size", type(self).__name__)
-
-    def settings(self) -> list[str]:
-        """The size of a part, and the settings that are not the default ones."""
-        return [str(self.ghost_size), *super().settings()]
 
 
 class GhostBatchNorm2d(GhostBatchNorm1d):

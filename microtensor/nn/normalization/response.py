@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from microtensor import norms
-from microtensor.nn.module import Module
+from microtensor.nn.module import Module, settings_text
 from microtensor.support.checks import check_channel_count, check_eps, check_float, check_number, check_size
 from microtensor.tensor import Parameter, Tensor, ones, zeros
 
@@ -53,12 +53,7 @@ class FilterResponseNorm(Module):
 
     def extra_repr(self) -> str:
         """The channels and what differs from the defaults."""
-        parts = [str(self.num_channels)]
-        if self.eps != 1e-6:
-            parts.append(f"eps={self.eps}")
-        if self.threshold is None:
-            parts.append("threshold=False")
-        return ", ".join(parts)
+        return settings_text(self, "num_channels", eps=1e-6, threshold=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """max(γ x̂ + β, τ) over the positions."""
@@ -101,15 +96,12 @@ class LocalResponseNorm(Module):
         super().__init__()
         who = type(self).__name__
         self.size = check_size(size, "size", who)
-        self.alpha = check_number(alpha, "alpha", who)
-        self.beta = check_number(beta, "beta", who)
-        self.k = check_number(k, "k", who)
+        numbers = {"alpha": alpha, "beta": beta, "k": k}
+        self.alpha, self.beta, self.k = (check_number(n, name, who) for name, n in numbers.items())
 
     def extra_repr(self) -> str:
         """The window and what differs from the defaults."""
-        defaults = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
-        changed = [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
-        return ", ".join([str(self.size), *changed])
+        return settings_text(self, "size", alpha=1e-4, beta=0.75, k=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """X over the power of its neighbours' mean square."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from microtensor.nn.module import Module
+from microtensor.nn.module import Module, settings_text
 from microtensor.norms import AXES
 from microtensor.support.checks import (
     check_channel_count,
@@ -40,11 +40,13 @@ class RunningNorm(Module):
     function: ClassVar[Callable[..., Tensor]]
     mode: ClassVar[str] = "training"
     passed: ClassVar[tuple[str, ...]] = ()
-    # The shapes that the layer takes, by their number of axes, and the settings that its representation leaves out.
+    # The shapes that the layer takes, by their number of axes.
     shapes: ClassVar[dict[int, str]]
     # The buffers of the statistics, and the norm whose statistics need several values per channel.
     statistics: ClassVar[tuple[str, str]] = ("running_mean", "running_var")
     several: ClassVar[str | None] = None
+    # The settings that a representation shows: always, and where they differ from these.
+    sizes: ClassVar[tuple[str, ...]] = ("num_features",)
     defaults: ClassVar[dict[str, Any]] = {"eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
 
     def __init__(
@@ -138,8 +140,8 @@ class RunningNorm(Module):
         stats, affine = check_flag(stats, "stats", self.who()), check_flag(affine, "affine", self.who())
         if stats and not self.track_running_stats:
             raise ValueError(
-                f"{type(self).__name__}({self.num_features}): no running statistics to freeze; make the layer with "
-                "track_running_stats=True, or freeze(stats=False)"
+                f"{self.who()}: no running statistics to freeze; make the layer with track_running_stats=True, or "
+                "freeze(stats=False)"
             )
         self.frozen_stats = stats
         for parameter in self._scales():
@@ -148,7 +150,9 @@ class RunningNorm(Module):
 
     def extra_repr(self) -> str:
         """The channels, what differs from the defaults, what is frozen, and the mode when it is prediction."""
-        parts = [str(self.num_features), *self.settings()]
+        parts = [settings_text(self, *self.sizes, **self.defaults)]
+        # One of the two without the other is no setting, but may be brought about.
+        parts += [f"{name}=None" for name in ("weight", "bias") if self.affine and getattr(self, name) is None]
         held = {"stats": self.frozen_stats, "affine": self._scales() and self.frozen_affine}
         frozen = [name for name in held if held[name]]
         if frozen:
@@ -156,14 +160,6 @@ class RunningNorm(Module):
         if not self.training:
             parts.append("eval")
         return ", ".join(parts)
-
-    def settings(self) -> list[str]:
-        """The settings that are not the default ones."""
-        values = {name: getattr(self, name) for name in self.defaults}
-        changed = [f"{name}={value}" for name, value in values.items() if value != self.defaults[name]]
-        # One of the two without the other is no setting, but may be brought about.
-        absent = [f"{name}=None" for name in ("weight", "bias") if self.affine and getattr(self, name) is None]
-        return changed + absent
 
     def check(self, x: Tensor) -> None:
         """Raise unless x has floats, the right number of axes and the right channels."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
 from microtensor import norms
-from microtensor.nn.module import Module
+from microtensor.nn.module import Module, settings_text
 from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
 from microtensor.support.checks import check_channel_count, check_eps, check_float, check_groups, check_size
 from microtensor.tensor import Parameter, Tensor, full, ones, zeros
@@ -66,10 +66,7 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         """The normalised shape and what differs from the defaults."""
-        parts = [_shape_text(self.normalized_shape)]
-        if self.eps != 1e-5:
-            parts.append(f"eps={self.eps}")
-        return ", ".join(parts + _missing(self, "elementwise_affine"))
+        return settings_text(self, "normalized_shape", eps=1e-5, **_scales(self, "elementwise_affine"))
 
     @property
     def elementwise_affine(self) -> bool:
@@ -138,10 +135,7 @@ class GroupNorm(Module):
 
     def extra_repr(self) -> str:
         """The groups and channels, and what differs from the defaults."""
-        parts = [str(self.num_groups), str(self.num_channels)]
-        if self.eps != 1e-5:
-            parts.append(f"eps={self.eps}")
-        return ", ".join(parts + _missing(self, "affine"))
+        return settings_text(self, "num_groups", "num_channels", eps=1e-5, **_scales(self, "affine"))
 
     @property
     def affine(self) -> bool:
@@ -206,12 +200,7 @@ class RMSNorm(Module):
 
     def extra_repr(self) -> str:
         """The normalised shape and what differs from the defaults."""
-        parts = [_shape_text(self.normalized_shape)]
-        if self.eps is not None:
-            parts.append(f"eps={self.eps}")
-        if not self.elementwise_affine:
-            parts.append("elementwise_affine=False")
-        return ", ".join(parts)
+        return settings_text(self, "normalized_shape", eps=None, elementwise_affine=True)
 
     @property
     def elementwise_affine(self) -> bool:
@@ -260,7 +249,7 @@ class ScaleNorm(Module):
 
     def extra_repr(self) -> str:
         """The size of the last axis and what differs from the defaults."""
-        return str(self.dim) + ("" if self.eps == 1e-5 else f", eps={self.eps}")
+        return settings_text(self, "dim", eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ over the last axis."""
@@ -279,11 +268,6 @@ def _positive_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[in
     return shape
 
 
-def _missing(layer: Module, both: str) -> list[str]:
+def _scales(layer: Module, both: str) -> dict[str, bool]:
     """What a representation says of γ and β that are not there, by the name of the setting that leaves out both."""
-    absent = [name for name in ("weight", "bias") if getattr(layer, name) is None]
-    return [f"{both}=False"] if len(absent) == 2 else [f"{name}=False" for name in absent]
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return str(shape[0]) if len(shape) == 1 else str(shape)
+    return {both: True} if layer.weight is None and layer.bias is None else {"weight": True, "bias": True}
