@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from microtensor.random import generator
 from microtensor.support.arrays import Array
-from microtensor.support.checks import check_flag
+from microtensor.support.checks import check_flag, check_size
 from microtensor.tensor import Tensor
 
 # PyTorch's other settings, and the value with which each does what happens here anyway.
@@ -139,15 +139,11 @@ class DataLoader:
                     f"DataLoader: {name} is {value!r}; this loader loads in its own process and in its own order, and "
                     f"takes {default!r} only{hint}"
                 )
-        if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool):
-            raise TypeError(f"DataLoader: batch_size is {batch_size!r}; it must be an integer")
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size is {batch_size}; it must be at least 1")
         _check_dataset(dataset)
         if collate_fn is not None and not callable(collate_fn):
             raise TypeError(f"DataLoader: collate_fn is {collate_fn!r}; it must be a function from a list of samples")
         self.dataset = dataset
-        self.batch_size = int(batch_size)
+        self.batch_size = check_size(batch_size, "batch_size", "DataLoader")
         self.shuffle = shuffle is not None and check_flag(shuffle, "shuffle", "DataLoader")
         self.drop_last = check_flag(drop_last, "drop_last", "DataLoader")
         self.collate_fn = collate_fn

@@ -33,10 +33,10 @@ from microtensor.support.arrays import own_array
 from microtensor.support.checks import (
     KL_REDUCTIONS,
     check_float,
+    check_integer,
     check_number,
     check_positive,
     check_reduction,
-    plain_number,
 )
 from microtensor.support.quiet import quietly
 
@@ -59,20 +59,6 @@ __all__ = [
 
 # How far from 1 the probabilities of a target may sum: room for float16, and for thirds typed as 0.33.
 SLACK = 0.02
-
-
-def check_ignored(index: int, who: str) -> int:
-    """The class index of ignored positions.
-
-    Raises
-    ------
-    TypeError
-        It is not an integer.
-    """
-    number = plain_number(index)
-    if not isinstance(number, int):
-        raise TypeError(f"{who}: ignore_index is {index!r}; it must be an integer")
-    return number
 
 
 def check_weight(weight: Any, name: str, who: str) -> Any:
@@ -344,7 +330,7 @@ def cross_entropy(
     logp = log_softmax(input, axis=axis)
     if target.dtype.kind != "f":
         return _from_indices(logp, target, weight, ignore_index, reduction, smoothing, axis, who)
-    check_ignored(ignore_index, who)
+    check_integer(ignore_index, "ignore_index", who)
     _check_distribution(as_array(target), axis, who)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / input.shape[axis]
@@ -438,7 +424,7 @@ def _from_indices(
     """The weighted negative logarithms at the target's classes, mixed with those of all classes."""
     if target.dtype.kind == "b":
         raise TypeError(f"{who}: target has dtype bool; class indices are integers")
-    ignore_index = check_ignored(ignore_index, who)
+    ignore_index = check_integer(ignore_index, "ignore_index", who)
     ignored = equal(target, ignore_index)
     some_ignored = bool(any(ignored))
     # An ignored index need not be a class: class 0 stands in for it, and counts for nothing afterwards.

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY
+from functools import partial
 from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
 from microtensor import losses
 from microtensor.nn.wrapper import Wrapper
-from microtensor.support.checks import KL_REDUCTIONS, check_float, check_number, check_positive, check_reduction
+from microtensor.support.checks import (
+    KL_REDUCTIONS,
+    check_float,
+    check_integer,
+    check_number,
+    check_positive,
+    check_reduction,
+)
 from microtensor.tensor import Tensor
 
 __all__ = [
@@ -30,13 +38,13 @@ __all__ = [
 class _Loss(Wrapper):
     """What all losses share: the checks of their settings when they are made, and weights as buffers."""
 
-    _checks: ClassVar[Mapping[str, Callable[[Any, str], Any]]] = {
-        "reduction": check_reduction,
-        "beta": lambda beta, who: check_number(beta, "beta", who, 0),
-        "delta": lambda delta, who: check_positive(delta, "delta", who),
-        "ignore_index": losses.check_ignored,
-        "label_smoothing": lambda smoothing, who: check_number(smoothing, "label_smoothing", who, 0, 1),
-        "margin": lambda margin, who: check_number(margin, "margin", who),
+    _checks: ClassVar[Mapping[str, Callable[[Any, str, str], Any]]] = {
+        "reduction": lambda value, name, who: check_reduction(value, who),
+        "beta": partial(check_number, least=0),
+        "delta": check_positive,
+        "ignore_index": check_integer,
+        "label_smoothing": partial(check_number, least=0, most=1),
+        "margin": check_number,
     }
 
     def _keep(self, name: str, value: Any) -> None:
@@ -47,7 +55,7 @@ class _Loss(Wrapper):
             self.register_buffer(name, value if value is None or isinstance(value, Tensor) else Tensor(value))
         else:
             check = self._checks.get(name)
-            super()._keep(name, check(value, who) if check else value)
+            super()._keep(name, check(value, name, who) if check else value)
 
     def __call__(self, input: Tensor, target: Any) -> Any:
         check_float(input, self)
@@ -211,7 +219,7 @@ class KLDivLoss(_Loss):
     """
 
     function = losses.kl_div
-    _checks: ClassVar = {**_Loss._checks, "reduction": lambda name, who: check_reduction(name, who, KL_REDUCTIONS)}
+    _checks: ClassVar = {**_Loss._checks, "reduction": lambda value, _, who: check_reduction(value, who, KL_REDUCTIONS)}
     _: KW_ONLY
     reduction: str = "mean"
     log_target: bool = False

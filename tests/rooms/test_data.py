@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_refused():
         with pytest.raises(ValueError, match=r"TensorDataset: shapes are \["):
             TensorDataset(*tensors)
     for size in (0, -2):
-        with pytest.raises(ValueError, match=f"DataLoader: batch_size is {size}; it must be at least 1"):
+        with pytest.raises(ValueError, match=f"DataLoader: batch_size is {size}; it must be a positive integer"):
             DataLoader(numbers(3), size)
     for size in (1.5, True, "2"):
         with pytest.raises(TypeError, match="DataLoader: batch_size is"):
@@ -257,7 +257,7 @@ def test_what_does_not_fit_is_refused():
         for bad in ("no", 2, [True]):
             with pytest.raises(TypeError, match=f"DataLoader: {name} is .*; it must be True or False"):
                 DataLoader(numbers(3), **{name: bad})
-    with pytest.raises(TypeError, match="DataLoader: batch_size is None; it must be an integer"):
+    with pytest.raises(TypeError, match="DataLoader: batch_size is None; it must be a positive integer"):
         DataLoader(numbers(3), None)
     with pytest.raises(TypeError, match="DataLoader: collate_fn is 3; it must be a function"):
         DataLoader(numbers(3), collate_fn=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from microtensor import norms
 from microtensor.nn.module import Module
@@ -16,14 +16,18 @@ from microtensor.tensor import Parameter, Tensor
 M = TypeVar("M", bound=Module)
 
 
-class Reparametrization(Protocol):
-    """How a weight follows from what the module holds."""
+class Reparametrization:
+    """How a weight follows from what the module holds, and the settings of that as attributes."""
+
+    # What the module holds in the place of the weight, as in weight_g; none where it is made from itself.
+    parts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **settings: Any) -> None:
+        self.__dict__.update(settings)
 
     def weight(self, module: Module, name: str, training: bool) -> Tensor:
         """The weight."""
-
-    def rest(self, weight: Tensor) -> Tensor | None:
-        """What the attribute shows between calls; None uncovers the parameter that has the name itself."""
+        raise NotImplementedError
 
 
 class _Forward:
@@ -52,11 +56,10 @@ class _Forward:
         finally:
             # A result with history could not be copied with the module, and would keep the graph alive.
             for name, weight in computed.items():
-                rest = self.weights[name].rest(weight)
-                if rest is None:
-                    del module.__dict__[name]
+                if self.weights[name].parts:
+                    module.__dict__[name] = weight.detach()
                 else:
-                    module.__dict__[name] = rest
+                    del module.__dict__[name]
 
 
 def _attach(module: Module, name: str, how: Reparametrization) -> None:
@@ -67,7 +70,22 @@ def _attach(module: Module, name: str, how: Reparametrization) -> None:
     hook.weights[name] = how
 
 
-def _detach(module: Module, name: str, kind: type, who: str) -> Any:
+def _put(module: Module, name: str, how: Reparametrization, *parts: Tensor) -> None:
+    """Put the parts in the place of a parameter: frozen if it is, and as buffers if they are not learnt."""
+    weight = getattr(module, name)
+    module._forget(name)
+    for part, value in zip(how.parts, parts, strict=True):
+        if isinstance(value, Parameter):
+            value.requires_grad_(weight.requires_grad)
+            setattr(module, f"{name}_{part}", value)
+        else:
+            module.register_buffer(f"{name}_{part}", value)
+    module.__dict__[name] = weight.detach()
+    _attach(module, name, how)
+
+
+def _removed(module: M, name: str, kind: type[Reparametrization], who: str) -> M:
+    """Make the computed weight a parameter, which is learnt if one of its parts is; returns the module."""
     hook = module.__dict__.get("forward")
     how = hook.weights.get(name) if isinstance(hook, _Forward) else None
     if not isinstance(hook, _Forward) or not isinstance(how, kind):
@@ -77,7 +95,14 @@ def _detach(module: Module, name: str, kind: type, who: str) -> Any:
     del hook.weights[name]
     if not hook.weights:
         del module.__dict__["forward"]
-    return how
+    with no_grad():
+        weight = Parameter(how.weight(module, name, False), name="W")
+    parts = [f"{name}_{part}" for part in how.parts]
+    weight.requires_grad_(any(getattr(module, part).requires_grad for part in parts or [name]))
+    for part in parts:
+        module._forget(part)
+    setattr(module, name, weight)
+    return module
 
 
 def _parameter(module: Module, name: str, least: int, who: str) -> Parameter:
@@ -93,15 +118,12 @@ def _parameter(module: Module, name: str, least: int, who: str) -> Parameter:
     return parameter
 
 
-class _WeightNorm:
-    def __init__(self, dim: int | None) -> None:
-        self.dim = dim
+class _WeightNorm(Reparametrization):
+    parts = ("g", "v")
+    dim: int | None
 
     def weight(self, module: Module, name: str, training: bool) -> Tensor:
         return norms.weight_norm(getattr(module, f"{name}_v"), getattr(module, f"{name}_g"), self.dim)
-
-    def rest(self, weight: Tensor) -> Tensor:
-        return weight.detach()
 
 
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
@@ -140,12 +162,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
         length = weight_length(weight, dim)
     if equal(length, 0).any():
         raise ValueError(f"{who}: {name!r} has an output whose weights are all zero, which has no direction")
-    module._forget(name)
-    for part, value in (("g", length), ("v", weight)):
-        setattr(module, f"{name}_{part}", _learnt_if(weight.requires_grad, Parameter(value, name=part)))
-    how = _WeightNorm(dim)
-    module.__dict__[name] = weight.detach()
-    _attach(module, name, how)
+    _put(module, name, _WeightNorm(dim=dim), Parameter(length, name="g"), Parameter(weight, name="v"))
     return module
 
 
@@ -164,38 +181,18 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
     >>> list(mt.nn.utils.remove_weight_norm(layer).state_dict())
     ['bias', 'weight']
     """
-    how = _detach(module, name, _WeightNorm, "remove_weight_norm")
-    return _restored(module, name, how, f"{name}_g", f"{name}_v")
+    return _removed(module, name, _WeightNorm, "remove_weight_norm")
 
 
-def _restored(module: M, name: str, how: Reparametrization, *parts: str) -> M:
-    with no_grad():
-        weight = how.weight(module, name, False)
-    learnt = any(getattr(module, part).requires_grad for part in parts or (name,))
-    for part in parts:
-        module._forget(part)
-    setattr(module, name, _learnt_if(learnt, Parameter(weight, name="W")))
-    return module
-
-
-def _learnt_if(learnt: bool, parameter: Parameter) -> Parameter:
-    """What is made of a frozen weight is frozen."""
-    parameter.requires_grad_(learnt)
-    return parameter
-
-
-class _SpectralNorm:
-    def __init__(self, n_power_iterations: int, eps: float, dim: int) -> None:
-        self.n_power_iterations = n_power_iterations
-        self.eps = eps
-        self.dim = dim
+class _SpectralNorm(Reparametrization):
+    parts = ("orig", "u", "v")
+    n_power_iterations: int
+    eps: float
+    dim: int
 
     def weight(self, module: Module, name: str, training: bool) -> Tensor:
         original, u, v = (getattr(module, f"{name}_{part}") for part in ("orig", "u", "v"))
         return norms.spectral_norm(original, u, v, self.n_power_iterations if training else 0, self.eps, self.dim)
-
-    def rest(self, weight: Tensor) -> Tensor:
-        return weight.detach()
 
 
 def spectral_norm(
@@ -253,12 +250,8 @@ def spectral_norm(
         rows, columns = as_matrix(weight, dim).shape
     draws = generator(rng)
     u, v = (Tensor(x / (x @ x) ** 0.5, dtype=weight.dtype) for x in map(draws.standard_normal, (rows, columns)))
-    module._forget(name)
-    setattr(module, f"{name}_orig", _learnt_if(weight.requires_grad, Parameter(weight, name="W")))
-    module.register_buffer(f"{name}_u", u)
-    module.register_buffer(f"{name}_v", v)
-    module.__dict__[name] = weight.detach()
-    _attach(module, name, _SpectralNorm(n_power_iterations, eps, dim))
+    how = _SpectralNorm(n_power_iterations=n_power_iterations, eps=eps, dim=dim)
+    _put(module, name, how, Parameter(weight, name="W"), u, v)
     return module
 
 
@@ -277,20 +270,15 @@ def remove_spectral_norm(module: M, name: str = "weight") -> M:
     >>> list(mt.nn.utils.remove_spectral_norm(layer).state_dict())
     ['bias', 'weight']
     """
-    how = _detach(module, name, _SpectralNorm, "remove_spectral_norm")
-    return _restored(module, name, how, f"{name}_orig", f"{name}_u", f"{name}_v")
+    return _removed(module, name, _SpectralNorm, "remove_spectral_norm")
 
 
-class _WeightStandardize:
-    def __init__(self, eps: float) -> None:
-        self.eps = eps
+class _WeightStandardize(Reparametrization):
+    eps: float
 
     def weight(self, module: Module, name: str, training: bool) -> Tensor:
         # From the table: the attribute may be covered by the result.
         return norms.weight_standardize(module._parameters[name], self.eps)  # type: ignore[arg-type]
-
-    def rest(self, weight: Tensor) -> None:
-        return None
 
 
 def weight_standardize(module: M, name: str = "weight", eps: float = 1e-5) -> M:
@@ -325,7 +313,7 @@ def weight_standardize(module: M, name: str = "weight", eps: float = 1e-5) -> M:
     weight = _parameter(module, name, 2, "weight_standardize")
     with no_grad():
         norms.weight_standardize(weight, eps)
-    _attach(module, name, _WeightStandardize(eps))
+    _attach(module, name, _WeightStandardize(eps=eps))
     return module
 
 
@@ -344,5 +332,4 @@ def remove_weight_standardize(module: M, name: str = "weight") -> M:
     >>> abs(round(mt.nn.utils.remove_weight_standardize(layer).weight.mean().item(), 6))
     0.0
     """
-    how = _detach(module, name, _WeightStandardize, "remove_weight_standardize")
-    return _restored(module, name, how)
+    return _removed(module, name, _WeightStandardize, "remove_weight_standardize")

@@ -130,11 +130,10 @@ def _input(batch: Any) -> Any:
 def _watched(norms: Iterable[Any], see: Callable[[Any, Tensor], object]) -> Iterator[None]:
     """Call `see` with each of the norms and its input whenever it is called."""
 
-    def watching(norm: Any) -> Callable[[Tensor], Tensor]:
-        def forward(x: Tensor) -> Tensor:
+    def watching(norm: Any) -> Callable[[Tensor], Any]:
+        def forward(x: Tensor) -> Any:
             see(norm, x)
-            out: Tensor = type(norm).forward(norm, x)
-            return out
+            return type(norm).forward(norm, x)
 
         return forward
 
