@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from microtensor import ops
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.linear import register_affine
 from microtensor.nn.module import Module, settings_text
 from microtensor.ops.windows import Edges, Padding, Size, check_fit, check_positions, edges_of, per_axis
@@ -122,7 +123,7 @@ class Conv1d(_Convolution):
     Raises
     ------
     ValueError
-        A size is out of range, or the input has other channels or is shorter than the window.
+        A size is out of range, the input has another number of channels, or the window does not fit into it.
     TypeError
         A size is not an integer, or the input is not floating point.
 
@@ -136,6 +137,7 @@ class Conv1d(_Convolution):
     positions = 1
 
 
+@completed_by(Conv1d)
 class Conv2d(_Convolution):
     """Convolution over an image, :class:`Conv1d` along two axes.
 
@@ -146,13 +148,6 @@ class Conv2d(_Convolution):
     kernel_size, stride, dilation : int or pair of int
     padding : int, pair of int, "same" or "valid"
         How many zeros are put on all sides; "same" keeps H and W.
-    groups, bias, rng
-        As in :class:`Conv1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`Conv1d`.
 
     References
     ----------
@@ -168,6 +163,7 @@ class Conv2d(_Convolution):
     positions = 2
 
 
+@completed_by(Conv1d)
 class ConvTranspose2d(_Convolution):
     """Transposed convolution of an image: the adjoint of :class:`Conv2d`, which enlarges by the stride.
 
@@ -181,14 +177,12 @@ class ConvTranspose2d(_Convolution):
     padding : int or pair of int
         The padding of that convolution. It is cut off here.
     output_padding : int or pair of int
-        How many rows and columns are added at the end; must be less than the stride or the dilation.
-    groups, bias, rng
-        As in :class:`Conv1d`.
+        How many rows and columns are added at the end. It must be less than the stride or the dilation.
 
     Raises
     ------
-    ValueError, TypeError
-        As :class:`Conv1d`.
+    ValueError
+        A size is out of range, or the input has another number of channels.
 
     Examples
     --------

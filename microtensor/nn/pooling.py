@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from microtensor import ops
 from microtensor.nn.convolution import _Windowed
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module, settings_text, short
 from microtensor.ops.windows import Size, check_positions, per_axis
 from microtensor.support.axes import integer, integers
@@ -71,7 +72,7 @@ class MaxPool1d(_MaxPool):
     Raises
     ------
     ValueError
-        A size is out of range, or the input is shorter than the window.
+        A size is out of range, or the window does not fit into the input.
     TypeError
         A size is not an integer, or the input is not floating point.
 
@@ -85,18 +86,18 @@ class MaxPool1d(_MaxPool):
     positions = 1
 
 
+@completed_by(MaxPool1d)
 class MaxPool2d(_MaxPool):
     """The largest element of each window of an image, :class:`MaxPool1d` along two axes.
 
     Parameters
     ----------
-    kernel_size, stride, padding, dilation : int or pair of int
-        As in :class:`MaxPool1d`; x has shape (N, C, H, W).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`MaxPool1d`.
+    kernel_size : int or pair of int
+        x has shape (N, C, H, W) and y has shape (N, C, H′, W′), each as in :class:`MaxPool1d`.
+    stride : int or pair of int, optional
+        Default: kernel_size.
+    padding, dilation : int or pair of int
+        How many −∞ are put on all sides, at most half a window; and the step between the elements of a window.
 
     Examples
     --------
@@ -145,7 +146,7 @@ class AvgPool1d(_AvgPool):
     Raises
     ------
     ValueError
-        A size is out of range, or the input is shorter than the window.
+        A size is out of range, or the window does not fit into the input.
     TypeError
         A size is not an integer, or the input is not floating point.
 
@@ -159,19 +160,18 @@ class AvgPool1d(_AvgPool):
     positions = 1
 
 
+@completed_by(AvgPool1d)
 class AvgPool2d(_AvgPool):
     """The mean of each window of an image, :class:`AvgPool1d` along two axes.
 
     Parameters
     ----------
-    kernel_size, stride, padding : int or pair of int
-    count_include_pad : bool
-        As in :class:`AvgPool1d`; x has shape (N, C, H, W).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`AvgPool1d`.
+    kernel_size : int or pair of int
+        x has shape (N, C, H, W) and y has shape (N, C, H′, W′), each as in :class:`AvgPool1d`.
+    stride : int or pair of int, optional
+        Default: kernel_size.
+    padding : int or pair of int
+        How many zeros are put on all sides; at most half a window.
 
     Examples
     --------
@@ -234,6 +234,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     positions = 1
 
 
+@completed_by(AdaptiveAvgPool1d)
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """Means over windows that share out an image, :class:`AdaptiveAvgPool1d` along two axes.
 
@@ -241,11 +242,6 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     ----------
     output_size : int, None, or a pair of them
         x has shape (N, C, H, W) and y has shape (N, C, *output_size). None leaves an axis as it is.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`AdaptiveAvgPool1d`.
 
     Examples
     --------

@@ -10,6 +10,7 @@ import warnings
 from typing import Any, ClassVar, TypeAlias
 
 from microtensor.nn import init
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.dropout import Dropout
 from microtensor.nn.module import Module, settings_text
 from microtensor.nn.normalization import LayerNorm
@@ -503,17 +504,12 @@ class RNN(_Elman, _Layer):
         self._choose(nonlinearity)
 
 
+@completed_by(RNN)
 class LSTM(_LongShortTerm, _Layer):
     """Long short-term memory along a sequence, one or several layers deep; :class:`LSTMCell` makes each step.
 
     Shapes as for :class:`RNN`. Call it as ``output, (h_n, c_n) = lstm(x, (h_0, c_0))``. Default of the
     states: zeros.
-
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    num_layers, bias, batch_first, dropout, bidirectional, rng
-        As for :class:`RNN`.
 
     Raises
     ------
@@ -536,16 +532,11 @@ class LSTM(_LongShortTerm, _Layer):
     """
 
 
+@completed_by(RNN)
 class GRU(_Gated, _Layer):
     """Gated recurrent units along a sequence, one or several layers deep; :class:`GRUCell` makes each step.
 
     Shapes as for :class:`RNN`. Call it as ``output, h_n = gru(x, h_0)``. Default of h_0: zeros.
-
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    num_layers, bias, batch_first, dropout, bidirectional, rng
-        As for :class:`RNN`.
 
     Raises
     ------

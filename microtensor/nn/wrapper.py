@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, dataclass_transform
 
+from microtensor.nn.docstrings import completed
 from microtensor.nn.module import Module
 from microtensor.tensor import Tensor
-
-# Of the sections of a docstring, the first of which has no title; others stand before the references.
-_ORDER = ("", "Parameters", "Raises", "References", "Examples")
-_HEADING = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)
 
 
 @dataclass_transform()
@@ -23,7 +19,7 @@ class Wrapper(Module):
 
     A subclass names the function, and declares the settings as a dataclass does: ``alpha: float = 1.0``, in the order
     of the constructor, and after a line ``_: KW_ONLY`` those that are given by name only. The constructor is made from
-    these lines, which type checkers read too. Sections that the docstring leaves out are those of the function.
+    these lines, which type checkers read too. What the docstring leaves out is taken from that of the function.
 
     Examples
     --------
@@ -54,7 +50,7 @@ class Wrapper(Module):
             cls._declared = parameters
             cls._settings = tuple(parameter.name for parameter in parameters)
             cls.__init__ = _constructor(cls, parameters)  # type: ignore[method-assign]
-        cls.__doc__ = _completed(cls.__doc__ or "", function.__doc__ or "", cls._settings)
+        cls.__doc__ = completed(cls.__doc__ or "", function.__doc__ or "", cls._settings)
 
     def _keep(self, name: str, value: Any) -> None:
         """Hold the value of a setting; a subclass checks it here."""
@@ -106,31 +102,3 @@ def _constructor(cls: type[Wrapper], parameters: tuple[Parameter, ...]) -> Calla
     own = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
     __init__.__signature__ = signature.replace(parameters=[own, *parameters])  # type: ignore[attr-defined]
     return __init__
-
-
-def _completed(own: str, functions: str, settings: tuple[str, ...]) -> str:
-    """The layer's docstring with what it leaves out taken from the function's, whose inputs are not the layer's."""
-    theirs, ours = _sections(functions), _sections(own)
-    entries = re.split(r"\n(?=\S)", theirs.pop("Parameters", ""))
-    kept = [entry for entry in (_about(entry, settings) for entry in entries) if entry]
-    if kept:
-        theirs["Parameters"] = "\n".join(kept)
-    theirs.pop("Examples", None)
-    sections = theirs | {title: text for title, text in ours.items() if text}
-    order = sorted(sections, key=lambda title: _ORDER.index(title) if title in _ORDER else 2.5)
-    titled = [f"{title}\n{'-' * len(title)}\n{sections[title]}" if title else sections[title] for title in order]
-    return "\n\n".join(titled) + "\n"
-
-
-def _sections(doc: str) -> dict[str, str]:
-    """A docstring cut at its headings; what stands above the first has none."""
-    above, *rest = _HEADING.split(inspect.cleandoc(doc))
-    return {"": above.strip(), **dict(zip(rest[::2], (text.strip() for text in rest[1::2]), strict=True))}
-
-
-def _about(entry: str, settings: tuple[str, ...]) -> str:
-    """The entry of a section of parameters as far as it is about settings."""
-    head, newline, text = entry.partition("\n")
-    names, colon, kind = head.partition(" : ")
-    kept = ", ".join(name for name in names.split(", ") if name in settings)
-    return f"{kept}{colon}{kind}{newline}{text}" if kept else ""

@@ -2,12 +2,14 @@
 
 import inspect
 import pickle
+import re
 
 import pytest
 
 import microtensor as mt
 from microtensor import nn
 from microtensor.nn.activation import Activation
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.wrapper import Wrapper
 
 LAYERS = {name: getattr(nn, name) for name in nn.__all__}
@@ -89,6 +91,56 @@ def test_the_docstring_has_a_sentence_the_settings_and_an_example_of_the_layer(n
     assert rest.count("Examples\n--------") == 1
     assert f"mt.nn.{name}(" in rest
     assert not {"input", "target", "x"} & {line.split(" : ")[0] for line in rest.splitlines()}
+
+
+@pytest.mark.parametrize("name", sorted(name for name, kind in LAYERS.items() if isinstance(kind, type)))
+def test_the_docstring_of_a_layer_describes_each_setting_once(name):
+    text = re.split(r"^(\w+)\n-{3,}\n", inspect.getdoc(LAYERS[name]), flags=re.MULTILINE)
+    sections = dict(zip(text[1::2], text[2::2], strict=True))
+    heads = re.findall(r"^(?=\S)([^:\n]+?)(?: : .*)?$", sections.get("Parameters", ""), flags=re.MULTILINE)
+    described = [each.strip("*") for head in heads for each in head.split(", ")]
+    assert sorted(described) == sorted(inspect.signature(LAYERS[name]).parameters)
+    assert "ValueError, TypeError" not in sections.get("Raises", "")
+    assert list(sections).count("Examples") == 1
+
+
+def test_a_docstring_is_completed_by_that_of_another_class():
+    class Longer:
+        """Longer.
+
+        Parameters
+        ----------
+        b, c : int
+            Both.
+        gone : int
+
+        Raises
+        ------
+        ValueError
+            Always.
+
+        Examples
+        --------
+        >>> Longer(1, 2, 3)
+        """
+
+    @completed_by(Longer)
+    class Shorter:
+        """Shorter.
+
+        Parameters
+        ----------
+        c : float
+            By itself.
+        """
+
+        def __init__(self, a, b, c):
+            pass
+
+    assert Shorter.__doc__ == (
+        "Shorter.\n\nParameters\n----------\nb : int\n    Both.\nc : float\n    By itself.\n\n"
+        "Raises\n------\nValueError\n    Always.\n"
+    )
 
 
 def test_no_setting_is_left_on_the_class_where_it_would_hide_a_parameter():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from microtensor import norms
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.normalization.description import of_batch_norm
 from microtensor.nn.normalization.running import RunningNorm
 from microtensor.tensor import Tensor
@@ -92,21 +93,12 @@ class BatchNorm1d(BatchNorm):
     pytorch = "BatchNorm1d"
 
 
+@completed_by(BatchNorm1d)
 class BatchNorm2d(BatchNorm):
     """Batch normalization of images (N, C, H, W): statistics per channel, over N, H and W; see BatchNorm1d.
 
     All positions of a channel share the statistics, γ and β. So a batch of one image is enough to train; it is instance
     norm then.
-
-    Parameters
-    ----------
-    num_features, eps, momentum, affine, track_running_stats
-        As :class:`BatchNorm1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`BatchNorm1d`.
 
     References
     ----------
@@ -123,18 +115,9 @@ class BatchNorm2d(BatchNorm):
     pytorch = "BatchNorm2d"
 
 
+@completed_by(BatchNorm1d)
 class BatchNorm3d(BatchNorm):
     """Batch normalization of volumes (N, C, D, H, W): statistics per channel, over all other axes; see BatchNorm1d.
-
-    Parameters
-    ----------
-    num_features, eps, momentum, affine, track_running_stats
-        As :class:`BatchNorm1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`BatchNorm1d`.
 
     References
     ----------

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from microtensor import norms
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.normalization.batch import BatchNorm, BatchNorm1d, BatchNorm2d
 from microtensor.nn.normalization.running import RunningNorm
 from microtensor.support.checks import check_groups, check_number, check_size
@@ -15,24 +16,19 @@ from microtensor.tensor import Tensor
 __all__ = ["BatchRenorm1d", "BatchRenorm2d", "GhostBatchNorm1d", "GhostBatchNorm2d", "IterNorm"]
 
 
+@completed_by(BatchNorm1d)
 class BatchRenorm1d(BatchNorm):
     """Batch renormalization of (N, C) or (N, C, L): γ ((x − μ) / √(σ² + ε) · r + d) + β.
 
     In training r and d correct batch norm towards what prediction will give, within bounds; see
     :func:`norms.batch_renorm`. The paper trains with ``r_max=1, d_max=0``, which is batch norm, for 5000 steps. Then it
-    widens both: assign to the attributes. The state is that of batch norm.
+    widens both: assign to the attributes. The state is that of batch norm. The defaults of eps and momentum are the
+    paper's.
 
     Parameters
     ----------
-    num_features, eps, momentum, affine
-        As :class:`BatchNorm1d`, with the paper's defaults.
     r_max, d_max : float
         Bounds of the correction: 1/r_max to r_max for the scale, ±d_max for the shift.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`BatchNorm1d`.
 
     References
     ----------
@@ -77,22 +73,9 @@ class BatchRenorm1d(BatchNorm):
             raise ValueError(f"{self.who()}: r and d need the running statistics; without them use batch norm")
 
 
+@completed_by(BatchRenorm1d)
 class BatchRenorm2d(BatchRenorm1d):
     """Batch renormalization of images (N, C, H, W); see :class:`BatchRenorm1d`.
-
-    Parameters
-    ----------
-    num_features, eps, momentum, affine, r_max, d_max
-        As :class:`BatchRenorm1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`BatchNorm1d`.
-
-    References
-    ----------
-    Ioffe, *Batch Renormalization*, 2017.
 
     Examples
     --------
@@ -105,6 +88,7 @@ class BatchRenorm2d(BatchRenorm1d):
     pytorch = "BatchNorm2d"
 
 
+@completed_by(BatchNorm1d)
 class GhostBatchNorm1d(BatchNorm):
     """Ghost batch normalization of (N, C) or (N, C, L): batch norm of each `ghost_size` samples by themselves.
 
@@ -113,17 +97,18 @@ class GhostBatchNorm1d(BatchNorm):
 
     Parameters
     ----------
-    num_features : int
-        C.
     ghost_size : int
-        Samples in a part; must divide the batch in training.
-    eps, momentum, affine, track_running_stats
-        As :class:`BatchNorm1d`, but momentum cannot be None.
+        The number of samples in a part. It must divide the batch in training.
+    momentum : float
+        The weight of a new part in the running statistics.
 
     Raises
     ------
-    ValueError, TypeError
-        As :class:`BatchNorm1d`; the batch cannot be cut into such parts.
+    ValueError
+        A wrong setting, a wrong number of channels, one value per channel in a part, or a batch that cannot be cut into
+        such parts.
+    TypeError
+        The input is not floating point.
 
     References
     ----------
@@ -158,22 +143,9 @@ class GhostBatchNorm1d(BatchNorm):
         self.ghost_size = check_size(ghost_size, "ghost_size", type(self).__name__)
 
 
+@completed_by(GhostBatchNorm1d)
 class GhostBatchNorm2d(GhostBatchNorm1d):
     """Ghost batch normalization of images (N, C, H, W); see :class:`GhostBatchNorm1d`.
-
-    Parameters
-    ----------
-    num_features, ghost_size, eps, momentum, affine, track_running_stats
-        As :class:`GhostBatchNorm1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`GhostBatchNorm1d`.
-
-    References
-    ----------
-    Hoffer, Hubara & Soudry, *Train Longer, Generalize Better*, 2017.
 
     Examples
     --------
@@ -186,6 +158,7 @@ class GhostBatchNorm2d(GhostBatchNorm1d):
     pytorch = "BatchNorm2d"
 
 
+@completed_by(BatchNorm1d)
 class IterNorm(RunningNorm):
     """Decorrelated batch normalization of (N, C, …): γ Σ^(−½) (x − μ) + β, by Newton–Schulz iterations.
 
@@ -194,19 +167,10 @@ class IterNorm(RunningNorm):
 
     Parameters
     ----------
-    num_features : int
-        C.
     num_groups : int
-        Channels are whitened within groups; must divide C.
+        The number of groups. Channels are whitened within their group. It must divide C.
     iterations : int
-        Newton–Schulz iterations.
-    eps, momentum, affine, track_running_stats
-        As :class:`BatchNorm1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`BatchNorm1d`.
+        The number of Newton–Schulz iterations.
 
     References
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from microtensor import norms, ops
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.normalization.running import RunningNorm
 from microtensor.support.checks import check_float
 from microtensor.tensor import Tensor
@@ -82,22 +83,9 @@ class InstanceNorm1d(InstanceNorm):
     shapes: ClassVar = {3: "(N, C, L) or (C, L)"}
 
 
+@completed_by(InstanceNorm1d)
 class InstanceNorm2d(InstanceNorm):
     """Instance normalization of images (N, C, H, W) or (C, H, W); see :class:`InstanceNorm1d`.
-
-    Parameters
-    ----------
-    num_features, eps, momentum, affine, track_running_stats
-        As :class:`InstanceNorm1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`InstanceNorm1d`.
-
-    References
-    ----------
-    Ulyanov, Vedaldi & Lempitsky, *Instance Normalization*, 2016.
 
     Examples
     --------
@@ -109,22 +97,9 @@ class InstanceNorm2d(InstanceNorm):
     shapes: ClassVar = {4: "(N, C, H, W) or (C, H, W)"}
 
 
+@completed_by(InstanceNorm1d)
 class InstanceNorm3d(InstanceNorm):
     """Instance normalization of volumes (N, C, D, H, W) or (C, D, H, W); see :class:`InstanceNorm1d`.
-
-    Parameters
-    ----------
-    num_features, eps, momentum, affine, track_running_stats
-        As :class:`InstanceNorm1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As :class:`InstanceNorm1d`.
-
-    References
-    ----------
-    Ulyanov, Vedaldi & Lempitsky, *Instance Normalization*, 2016.
 
     Examples
     --------
