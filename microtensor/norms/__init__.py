@@ -1,8 +1,8 @@
 """The normalizations: one line that all share, and for each norm the choice of axes.
 
-Every norm is a composition of mean, square and √ (whitening of matrix products besides), so gradients flow through
-the statistics by themselves. No derivative and no numpy in here. ``AXES`` is the table of what each norm takes its
-statistics over.
+Every norm is a composition of mean, square and √; whitening uses matrix products too. So gradients flow through the
+statistics without a rule of their own: there is no derivative and no numpy in this package. ``AXES`` is the table of
+what each norm takes its statistics over.
 """
 
 from microtensor.norms.axes import AXES, Axes

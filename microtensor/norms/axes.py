@@ -1,4 +1,4 @@
-"""The table of axes: what each norm takes its statistics over. Code, tests, documentation and pictures read it."""
+"""The table of axes: what each norm takes its statistics over. The norms, tests, pages and pictures read it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Axes:
     sentence : str
         The choice in words.
     formula : str
-        The norm itself; its docstring holds the same.
+        The norm, as in the docstring of the function.
     statistics : callable
-        From the number of axes of x to the axes of the statistics, counted in ``view(x.shape)``.
+        Gives the axes of the statistics for a number of axes of x. They are axes of ``view(x.shape)``.
     centers : bool
-        Whether the mean is taken out.
+        Whether the mean is subtracted.
     affine : callable or None
-        From the number of axes of x to those that γ and β have too; None where there are none.
+        Gives the axes of x that γ and β have too, for a number of axes of x. None: there is no γ and no β.
     source : str
         The paper.
     split : int or None
-        The axis that is cut into parts, each with statistics of its own: groups of channels, parts of a batch.
+        The axis that is cut into parts, such as groups of channels. Each part has its own statistics.
     of : {"input", "weight"}
         What is normalised.
 
@@ -55,14 +55,14 @@ class Axes:
     of: str = "input"
 
     def view(self, shape: tuple[int, ...], parts: int = 1) -> tuple[int, ...]:
-        """The shape in which the statistics are taken: that of x, its split axis cut into `parts`."""
+        """The shape in which the statistics are taken: that of x, with its split axis cut into `parts`."""
         if self.split is None:
             return shape
         i = self.split
         return (*shape[:i], parts, shape[i] // parts, *shape[i + 1 :])
 
     def count(self, shape: tuple[int, ...], parts: int = 1) -> int:
-        """How many sets of elements of x have statistics of their own."""
+        """How many statistics there are for an x of `shape`."""
         axes = self.statistics(len(shape))
         return math.prod(n for i, n in enumerate(self.view(shape, parts)) if i not in axes)
 

@@ -29,31 +29,34 @@ def batch_norm(
 ) -> Tensor:
     """Batch normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each channel over batch and positions.
 
-    With `training`, or without running statistics, the statistics are those of the batch; otherwise the
-    running ones, as constants. With both, the running statistics move towards those of the batch,
-    ``r = (1 − momentum) · r + momentum · batch``, with the *unbiased* variance, as in PyTorch; the batch
-    itself is normalised with the biased one. `momentum` is the weight of the new batch (Keras's is the
-    weight of the old value), so after t steps the initial value has the weight (1 − momentum)ᵗ.
+    With `training`, or without running statistics, the statistics are those of the batch. Otherwise they are the
+    running ones, as constants.
+
+    In training the running statistics move towards those of the batch: ``r = (1 − momentum) · r + momentum · batch``.
+    As in PyTorch, they take the unbiased variance (1/(N − 1)), and the batch is normalised with the biased one (1/N).
+    After t steps the initial value has the weight (1 − momentum)ᵗ.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C) or (N, C, …).
     running_mean, running_var : Tensor, optional
-        Shape (C,).
+        Shape (C,). Both or neither must be given.
     weight, bias : Tensor, optional
-        γ and β, shape (C,), not that of x: all positions of a channel share them.
+        γ and β, shape (C,). All positions of a channel share them.
     training : bool
-        Whether the statistics are those of the batch: a flag of its own, whether gradients are recorded or not.
+        Whether the statistics are those of the batch. It does not matter whether gradients are recorded.
     momentum : float
-        In [0, 1].
+        The weight of the new batch in the running statistics, from 0 to 1. Keras's momentum is the weight of the old
+        value.
     eps : float
         ε, added to the variance.
 
     Raises
     ------
     ValueError
-        One value a channel in training, which leaves nothing of the input; a wrong shape, eps or momentum.
+        There is one value per channel in training, of which nothing would be left. Or a shape, eps or momentum is
+        wrong.
     TypeError
         The input is not floating point.
 
@@ -93,19 +96,19 @@ def ghost_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Ghost batch normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each part of the batch by itself.
+    """Ghost batch normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each part of a batch.
 
-    The batch is cut into parts of `ghost_size` samples, so that a large batch keeps the sampling noise of a small
-    one. The running statistics move once for each part, in order, as if the parts were batches.
+    The batch is cut into parts of `ghost_size` samples, so that a large batch keeps the sampling noise of a small one.
+    The running statistics move once for each part, in order, as if the parts were batches.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C) or (N, C, …).
     ghost_size : int
-        Samples in a part; must divide N. N itself gives :func:`batch_norm`.
+        The number of samples in a part. It must divide N. With N itself the result is that of :func:`batch_norm`.
     running_mean, running_var : Tensor, optional
-        Shape (C,).
+        Shape (C,). Both or neither must be given.
     weight, bias : Tensor, optional
         γ and β, shape (C,).
     training, momentum, eps
@@ -114,7 +117,7 @@ def ghost_batch_norm(
     Raises
     ------
     ValueError
-        N cannot be cut into such parts; one value a channel in a part; a wrong shape, eps or momentum.
+        N cannot be cut into such parts, or a part has one value per channel. Or a shape, eps or momentum is wrong.
     TypeError
         The input is not floating point.
 
@@ -135,8 +138,8 @@ def ghost_batch_norm(
         return normalize_with_running(x, running_mean, running_var, weight, bias, shape, eps)
     if x.shape[0] % check_size(ghost_size, "ghost_size", who):
         raise ValueError(
-            f"{who}: {x.shape[0]} samples (axis 0 of shape {x.shape}) cannot be cut into parts of {ghost_size}; choose "
-            "a ghost_size that divides the batch, and drop_last=True for the last one"
+            f"{who}: {x.shape[0]} samples (axis 0 of shape {x.shape}) cannot be cut into parts of {ghost_size}; use a "
+            "ghost_size that divides the batch, and drop_last=True if only the last batch is smaller"
         )
     parts = x.shape[0] // ghost_size
     view = AXES[who].view(x.shape, parts)
@@ -168,33 +171,34 @@ def batch_renorm(
     r_max: float = 3.0,
     d_max: float = 5.0,
 ) -> Tensor:
-    """Batch renormalization: γ ((x − μ) / √(σ² + ε) · r + d) + β, so that training sees what prediction will.
+    """Batch renormalization: γ ((x − μ) / √(σ² + ε) · r + d) + β, close to what prediction will give.
 
-    r = σ_batch / σ_running, held within [1/r_max, r_max], and d = (μ_batch − μ_running) / σ_running, held within
-    ±d_max, are constants for the gradient, which flows through the statistics of the batch alone. Where neither is
-    held, the value is that of the running statistics; with ``r_max=1, d_max=0`` it is :func:`batch_norm`. The paper
-    starts from there and widens the bounds to 3 and 5 as training goes on. It averages σ over batches; here σ² is
-    averaged, unbiased, so that the state is that of batch norm.
+    r = σ_batch / σ_running is held between 1/r_max and r_max, and d = (μ_batch − μ_running) / σ_running between −d_max
+    and d_max. Both are constants for the gradient, which flows through the statistics of the batch. When neither r nor
+    d is at its bound, the result is that of the running statistics. With ``r_max=1, d_max=0`` it is that of
+    :func:`batch_norm`. The paper starts with these bounds and widens them to 3 and 5 in training.
+
+    The paper averages σ over batches. This function averages σ², unbiased, so that its state is that of batch norm.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C) or (N, C, …).
     running_mean, running_var : Tensor
-        Shape (C,); r and d are those before this batch moves them.
+        Shape (C,). r and d use their values from before this batch moves them.
     weight, bias : Tensor, optional
         γ and β, shape (C,).
     training : bool
-        Without it the running statistics are used, as constants.
+        Whether the statistics of the batch are used. Otherwise the running statistics are used, as constants.
     momentum, eps : float
-        As :func:`batch_norm`; the defaults are the paper's.
+        As :func:`batch_norm`. The defaults are the paper's.
     r_max, d_max : float
-        The bounds, from 1 and from 0 on.
+        The bounds of r, from 1 on, and of d, from 0 on.
 
     Raises
     ------
     ValueError
-        One value a channel in training; a wrong shape or setting.
+        There is one value per channel in training, or a shape or a setting is wrong.
     TypeError
         The input is not floating point.
 

@@ -26,23 +26,23 @@ def rms_norm(
 ) -> Tensor:
     """Root mean square normalization: γ x / √(mean(x²) + ε) over the last axes; the mean stays.
 
-    Of a centred input it is layer norm.
+    If the mean of the input is 0, the result is that of layer norm.
 
     Parameters
     ----------
     x : Tensor
         Shape (…, *normalized_shape).
     normalized_shape : int or sequence of int
-        The sizes of the last axes, over which the mean square is taken.
+        The sizes of the last axes. The mean square is taken over these axes.
     weight : Tensor, optional
         γ, of shape `normalized_shape`.
     eps : float, optional
-        ε; the machine epsilon of the dtype unless given, as in PyTorch.
+        ε, added to the mean square. Default, as in PyTorch: the machine epsilon of the dtype.
 
     Raises
     ------
     ValueError
-        The last axes of x are not `normalized_shape`; a wrong parameter shape or eps.
+        The last axes of x are not `normalized_shape`, or the shape of a parameter or eps is wrong.
     TypeError
         The input is not floating point.
 
@@ -64,16 +64,16 @@ def rms_norm(
 def scale_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Scale normalization: γ x / √(Σ x² + ε) over the last axis, with one γ for all.
 
-    It puts every vector on a sphere of radius γ. RMS norm does the same with radius √d, then has a γ a feature.
+    Every vector gets the length γ. RMS norm gives it the length √d, and then has a γ for each feature.
 
     Parameters
     ----------
     x : Tensor
         Shape (…, d).
     weight : Tensor, optional
-        γ, shape (); 1 unless given.
+        γ, shape (). Default: 1.
     eps : float
-        ε, added to the squared length; the paper holds the length above ε instead.
+        ε, added to the squared length. The paper takes the larger of the length and ε instead.
 
     Raises
     ------
@@ -118,9 +118,9 @@ def filter_response_norm(
 ) -> Tensor:
     """Filter response normalization: max(γ x / √(mean(x²) + ε) + β, τ) over the positions of each channel.
 
-    The maximum with a learnt τ is the thresholded linear unit, TLU, which takes the place of the activation; without
-    `threshold` it is left out. With one position a channel x̂ is hardly more than the sign of x; there the paper
-    learns ε, and a larger one is to be chosen here.
+    The maximum with a learnt τ is the thresholded linear unit, TLU. It takes the place of the activation. Without
+    `threshold` it is left out. If each channel has one position, x̂ is little more than the sign of x. The paper learns
+    ε in that case; here, choose a larger one.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def filter_response_norm(
     Raises
     ------
     ValueError
-        There are no positions, or a wrong shape or eps.
+        There are no positions, or a shape or eps is wrong.
     TypeError
         The input is not floating point.
 
@@ -160,22 +160,23 @@ def filter_response_norm(
 def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Local response normalization: x / (k + α mean(x²))^β over `size` neighbouring channels.
 
-    Beyond the first and the last channel there are zeros, which count in the mean, as in PyTorch; the paper has the
-    sum, so its α is PyTorch's over `size`. Of an even size one channel more lies before than after.
+    Before the first channel and after the last one there are zeros. They count in the mean, as in PyTorch. The paper
+    takes the sum, so its α is PyTorch's divided by `size`. A window of even size has one more channel before its centre
+    than after it.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C) or (N, C, …).
     size : int
-        Channels in a window.
+        The number of channels in a window.
     alpha, beta, k : float
         α, β and k.
 
     Raises
     ------
     ValueError
-        `size` is not positive, a setting is not a finite number, or there is no axis of channels.
+        `size` is not positive, another setting is not a finite number, or there is no axis of channels.
     TypeError
         The input is not floating point.
 

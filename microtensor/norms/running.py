@@ -1,4 +1,4 @@
-"""Running statistics: how they move, and how they take the place of those of the batch."""
+"""Running statistics: how they move in training, and how they are used in prediction."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def moved(running: Tensor, batch: Tensor, momentum: float) -> Tensor:
 
 
 def commit(warning: str, *pairs: tuple[Tensor, Tensor], stacklevel: int = 4) -> None:
-    """Give each buffer its new value: all of them, or none and a warning when one is not finite.
+    """Give each buffer its new value. When one value is not finite, warn and change none.
 
-    The test is made in the dtype of the buffer, in which a finite value may overflow.
+    The values are tested in the dtype of the buffer, in which a finite value may overflow.
     """
     new = [narrowed(value, buffer) for buffer, value in pairs]
     if not all(map(is_finite, new)):

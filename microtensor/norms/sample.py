@@ -27,26 +27,25 @@ def layer_norm(
 ) -> Tensor:
     """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
 
-    μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over the H elements of `normalized_shape`. One observation at a time, not
-    one batch: the result for a sample does not depend on its company, so training and prediction are the same (the
-    gradient step over a batch still does). It forgets the scale of its input, LN(αx) = LN(x), for α > 0 and up to ε; a
-    negative α flips the sign. In the paper x is what a layer sums up, before its activation.
+    μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over the H elements of `normalized_shape`. Training and prediction are the
+    same, and the result for a sample does not depend on the other samples. A positive factor of the input is lost, up
+    to ε: LN(αx) = LN(x) for α > 0. For α < 0 it is −LN(x).
 
     Parameters
     ----------
     x : Tensor
         Shape (…, *normalized_shape).
     normalized_shape : int or sequence of int
-        The sizes of the last axes, over which the statistics are taken.
+        The sizes of the last axes. The statistics are taken over these axes.
     weight, bias : Tensor, optional
-        γ and β, of shape `normalized_shape`: one for each feature, where group norm has one for each channel.
+        γ and β, of shape `normalized_shape`: one for each feature. Group norm has one for each channel.
     eps : float
         ε, added to the variance.
 
     Raises
     ------
     ValueError
-        The last axes of x are not `normalized_shape`; a wrong parameter shape or eps.
+        The last axes of x are not `normalized_shape`, or the shape of a parameter or eps is wrong.
     TypeError
         The input is not floating point.
 
@@ -96,27 +95,28 @@ def instance_norm(
 ) -> Tensor:
     """Instance normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample and channel over positions.
 
-    Batch norm of a batch of one image is the same.
+    For a batch of one image, batch norm gives the same.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C, …) with at least one axis of positions.
     running_mean, running_var : Tensor, optional
-        Shape (C,); they move towards the statistics of the samples, averaged over the batch, as in PyTorch.
+        Shape (C,). They move towards the statistics of the samples, averaged over the batch, as in PyTorch.
     weight, bias : Tensor, optional
         γ and β, shape (C,).
     use_input_stats : bool
-        Use the statistics of the input, not the running ones.
+        Whether the statistics are those of the input. Otherwise they are the running ones.
     momentum : float
-        Weight of the new batch in the running statistics, in [0, 1].
+        The weight of the new batch in the running statistics, from 0 to 1.
     eps : float
         ε, added to the variance.
 
     Raises
     ------
     ValueError
-        There is at most one position a channel; running statistics are missing; a wrong shape, eps or momentum.
+        There is at most one position per channel, or running statistics are missing. Or a shape, eps or momentum is
+        wrong.
     TypeError
         The input is not floating point.
 
@@ -163,16 +163,16 @@ def group_norm(
 ) -> Tensor:
     """Group normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
 
-    One group takes the statistics of layer norm over (C, …), and as many groups as channels those of
-    instance norm; γ and β have one entry a channel all the same, where layer norm has one for each feature. Neither
-    is layer norm over the channels of one position.
+    One group has the statistics of layer norm over (C, …). C groups have those of instance norm. In both cases γ and β
+    have one entry per channel here; layer norm has one per feature. Group norm is not layer norm over the channels of
+    one position.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C) or (N, C, …).
     num_groups : int
-        Must divide C.
+        The number of groups. It must divide C.
     weight, bias : Tensor, optional
         γ and β, shape (C,).
     eps : float
@@ -181,7 +181,7 @@ def group_norm(
     Raises
     ------
     ValueError
-        The channels cannot be divided into `num_groups`; a group has one value; a wrong shape or eps.
+        The channels cannot be divided into `num_groups`, or a group has one value. Or a shape or eps is wrong.
     TypeError
         The input is not floating point.
 

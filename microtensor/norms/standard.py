@@ -19,33 +19,23 @@ if TYPE_CHECKING:
 def standardize(x: Tensor, axis: Axis, eps: float = 1e-5) -> Tensor:
     """Shift and scale to mean 0 and variance 1 over axes: x̂ = (x − μ) / √(σ² + ε).
 
-    The line that all norms share; a norm only chooses the axes. μ and the biased variance σ², the mean of (x − μ)²
-    with 1/N, stay in the graph, so the gradient has no component along 1 and next to none along x̂.
+    All norms share this line. A norm chooses the axes. μ is the mean and σ² the biased variance, the mean of (x − μ)².
+    Both stay in the graph, so gradients flow through them.
 
-    ε stands beside σ² under the root: it is a constant that biases the variance of x̂ to σ² / (σ² + ε), not noise (the
-    noise of a batch is that of sampling: μ over N values strays by σ/√N), and it bounds the gain by 1/√ε. Added to x
-    it would do nothing, since Var(x + ε) = Var(x); added to the root, (x − μ) / (σ + ε) is 0 on a constant column but
-    its gradient is NaN, because √ has an infinite slope at 0.
+    ε is a constant, added to the variance under the root. It bounds the gain by 1/√ε. The variance of x̂ is
+    σ² / (σ² + ε).
 
-    Of data it takes away the units: gradient descent on the layer that reads them is better conditioned (its Hessian
-    contains the second moments of the inputs), while the sizes of the parameters and what the model can express stay
-    free. Correlations remain; :func:`whiten` takes these out too.
-
-    Two passes over x, so nothing cancels; what remains is the rounding of μ. In float32 with standard deviation 1, x̂
-    over 4096 rows is within 2e-2 at a mean of 1e4 and within 6e-2 at 1e5; beyond, centre the data first
-    or use float64. A spread beyond 1e19 has an infinite σ², and x̂ is then 0.
-
-    A constant column gives exactly 0 where its mean is exact, as it is of 2.5. Elsewhere the rounding of μ is divided
-    by √ε. In float32, layer norm of 0.1 over 256 values gives 4.7e-6 where PyTorch 2.13 on a CPU gives 0; batch norm
-    over 256 rows gives 7.5e-5 of 0.1 (PyTorch 3.1e-5) and 1 of 12,345,678 (PyTorch 0.96). It is never beyond 1, since
-    μ is the same in σ; PyTorch's batch norm gives 105 of 1e7.
+    The variance takes a second pass over x, so that nothing cancels. The rounding of μ remains. For example, 4096 rows
+    of float32 with standard deviation 1 give an x̂ within 2e-2 at a mean of 1e4, and within 6e-2 at 1e5. Beyond that,
+    subtract a constant from the data first, or use float64. A spread beyond 1e19 has an infinite σ² in float32, and x̂
+    is 0 then. ``docs/normalizations.md`` says more about ε and rounding.
 
     Parameters
     ----------
     x : Tensor
-        Any shape; float16 has its statistics taken in float32.
+        Any shape. The statistics of float16 are computed in float32.
     axis : int, tuple of int or None
-        The axes over which the statistics are taken; None for all of them.
+        The axes that the statistics are taken over. None: all axes.
     eps : float
         ε, added to the variance.
 
@@ -87,7 +77,7 @@ def standardize_with_statistics(x: Tensor, axis: tuple[int, ...], eps: float) ->
 
 
 def over_rms(x: Tensor, axis: tuple[int, ...], eps: float) -> Tensor:
-    """X over its root mean square: x / √(mean(x²) + ε); the mean stays."""
+    """Divide by the root mean square: x / √(mean(x²) + ε). The mean stays."""
     wide = widened(x)
     with name_scope("statistics"):
         mean_square = label(mean(square(wide), axis=axis, keepdims=True), "mean x²")

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 def weight_norm(v: Tensor, g: Tensor, dim: int | None = 0) -> Tensor:
     """Weight normalization: g v / ‖v‖, a weight as its length g and its direction v, one length for each output.
 
-    The gradient of v is orthogonal to v, so a step of gradient descent never shortens v. A direction of zeros has no
-    length: the result is NaN there, as in PyTorch.
+    The gradient of v is orthogonal to v, so a step of gradient descent never makes v shorter. Where v is all zeros the
+    result is NaN, as in PyTorch.
 
     Parameters
     ----------
     v : Tensor
         Shape (out, in, …).
     g : Tensor
-        Shape (out, 1, …): that of v, with 1 for every axis but `dim`; shape () without `dim`.
+        Shape (out, 1, …): that of v, with 1 for every axis but `dim`. If `dim` is None, the shape is ().
     dim : int, optional
-        The axis of the outputs; with None the whole of v has one length.
+        The axis of the outputs. None: all of v has one length.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def weight_norm(v: Tensor, g: Tensor, dim: int | None = 0) -> Tensor:
     length = weight_length(v, dim)
     if g.shape != length.shape:
         raise ValueError(
-            f"weight_norm: g has shape {g.shape}; for v of shape {v.shape} and dim {dim} it is {length.shape}"
+            f"weight_norm: g has shape {g.shape}; for v of shape {v.shape} and dim {dim} it must be {length.shape}"
         )
     return label(v / length, "v / ‖v‖") * g
 
@@ -79,17 +79,18 @@ def spectral_norm(
 ) -> Tensor:
     """Spectral normalization: W / σ, σ = uᵀ W v, the largest singular value of the weight as a matrix.
 
-    u and v follow the singular vectors of σ by power iteration, v = Wᵀu / ‖Wᵀu‖ and u = Wv / ‖Wv‖: constants for the
-    gradient, moved a little in every step of training and kept for the next. σ is in the graph.
+    Power iteration moves u and v towards the singular vectors of σ: v = Wᵀu / ‖Wᵀu‖ and u = Wv / ‖Wv‖. They are
+    constants for the gradient. Each step of training moves them a little, and they are kept for the next step. The
+    gradient flows through σ.
 
     Parameters
     ----------
     weight : Tensor
-        W; seen as a matrix of axis `dim` by all others.
+        W. As a matrix it has `dim` as its rows, and all other axes together as its columns.
     u, v : Tensor
-        Shapes (rows,) and (columns,); they take their new values, unless these are not finite.
+        Shapes (rows,) and (columns,). They get their new values, unless these are not finite.
     n_power_iterations : int
-        0 leaves u and v alone, as in prediction.
+        The number of steps. With 0, as in prediction, u and v stay as they are.
     eps : float
         The least length that a vector is divided by.
     dim : int
@@ -98,7 +99,7 @@ def spectral_norm(
     Raises
     ------
     ValueError
-        u or v has another shape; a wrong setting.
+        u or v has another shape, or a setting is wrong.
     TypeError
         The weight is not floating point.
 
@@ -119,7 +120,7 @@ def spectral_norm(
     check_running(who, u=u, v=v)
     check_eps(eps, who)
     if check_integer(n_power_iterations, "n_power_iterations", who) < 0:
-        raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; it cannot be negative")
+        raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; it must be an integer from 0 on")
     matrix = as_matrix(weight, dim)
     if u.shape != matrix.shape[:1] or v.shape != matrix.shape[1:]:
         raise ValueError(f"{who}: u {u.shape} and v {v.shape} do not fit the matrix {matrix.shape} of the weight")
@@ -152,8 +153,8 @@ def _unit(x: Tensor, eps: float) -> Tensor:
 def weight_standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
     """Weight standardization: (W − μ) / √(σ² + ε), the statistics of each output over all its weights.
 
-    The weights of a convolution that group norm follows. ε is not small beside the variance 1 / fan-in that weights
-    start with: with 1000 weights an output 1e-5 takes half a percent off.
+    It is meant for a convolution in front of a group norm. Weights start with the variance 1 / fan-in, and ε is not
+    small beside it: with 1000 weights per output, ε = 1e-5 makes the result half a percent smaller.
 
     Parameters
     ----------
@@ -165,7 +166,7 @@ def weight_standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
     Raises
     ------
     ValueError
-        There is one weight an output or none; a wrong eps.
+        There is at most one weight per output, or eps is wrong.
     TypeError
         The weight is not floating point.
 
@@ -184,5 +185,5 @@ def weight_standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
     check_eps(eps, who)
     axes = AXES[who].statistics(weight.ndim)
     if weight.ndim < 2 or axis_count(weight.shape, axes) < 2:
-        raise ValueError(f"{who}: a weight of shape {weight.shape} has no two values an output to take a variance of")
+        raise ValueError(f"{who}: weight of shape {weight.shape} must have at least two values per output")
     return standardize(weight, axes, eps)

@@ -1,4 +1,4 @@
-"""Whitening: batch norm that takes out the correlations between channels too."""
+"""Whitening: batch norm that removes the correlations between channels too."""
 
 from __future__ import annotations
 
@@ -39,20 +39,22 @@ def whiten(
     num_groups: int = 1,
     iterations: int = 5,
 ) -> Tensor:
-    """Decorrelated batch normalization: γ Σ^(−½) (x − μ) + β, so that channels have covariance 1, not variances alone.
+    """Decorrelated batch normalization: γ Σ^(−½) (x − μ) + β, where Σ is the covariance of the channels.
 
-    Σ is the covariance of the channels over the batch and all positions, plus ε on its diagonal, and Σ^(−½) its
-    symmetric inverse root (ZCA), found by Newton–Schulz iterations on Σ / tr Σ: matrix products alone, so the gradient
-    flows through Σ by itself. The iterations bring the large eigenvalues to 1 first; a small one, λ, takes about
-    log(tr Σ / λ) / (2 log 1.5) of them. Five, the paper's choice, whiten the leading directions only; forty-five whiten
-    whatever float64 can tell from zero. Standardising a channel costs N operations, whitening N · C.
+    Σ is taken over the batch and all positions, plus ε on its diagonal. Σ^(−½) is its symmetric inverse root (ZCA). So
+    the channels of x̂ = Σ^(−½) (x − μ) have variance 1 and are uncorrelated. Newton–Schulz iterations on Σ / tr Σ find
+    the root by matrix products, so the gradient flows through Σ without a rule of its own.
+
+    The iterations bring the large eigenvalues to 1 first. A small one, λ, takes about log(tr Σ / λ) / (2 log 1.5) of
+    them. Five, the paper's choice, whiten the leading directions only. Forty-five whiten all that float64 can tell from
+    zero. Per channel, standardising costs N operations and whitening N · C.
 
     Parameters
     ----------
     x : Tensor
-        Shape (N, C) or (N, C, …), with more values a channel than channels in a group.
+        Shape (N, C) or (N, C, …), with more values per channel than channels in a group.
     running_mean, running_whitening : Tensor, optional
-        μ and Σ^(−½) to predict with, shapes (C,) and (groups, C / groups, C / groups).
+        μ and Σ^(−½) for prediction, shapes (C,) and (groups, C / groups, C / groups). Both or neither must be given.
     weight, bias : Tensor, optional
         γ and β, shape (C,).
     training, momentum
@@ -60,14 +62,15 @@ def whiten(
     eps : float
         ε, added to the variances.
     num_groups : int
-        Channels are whitened within groups; must divide C. C groups standardise each channel by itself.
+        The number of groups. Channels are whitened within their group. It must divide C. With C groups each channel is
+        standardised.
     iterations : int
-        Newton–Schulz iterations.
+        The number of Newton–Schulz iterations.
 
     Raises
     ------
     ValueError
-        One value a channel in training; a wrong shape or setting.
+        There is one value per channel in training, or a shape or a setting is wrong.
     TypeError
         The input is not floating point.
 

@@ -43,31 +43,25 @@ class BatchNorm1d(BatchNorm):
     are an average over the last batches, not the statistics of the data set, which ``nn.utils.update_bn`` computes. The
     mode is a flag of the layer and has nothing to do with ``no_grad``.
 
-    It stands before the activation in the paper, φ(BN(Wx)), and works behind it too. A bias in front of it has no
+    The layer may stand before the activation, φ(BN(Wx)), as in the paper, or behind it. A bias in front of it has no
     effect. In sequences (N, C, L) the statistics take in later steps, so that an output depends on the future.
-
-    With γ = √(σ² + ε) and β = μ it gives that one batch back, but training goes another way whatever γ and β. The
-    gradient of x sums to zero over a batch; the step of the weights below moves the mean all the same. Of N samples
-    (N − 2)/N of the squared gradient is left on average: with two, x̂ is ±1 and little is learnt below. It lowers the
-    covariate shift between layers, but that is not why it trains faster: networks with the shift put back in train as
-    well (Santurkar et al., 2018). It cures vanishing gradients of sigmoids, but in front of ReLUs gradients explode
-    with depth at the start, by √(π/(π − 1)) ≈ 1.21 per layer (Yang et al., 2019).
+    ``docs/normalizations.md`` says what batch norm does in training, and what it does not.
 
     Parameters
     ----------
     num_features : int
         C.
     eps : float
-        ε, added to the variance under the root. It bounds the gain by γ/√ε, and adds no noise.
+        ε, added to the variance under the root. It bounds the gain by γ/√ε.
     momentum : float, optional
-        The weight of the new batch in the running statistics. Keras's momentum is the weight of the old value. None
-        gives every batch so far the same weight, 1 / num_batches_tracked.
+        The weight of the new batch in the running statistics. Keras's momentum is the weight of the old value. None:
+        every batch so far has the same weight, 1 / num_batches_tracked.
     affine : bool
         Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
     track_running_stats : bool
         Whether there are running statistics. Without them prediction uses the statistics of the batch too. The
-        attribute may be set later: with False, running statistics that are there rest (PyTorch 2.13 goes on predicting
-        with them), with True they are used again.
+        attribute may be set later. False: running statistics that are there are kept, and not used (PyTorch 2.13 goes
+        on predicting with them). True: they are used again.
 
     Raises
     ------
@@ -97,8 +91,8 @@ class BatchNorm1d(BatchNorm):
 class BatchNorm2d(BatchNorm):
     """Batch normalization of images (N, C, H, W): statistics per channel, over N, H and W; see BatchNorm1d.
 
-    All positions of a channel share the statistics, γ and β. So a batch of one image is enough to train; it is instance
-    norm then.
+    All positions of a channel share the statistics, γ and β. So a batch of one image is enough to train. The result is
+    that of instance norm then.
 
     References
     ----------

@@ -70,7 +70,7 @@ class LocalResponseNorm(Module):
     Parameters
     ----------
     size : int
-        Channels in a window.
+        The number of channels in a window.
     alpha, beta, k : float
         α, β and k.
 
@@ -104,6 +104,6 @@ class LocalResponseNorm(Module):
         return settings_text(self, "size", alpha=1e-4, beta=0.75, k=1.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X over the power of its neighbours' mean square."""
+        """The input divided by the power of its neighbours' mean square."""
         check_float(x, self)
         return norms.local_response_norm(x, self.size, self.alpha, self.beta, self.k)

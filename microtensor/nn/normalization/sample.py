@@ -18,9 +18,7 @@ class LayerNorm(Module):
     """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
 
     μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over all H features of one observation. Training and prediction are the
-    same. The result for a sample does not depend on the batch; the gradient step does. The paper made it for recurrent
-    networks and small batches, and puts it on the summed inputs of a layer, before the activation. One feature gives β,
-    two give ±γ + β.
+    same. The result for a sample does not depend on the others in its batch.
 
     Parameters
     ----------
@@ -93,13 +91,13 @@ class LayerNorm(Module):
 class GroupNorm(Module):
     """Group normalization of (N, C, …): γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
 
-    Training and prediction are the same. One group takes the statistics of ``LayerNorm((C, H, W))``, but γ and β have
-    shape (C,) here. C groups are instance norm.
+    Training and prediction are the same. One group has the statistics of ``LayerNorm((C, H, W))``, but γ and β have
+    shape (C,) here. C groups have those of instance norm.
 
     Parameters
     ----------
     num_groups : int
-        Must divide `num_channels`.
+        The number of groups. It must divide `num_channels`.
     num_channels : int
         C.
     eps : float
