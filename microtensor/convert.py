@@ -1,18 +1,19 @@
-"""States of Keras and flax turned into states of these layers, and back: other names, kernels with other axes.
+"""States of Keras and flax converted to states of this package's layers, and back.
 
-Both call γ and β, the running statistics and the weights by other names, and keep the axes of a kernel as (…, in, out)
-where PyTorch and this package have (out, in, …). What this module cannot change lies in the model:
+Keras and flax have other names for γ and β, the running statistics and the weights. Their kernels have the axes
+(…, in, out). Those of PyTorch and this package have (out, in, …). The functions here change both. What they cannot
+change must be changed in the model:
 
-- Both put channels last. Move the channels of the input to axis 1, and before a Flatten that follows a convolution
-  reorder the features from (height, width, channel) to (channel, height, width).
-- ε and momentum are settings of the layers: Keras has ε = 1e-3, flax 1e-5 (1e-6 in its LayerNorm), and both give
-  momentum as the weight of the *old* value, so that their 0.99 is ``momentum=1 - 0.99`` here.
-- The kernel of a transposed convolution is (…, out, in) in Keras and (…, in, out) in flax, which turns it round as
-  well: it correlates where the others convolve. In a state of flax nothing but the name tells such a layer from a
-  convolution; those called ``ConvTranspose_0``, as linen does, are found, and others are named in `transposed`.
-  Their padding "VALID" is ``padding=0`` here.
+- In Keras and flax the channels are the last axis. Move the channels of the input to axis 1. Before a Flatten behind a
+  convolution, reorder the features from (height, width, channel) to (channel, height, width).
+- ε and momentum are settings of the layers. ε is 1e-3 in Keras, and 1e-5 in flax (1e-6 in its LayerNorm). In both,
+  momentum is the weight of the *old* value: their 0.99 is ``momentum=1 - 0.99`` here.
+- The kernel of a transposed convolution is (…, out, in) in Keras and (…, in, out) in flax, which also flips its window.
+  In a state of flax only the name tells such a layer from a convolution. Layers with linen's names, such as
+  ``ConvTranspose_0``, are found. Give the names of the others as `transposed`. Their padding "VALID" is ``padding=0``
+  here.
 
-Recurrent layers and attention are refused or do not fit: their gates and heads are arranged otherwise.
+Recurrent layers and attention cannot be converted: their gates and heads have another order.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ def from_keras(state: Mapping[str, Any], names: Mapping[str, str] | None = None)
     Parameters
     ----------
     state : mapping
-        From paths to arrays, ``{v.path: v.numpy() for v in model.variables}``; Keras 2 has ``v.name``.
+        From paths to arrays: ``{v.path: v.numpy() for v in model.variables}``. In Keras 2 it is ``v.name``.
     names : mapping, optional
-        From Keras's names of layers to those of here; a layer that is not in it keeps its own, with dots.
+        From Keras's names of layers to the names here. A layer that is not in it keeps its name, with dots for slashes.
 
     Raises
     ------
     ValueError
-        Variables without a counterpart, all of them, and names of layers that there are not.
+        A variable has no counterpart here, or a name is not that of a layer. The message lists all of them.
     TypeError
         A value is not an array of numbers.
 
@@ -70,16 +71,18 @@ def from_keras(state: Mapping[str, Any], names: Mapping[str, str] | None = None)
 def from_flax(
     tree: Mapping[str, Any], names: Mapping[str, str] | None = None, transposed: Collection[str] = ()
 ) -> dict[str, Array]:
-    """The state for ``load_state_dict`` from the variables of a flax model; errors as of :func:`from_keras`.
+    """The state for ``load_state_dict`` from the variables of a flax model. Errors: see :func:`from_keras`.
 
     Parameters
     ----------
     tree : mapping
         Nested: linen's ``{"params": …, "batch_stats": …}``, or nnx's ``nnx.to_pure_dict(nnx.state(model))``.
     names : mapping, optional
-        From flax's names of layers, ``"encoder/Dense_0"``, to those of here; the others keep theirs, with dots.
+        From flax's names of layers, such as ``"encoder/Dense_0"``, to the names here. The others keep their names,
+        with dots for slashes.
     transposed : collection of str
-        flax's names of the ConvTranspose layers, with ``transpose_kernel=False``, that are not called so.
+        flax's names of those ConvTranspose layers (with ``transpose_kernel=False``) that have another name than
+        ``ConvTranspose_0``, ``ConvTranspose_1``, ….
 
     Examples
     --------
@@ -100,18 +103,20 @@ def from_flax(
 def to_keras(
     state: Mapping[str, Any], names: Mapping[str, str] | None = None, embeddings: Collection[str] = ()
 ) -> dict[str, Array]:
-    """The variables of a Keras model, by path, from a ``state_dict()``: ``v.assign(result[v.path])``.
+    """The variables of a Keras model by path, from a ``state_dict()``. Use them as ``v.assign(result[v.path])``.
 
-    A weight with one axis, or with as many as its bias, is taken for the γ of a norm, any other for a kernel. Keras's
-    RMSNormalization says ``scale`` where this says ``gamma``. Errors are those of :func:`from_keras`.
+    A weight with one axis, or with as many axes as its bias, is taken for the γ of a norm. Any other is taken for a
+    kernel. In Keras's RMSNormalization, γ is called ``scale``; here it is always ``gamma``. Errors: see
+    :func:`from_keras`.
 
     Parameters
     ----------
     state : mapping
     names : mapping, optional
-        From the names of layers here to Keras's, ``{"0": "sequential/dense"}``; the others keep theirs, with slashes.
+        From the names of layers here to Keras's names: ``{"0": "sequential/dense"}``. The others keep their names, with
+        slashes for dots.
     embeddings : collection of str
-        Names of the layers whose weight is a table of rows, which stays as it is.
+        The names of the embedding layers. Their weight is a table, whose axes stay as they are.
 
     Examples
     --------
@@ -128,14 +133,15 @@ def to_flax(
     embeddings: Collection[str] = (),
     transposed: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The variables of a flax (linen) model, ``{"params": …, "batch_stats": …}``, as :func:`to_keras` does it.
+    """The variables of a flax (linen) model, ``{"params": …, "batch_stats": …}``, from a ``state_dict()``.
 
     Parameters
     ----------
     state, names, embeddings
         As :func:`to_keras`.
     transposed : collection of str
-        Names, here, of the layers that are a ConvTranspose there; those called so there are found.
+        The names here of the layers that are a ConvTranspose there. Those that are called ``ConvTranspose_0``, … there
+        are found without it.
 
     Examples
     --------
@@ -190,7 +196,7 @@ def _is_transposed(layer: str, named: Collection[str]) -> bool:
 
 
 def _turned(weight: Array) -> Array:
-    """The weight, its axes from 2 on read backwards."""
+    """The weight with its window flipped: all axes from 2 on."""
     return np.flip(weight, tuple(range(2, weight.ndim))).copy()
 
 
@@ -230,7 +236,7 @@ def _to_theirs(
 def _renamed(
     entries: Entries, before: str, after: str, change: Change, names: Mapping[str, str], unmet: set[str], who: str
 ) -> dict[str, Array]:
-    """Every entry changed and under its new path, or an error that lists what does not fit."""
+    """All entries, changed and under their new paths; an error that lists all that do not fit."""
     renamed: dict[str, Array] = {}
     problems: list[str] = []
     for path, given in entries:

@@ -1,4 +1,4 @@
-"""Batches: a data set of tensors, and a loader that walks over it in pieces, shuffled or in order."""
+"""Batches: a data set of tensors, and a loader that gives its samples batch by batch, shuffled or in order."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _PYTORCH: dict[str, Any] = {
 
 
 class TensorDataset:
-    """Tensors that belong together row by row: sample i is ``(tensors[0][i], tensors[1][i], …)``.
+    """Tensors whose rows belong together: sample i is ``(tensors[0][i], tensors[1][i], …)``.
 
     Parameters
     ----------
     *tensors : Tensor or array_like
-        The same size along axis 0.
+        All have the same size along axis 0.
 
     Raises
     ------
     ValueError
-        There are no tensors, one has no axes or is ragged, or their lengths differ.
+        There are no tensors, a tensor has no axes or is ragged, or the lengths differ.
     TypeError
-        One is not of numbers, such as a dict.
+        An argument does not hold numbers, such as a dict.
 
     Examples
     --------
@@ -71,7 +71,7 @@ class TensorDataset:
 
 
 class DataLoader:
-    """Walk over a data set in batches; every walk is one epoch.
+    """Iterate over a data set in batches. Each iteration over the loader is one epoch.
 
     A :class:`TensorDataset` is indexed with whole arrays. Any other data set needs ``len(data)`` and ``data[i]``, and
     is indexed sample by sample. The samples are put together as in PyTorch: arrays and numbers are stacked, mappings,
@@ -84,26 +84,27 @@ class DataLoader:
         one more axis in front. Without samples there are no batches.
     batch_size : int
     shuffle : bool
-        Take the samples in a new random order each epoch.
+        Whether the samples come in a new random order in each epoch.
     drop_last : bool
-        Whether to leave out the last batch when it is smaller than the others. One
-        sample alone is too few for batch norm of (N, C).
+        Whether to leave out the last batch when it is smaller than the others. A batch of one sample is too small for
+        batch norm of (N, C).
     rng : int or numpy.random.Generator, optional
-        Where the order comes from. The same seed gives the same orders, epoch by epoch. Default: the generator that
-        :func:`microtensor.manual_seed` seeds.
+        For the random order. With the same seed, each epoch has the same order again in a new run. Default: the
+        generator that :func:`microtensor.manual_seed` seeds.
     collate_fn : callable, optional
-        Makes a batch of a list of samples, in place of stacking them: for samples that differ in length, say.
+        Makes a batch from a list of samples. Default: the samples are stacked. Use it, for example, for samples of
+        different lengths.
     **pytorch
-        PyTorch's other settings, such as ``num_workers=0``, with the values that change nothing.
+        PyTorch's other settings. Only the values that change nothing are allowed, such as ``num_workers=0``.
 
     Raises
     ------
     ValueError
-        The batch size is not positive, or a setting of PyTorch's asks for what this loader has not; in a walk, samples
-        of a batch differ in shape, length or keys.
+        The batch size is not positive, or one of PyTorch's other settings has a value that this loader does not
+        support. In an iteration: the samples of a batch differ in shape, length or keys.
     TypeError
         The batch size is not an integer, a flag is neither True nor False, a setting is unknown, or the data set has no
-        length or no index; in a walk, a sample is nothing that can be stacked.
+        length or no index. In an iteration: a sample cannot be stacked.
 
     Examples
     --------
@@ -136,8 +137,8 @@ class DataLoader:
             if value is not default and (default is None or value != default):
                 hint = "; say rng=" if name == "generator" else ""
                 raise ValueError(
-                    f"DataLoader: {name} is {value!r}; this loader loads in its own process and in its own order, and "
-                    f"takes {default!r} only{hint}"
+                    f"DataLoader: {name} is {value!r}; it must be {default!r}, because this loader uses one process "
+                    f"and its own order{hint}"
                 )
         _check_dataset(dataset)
         if collate_fn is not None and not callable(collate_fn):
@@ -168,7 +169,7 @@ class DataLoader:
 
 
 def _check_dataset(dataset: Any) -> None:
-    """Raises TypeError unless there is a length, and an index that counts from 0."""
+    """Raise TypeError unless there is a length, and an index that counts from 0."""
     kind = type(dataset).__name__
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise TypeError(f"DataLoader: a {kind} has no length or no index; give a TensorDataset")
@@ -181,14 +182,14 @@ def _check_dataset(dataset: Any) -> None:
 
 
 def _collated(samples: list[Any], numbers: list[int], place: str) -> Any:
-    """The batch of samples, which are the parts at `place` of those with these numbers."""
+    """The batch of samples. They are the parts at `place` of the samples with these numbers."""
     parts = [_part(sample, f"DataLoader: sample {n}{place}") for sample, n in zip(samples, numbers, strict=True)]
     first, form = parts[0], _form(parts[0])
     for part, number in zip(parts, numbers, strict=True):
         if _form(part) != form:
             raise ValueError(
                 f"DataLoader: sample {number}{place} is {_form(part)}, and sample {numbers[0]}{place} {form}; "
-                "the samples of a batch need one form. Pad or convert them in the data set, or give a collate_fn"
+                "all samples of a batch must have one form. Pad or convert them in the data set, or give a collate_fn"
             )
     if isinstance(first, Mapping):
         return {key: _collated([part[key] for part in parts], numbers, f"{place}[{key!r}]") for key in first}
@@ -220,7 +221,7 @@ def _part(sample: Any, who: str) -> Any:
 
 
 def _form(part: Any) -> str:
-    """What has to be the same for all samples of a batch, in words."""
+    """What must be the same for all samples of a batch, in words."""
     match part:
         case Mapping():
             return f"a mapping with the keys {', '.join(sorted(map(repr, part)))}"

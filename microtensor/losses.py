@@ -1,7 +1,7 @@
-"""Losses: how far a prediction is from its target, as compositions. No derivative and no numpy in here.
+"""Losses: how far a prediction is from its target. They are compositions: no derivative and no numpy in here.
 
-A NaN in an input, in a target of floats or in a weight gives NaN. A number out of range is refused. Where a class of
-probability 0 has the log-probability −∞, the product 0 · ∞ counts as 0, its limit; PyTorch gives NaN.
+A NaN in an input, in a target of floats or in a weight gives NaN. A number out of range raises an error. Where a class
+of probability 0 has the log-probability −∞, the product 0 · ∞ counts as 0, which is its limit. PyTorch gives NaN.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
     check_reduction(reduction, who)
     if reduction == "mean" and not values.size:
         raise ValueError(
-            f"{who}: there are no elements, and a mean of nothing is undefined; leave the empty batch out, or take "
+            f"{who}: there are no elements, and their mean is undefined; leave out the empty batch, or use "
             "reduction='sum'"
         )
     if reduction != "none":
@@ -117,11 +117,11 @@ def _weighted(values: Tensor, weight: Any, name: str, who: str) -> Tensor:
 
 def _check_probabilities(values: Any, what: str, who: str, hint: str = "") -> None:
     if any(greater(0, values)) or any(greater(values, 1)):
-        raise ValueError(f"{who}: the {what} leaves [0, 1]{hint}")
+        raise ValueError(f"{who}: a value of the {what} is outside [0, 1]{hint}")
 
 
 def _product(values: Tensor, factor: Any) -> Tensor:
-    """X · p, where ∞ · 0 is 0, and so is its gradient."""
+    """The product, where ∞ · 0 is 0, and so is its gradient."""
     void = equal(factor, 0) & equal(absolute(as_array(values)), math.inf)
     # Only then one operation more, which a picture need not show.
     product: Tensor = (where(void, 0.0, values) if any(void) else values) * factor
@@ -162,7 +162,7 @@ def mse_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 
 @scoped
 def l1_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
-    """Mean absolute error: the mean of |input − target|; its gradient is 0 where they agree.
+    """Mean absolute error: the mean of |input − target|. The gradient is 0 where they are equal.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def l1_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """Absolute error with its corner rounded: d² / 2β for |d| ≤ β, |d| − β/2 beyond, with d = input − target.
 
-    It is the Huber loss over β, so that its slope is 1 for every β. With β = 0 it is :func:`l1_loss`.
+    It is the Huber loss divided by β, so that its slope is 1 for every β. With β = 0 it is :func:`l1_loss`.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta:
 
 @scoped
 def huber_loss(input: Tensor, target: Any, *, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """Squared error that goes on as a straight line: d² / 2 for |d| ≤ δ, δ (|d| − δ/2) beyond, d = input − target.
+    """Squared error that continues as a straight line: d² / 2 for |d| ≤ δ, δ (|d| − δ/2) beyond, d = input − target.
 
     Parameters
     ----------
@@ -290,8 +290,8 @@ def cross_entropy(
     input : Tensor
         Logits, shape (C,), (N, C) or (N, C, d₁, …).
     target : Tensor or array_like
-        Class indices in [0, C), integers of shape (), (N,) or (N, d₁, …); or probabilities, floats of the shape of
-        `input` that sum to 1 over the classes, to within 0.02.
+        Class indices: integers in [0, C), of shape (), (N,) or (N, d₁, …). Or probabilities: floats of the shape of
+        `input`, whose sum over the classes is 1 to within 0.02.
     weight : Tensor or array_like, optional
         w, one weight per class, shape (C,), not negative.
     ignore_index : int
@@ -303,10 +303,10 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        The shapes do not fit, or a setting is out of range. A weight or a probability is negative, or probabilities do
-        not sum to 1; PyTorch takes these. The reduction is 'mean' and all targets are ignored.
+        The shapes do not fit, or a setting is out of range. A weight or a probability is negative, or the probabilities
+        do not sum to 1; PyTorch accepts these. The reduction is 'mean' and all targets are ignored.
     TypeError
-        The input is not floating point, or class indices or `ignore_index` are no integers.
+        The input is not floating point, or class indices or `ignore_index` are not integers.
     IndexError
         A class index is negative or beyond the classes, and is not `ignore_index`.
 
@@ -341,12 +341,12 @@ def cross_entropy(
 
 def _check_distribution(target: Any, axis: int, who: str) -> None:
     if any(greater(0, target)):
-        raise ValueError(f"{who}: the target holds a negative probability; class indices are integers")
+        raise ValueError(f"{who}: the target holds a negative probability; class indices must be integers")
     off = target.sum(axis=axis, dtype=float) - 1.0
     strange = greater(absolute(off), SLACK)
     if any(strange):
         raise ValueError(
-            f"{who}: the probabilities of a target sum to {off[strange][0] + 1:.4g} over axis {axis}, and not to 1"
+            f"{who}: the probabilities of a target sum to {off[strange][0] + 1:.4g} over axis {axis}; the sum must be 1"
         )
 
 
@@ -371,10 +371,10 @@ def nll_loss(
     Raises
     ------
     ValueError
-        The shapes do not fit, a weight is negative, the reduction has another name, or a mean is asked for where all
+        The shapes do not fit, a weight is negative, or the reduction has another name. The reduction is 'mean' and all
         targets are ignored.
     TypeError
-        The input is not floating point, or the target or `ignore_index` is not of integers.
+        The input is not floating point, or the target or `ignore_index` does not hold integers.
     IndexError
         A class index is negative or beyond the classes, and is not `ignore_index`.
 
@@ -447,7 +447,7 @@ def _from_indices(
     if reduction != "mean" or (weight is None and not some_ignored):
         return _reduced(values, reduction, who)
     if ignored.all():
-        raise ValueError(f"{who}: every target is ignore_index {ignore_index}; a mean of nothing is undefined")
+        raise ValueError(f"{who}: every target is ignore_index {ignore_index}; the mean is undefined")
     # Means in place of sums, which end at 65,504 in float16. A share is a Python number, which is weak: an array of it
     # would turn float32 into float64.
     share = mean(counted)
@@ -470,9 +470,9 @@ def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
 def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
     """Cross entropy of yes or no, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
 
-    A logarithm below −100 counts as −100, as in PyTorch. It has no gradient here; PyTorch's is ±10¹². NaN in input or
-    target gives NaN, as in every other loss; PyTorch raises. For logits take :func:`binary_cross_entropy_with_logits`,
-    which neither overflows nor rounds to 0.
+    A logarithm below −100 counts as −100, as in PyTorch. Its gradient is 0 here; PyTorch's is ±10¹². NaN in input or
+    target gives NaN, as in every other loss; PyTorch raises an error. For logits use
+    :func:`binary_cross_entropy_with_logits`, which neither overflows nor rounds to 0.
 
     Parameters
     ----------
@@ -487,8 +487,8 @@ def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, redu
     Raises
     ------
     ValueError
-        The shapes do not fit, a value or a target leaves [0, 1], a weight is negative, or the reduction has another
-        name.
+        The shapes do not fit, a value of the input or the target is not in [0, 1], a weight is negative, or the
+        reduction has another name.
     TypeError
         The input is not floating point.
 
@@ -531,13 +531,13 @@ def binary_cross_entropy_with_logits(
         The factor of each element's loss, not negative. It broadcasts to the shape of the input.
     reduction : {'mean', 'sum', 'none'}
     pos_weight : Tensor or array_like, optional
-        p, the factor of the loss of a yes, not negative. It broadcasts to the shape of the input.
+        p, the factor of the loss where the target is 1, not negative. It broadcasts to the shape of the input.
 
     Raises
     ------
     ValueError
-        The shapes do not fit, a weight is negative, or the reduction has another name. A target leaves [0, 1]; PyTorch
-        takes such a target.
+        The shapes do not fit, a weight is negative, or the reduction has another name. A target is not in [0, 1];
+        PyTorch accepts such a target.
     TypeError
         The input is not floating point.
 
@@ -559,20 +559,21 @@ def binary_cross_entropy_with_logits(
 def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Kullback-Leibler divergence of the prediction from the target: t (ln t − input), elementwise; 0 where t is 0.
 
-    Where t is 0, the gradient of the input is 0 too, also at the log-probability −∞. The gradient of a target of 0
-    leaves out ln t + 1, which goes to −∞, and is −input; PyTorch gives NaN.
+    Where t is 0, the gradient of the input is 0 too, also at the log-probability −∞. The gradient of such a target is
+    −input: it leaves out ln t + 1, which is −∞ there. PyTorch gives NaN.
 
-    The divergence of a batch is the sum over the classes, averaged over the batch: reduction 'batchmean'. As in
-    PyTorch, 'mean' divides by the number of classes as well.
+    The divergence of a batch is the sum over the classes, averaged over the batch. This is the reduction 'batchmean'.
+    As in PyTorch, 'mean' divides by the number of classes as well.
 
     Parameters
     ----------
     input : Tensor
         Log-probabilities, any shape.
     target : Tensor or array_like
-        t, probabilities of the same shape; or their logarithms with `log_target`.
+        t, probabilities of the same shape. With `log_target` it holds their logarithms.
     reduction : {'mean', 'batchmean', 'sum', 'none'}
     log_target : bool
+        Whether the target holds logarithms.
 
     Raises
     ------
@@ -596,13 +597,13 @@ def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: b
         probability, logarithm = quietly(exp, target), where(equal(target, -math.inf), 0.0, target)
     else:
         if any(greater(0, target)):
-            raise ValueError(f"{who}: the target holds negative values; for logarithms say log_target=True")
+            raise ValueError(f"{who}: the target holds negative values; if they are logarithms, use log_target=True")
         probability, logarithm = target, log(where(equal(target, 0), 1.0, target))
     values: Tensor = _product(logarithm - input, probability)
     if reduction != "batchmean":
         return _reduced(values, reduction, who)
     if input.ndim == 0:
-        raise ValueError(f"{who}: 'batchmean' needs a batch; the input has shape ()")
+        raise ValueError(f"{who}: the input has shape (); for reduction 'batchmean' it must have a batch axis")
     # Not a sum over a count, both of which end at 65,504 in float16.
     return label(mean(values) * (values.size / input.shape[0]), "loss")
 
@@ -680,5 +681,5 @@ def _signs(input: Tensor, target: Any, who: str) -> Any:
     target = _matched(input, target, who)
     strange = ~(equal(target, 1) | equal(target, -1))
     if any(strange):
-        raise ValueError(f"{who}: target holds {as_array(target)[strange][0]}; labels are 1 or −1")
+        raise ValueError(f"{who}: target holds {as_array(target)[strange][0]}; all labels must be 1 or −1")
     return target

@@ -1,4 +1,4 @@
-"""Tensors of random numbers, and the generator that everything random draws from unless it is given one."""
+"""Tensors of random numbers, and the generator that is used by default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _default: np.random.Generator | None = None
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the generator that is drawn from when no `rng` is given.
+    """Seed the default generator, which is used when no `rng` is given.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def manual_seed(seed: int) -> None:
 
 
 def generator(rng: Any = None) -> np.random.Generator:
-    """The generator to draw from: `rng` through ``np.random.default_rng`` (SPEC 7), or the default one."""
+    """The generator to use: `rng` through ``np.random.default_rng`` (SPEC 7). None: the default generator."""
     global _default
     if rng is not None:
         return np.random.default_rng(rng)
@@ -41,15 +41,15 @@ def generator(rng: Any = None) -> np.random.Generator:
     return _default
 
 
-def _made(draws: Array, dtype: DTypeLike | None, requires_grad: bool) -> Tensor:
+def _made(draws: Array, dtype: DTypeLike | None, requires_grad: bool, who: str) -> Tensor:
     chosen = get_default_dtype() if dtype is None else np.dtype(dtype)
     if chosen.kind != "f":
-        raise TypeError(f"dtype {chosen} would cut the draws to integers; a float is needed, or random.integers")
+        raise TypeError(f"{who}: dtype is {chosen}; it must be floating point. random.integers draws integers")
     return Tensor(draws, dtype=chosen, requires_grad=requires_grad)
 
 
 def _number(value: Any, who: str) -> Any:
-    """A setting of a distribution, a number or one for each draw."""
+    """A setting of a distribution: one number, or an array with one for each draw."""
     return own_array(value.numpy() if isinstance(value, Tensor) else value, who)
 
 
@@ -62,15 +62,16 @@ def normal(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal draws of a mean and a standard deviation.
+    """Draws from a normal distribution.
 
     Parameters
     ----------
     shape : int or sequence of int
     mean, std : float
+        The mean and the standard deviation.
     rng : int or numpy.random.Generator, optional
     dtype : dtype, optional
-        The default dtype unless given.
+        Default: that of :func:`microtensor.get_default_dtype`.
     requires_grad : bool
 
     Examples
@@ -80,7 +81,7 @@ def normal(
     array([ 0.13, -0.13,  0.64])
     """
     moments = _number(mean, "normal: mean"), _number(std, "normal: std")
-    return _made(generator(rng).normal(*moments, shape_of_new(shape, "normal")), dtype, requires_grad)
+    return _made(generator(rng).normal(*moments, shape_of_new(shape, "normal")), dtype, requires_grad, "normal")
 
 
 def uniform(
@@ -92,15 +93,16 @@ def uniform(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Uniform draws from [low, high).
+    """Draws from the uniform distribution over [low, high).
 
     Parameters
     ----------
     shape : int or sequence of int
     low, high : float
+        The bounds. `high` is excluded.
     rng : int or numpy.random.Generator, optional
     dtype : dtype, optional
-        The default dtype unless given.
+        Default: that of :func:`microtensor.get_default_dtype`.
     requires_grad : bool
 
     Examples
@@ -110,11 +112,11 @@ def uniform(
     array([0.64, 0.27, 0.04])
     """
     bounds = _number(low, "uniform: low"), _number(high, "uniform: high")
-    return _made(generator(rng).uniform(*bounds, shape_of_new(shape, "uniform")), dtype, requires_grad)
+    return _made(generator(rng).uniform(*bounds, shape_of_new(shape, "uniform")), dtype, requires_grad, "uniform")
 
 
 def integers(shape: Shape, low: int, high: int, *, rng: Any = None) -> Tensor:
-    """Uniform integers from low to high − 1.
+    """Draws from the integers low to high − 1, all equally likely.
 
     Examples
     --------
@@ -124,12 +126,12 @@ def integers(shape: Shape, low: int, high: int, *, rng: Any = None) -> Tensor:
     """
     bounds = _number(low, "integers: low"), _number(high, "integers: high")
     if any(bound.dtype.kind not in "iu" for bound in bounds):
-        raise TypeError(f"integers: the bounds are {low!r} and {high!r}; integers are needed")
+        raise TypeError(f"integers: the bounds are {low!r} and {high!r}; they must be integers")
     return Tensor(generator(rng).integers(*bounds, shape_of_new(shape, "integers")))
 
 
 def permutation(size: int, *, rng: Any = None) -> Array:
-    """The integers below `size` in random order, as a plain array to index with.
+    """The integers from 0 to size − 1 in random order, as a NumPy array to index with.
 
     Examples
     --------

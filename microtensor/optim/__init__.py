@@ -1,7 +1,7 @@
-"""Optimisers: they turn gradients into new values of the parameters, and nothing else writes to these.
+"""Optimisers: they compute new values of the parameters from the gradients.
 
-PyTorch's names, defaults and numbers. Every optimiser is one update rule; parameter groups, checks and state
-are shared, and :mod:`lr_scheduler` moves the learning rate.
+Names, defaults and results are PyTorch's. Every optimiser is one update rule. Parameter groups, checks and state are
+shared. :mod:`lr_scheduler` changes the learning rate.
 """
 
 from microtensor.optim import lr_scheduler

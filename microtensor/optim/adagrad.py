@@ -1,4 +1,4 @@
-"""Adagrad: steps by the gradient over the root of the sum of all its squares so far."""
+"""Adagrad: the step is the gradient, divided by the root of the sum of all squared gradients so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam and AdamW: steps by the running mean of the gradients over the root of that of their squares."""
+"""Adam and AdamW: the step is the running mean of the gradients, divided by the root of that of their squares."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from microtensor.tensor import Tensor
 class Adam(Optimizer):
     """Adam: θ ← θ − lr · m̂ / (√v̂ + ε), with running means m of the gradients and v of their squares.
 
-    m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g² begin at 0. m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) correct
-    for that.
+    m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g² start at 0. m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) correct
+    for that start.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Adam(Optimizer):
     weight_decay : float
         λ of the term λ θ that is added to the gradient. :class:`AdamW` shrinks the weights instead.
     amsgrad : bool
-        Whether to take the largest v so far in place of the current one.
+        Whether to use the largest v so far in place of the current one.
     maximize : bool
         Whether to go up the gradient instead of down.
 
@@ -90,15 +90,16 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay is a step of its own: θ ← (1 − lr · λ) θ, then Adam's step by the loss alone.
+    """Adam with a separate step of weight decay: θ ← (1 − lr · λ) θ, then the step of Adam without weight decay.
 
-    In :class:`Adam` the term λ θ is divided by √v̂ like the rest of the gradient. So weights with large gradients decay
-    less than others there.
+    In :class:`Adam` the term λ θ is divided by √v̂, as the rest of the gradient is. So weights with large gradients
+    decay less than others there.
 
     Parameters
     ----------
     params, lr, betas, eps, weight_decay, amsgrad, maximize
-        As :class:`Adam`, but the default of `weight_decay` is 0.01. :func:`split_decay` spares norms and biases.
+        As :class:`Adam`, but the default of `weight_decay` is 0.01. With :func:`split_decay`, norms and biases do
+        not decay.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from microtensor.tensor import Tensor
 
 
 def split_decay(parameters: Iterable[Tensor], weight_decay: float = 1e-2) -> list[dict[str, Any]]:
-    """Two parameter groups: matrices and kernels, which decay, and γ, β and biases, which do not.
+    """Two parameter groups: matrices and kernels decay, and γ, β and biases do not.
 
     Decay of γ and β works against the norm, and decay of a bias does not help generalization. So parameters with two
     axes or more decay, and the others do not.
@@ -19,7 +19,7 @@ def split_decay(parameters: Iterable[Tensor], weight_decay: float = 1e-2) -> lis
     parameters : iterable of Tensor
         As ``model.parameters()`` gives them.
     weight_decay : float
-        λ of the first group; that of the second is 0.
+        λ of the first group. The second group has 0.
 
     Examples
     --------

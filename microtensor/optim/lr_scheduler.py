@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: each moves the rate of every parameter group from epoch to epoch."""
+"""Schedules of the learning rate: each changes the rate of every parameter group from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ class _Schedule:
         return [self._whole(value, "a milestone", low) for value in given]
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been counted so far; the rates, now and at the start, are in the optimiser's state."""
+        """What has been counted so far. The rates are in the state of the optimiser."""
         return {name: getattr(self, name) for name in self._kept}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a state. The rates stay as they are: load the optimiser's state too.
+        """Continue from a state. The rates do not change: load the state of the optimiser too.
 
         Raises
         ------
         ValueError
-            The state has other keys, or values that are no such numbers; nothing is changed.
+            The state has other keys, or a value is not such a number. Nothing is changed then.
         """
         who = f"{type(self).__name__}.load_state_dict"
         if not isinstance(state_dict, Mapping):
@@ -70,20 +70,20 @@ class _Schedule:
 
 
 class LRScheduler(_Schedule):
-    """The base of the schedules: counts epochs, and moves the rates that the optimiser has by one step of a curve.
+    """The base of the schedules: it counts epochs, and changes the rates of the optimiser in each.
 
     A schedule starts from the rates that it finds when it is made. Call :meth:`step` after the step of the optimiser,
-    once per epoch or once per batch. A step *multiplies* the rates, as PyTorch's chainable form does
-    (:class:`CosineAnnealingLR` moves them towards ``eta_min``). So several schedules of one optimiser work together,
-    the reductions of :class:`ReduceLROnPlateau` stay, and a rate that is set by hand is the one that is multiplied
-    next. :class:`SequentialLR` joins several schedules, one after the other.
+    once per epoch or once per batch. A step *multiplies* the rates, as PyTorch's chainable form does.
+    (:class:`CosineAnnealingLR` multiplies their distance from ``eta_min``.) So several schedules of one optimiser work
+    together, the reductions of :class:`ReduceLROnPlateau` stay, and so does a rate that is set by hand.
+    :class:`SequentialLR` joins several schedules, one after the other.
 
     Parameters
     ----------
     optimizer : Optimizer
     last_epoch : int
-        −1 for a new start. With any other the rates of the epoch after it are set, starting from ``initial_lr`` of each
-        group.
+        −1 for a new start. With any other value, the rates of the next epoch are set, computed from the ``initial_lr``
+        of each group.
 
     Attributes
     ----------
@@ -93,9 +93,9 @@ class LRScheduler(_Schedule):
     Raises
     ------
     TypeError
-        The first argument is no optimiser.
+        The first argument is not an optimiser.
     ValueError
-        A setting is out of range; or, in a step, a rate would be negative or not finite. No rate is changed then.
+        A setting is out of range. In a step: a rate would be negative or not finite. No rate is changed then.
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -117,13 +117,13 @@ class LRScheduler(_Schedule):
             group.setdefault("initial_lr", rate)
 
     def lrs_at(self, epoch: int) -> list[float]:
-        """The rate of every group at an epoch if this schedule alone moves ``initial_lr``; changes nothing."""
+        """The rate of every group at an epoch if no other schedule changes it. This changes nothing."""
         raise NotImplementedError(f"{type(self).__name__} defines no lrs_at")
 
     def _moved(self, epoch: int) -> list[float]:
-        """The rates of an epoch from those that the groups have, which are those of the epoch before.
+        """The rates of an epoch, from the rates of the groups, which are those of the epoch before.
 
-        A schedule that does not say how names its rates, and then has to be the only one that does.
+        A schedule that does not define this sets its rates, and must be the only one that does.
         """
         for i, (found, given) in enumerate(zip(self.get_last_lr(), self._given, strict=False)):
             if found != given:
@@ -152,7 +152,7 @@ class LRScheduler(_Schedule):
         self._gave(epoch, rates)
 
     def _gave(self, epoch: int, rates: list[float]) -> None:
-        """Note what the groups were given for an epoch; an empty list when that is not known."""
+        """Note the rates that were set for an epoch; an empty list when they are not known."""
         self._given = rates
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -161,7 +161,7 @@ class LRScheduler(_Schedule):
 
 
 class _Multiplied(LRScheduler):
-    """Schedules that multiply: lr₀ by a factor of the epoch, and so the rates of one epoch by a ratio."""
+    """Schedules that multiply: lr₀ by a factor at an epoch, and so the rates of one epoch by a ratio."""
 
     def lrs_at(self, epoch: int) -> list[float]:
         factor = self._factor(epoch)
@@ -175,15 +175,15 @@ class _Multiplied(LRScheduler):
         return [rate * ratio for rate in self.get_last_lr()]
 
     def _ratio(self, epoch: int) -> float:
-        """The factor of an epoch over that of the epoch before, and that of epoch 0 as it is."""
+        """The factor of an epoch divided by that of the epoch before; for epoch 0 the factor itself."""
         raise NotImplementedError
 
 
 class LambdaLR(LRScheduler):
     """A rate of your own: lr₀ · f(epoch), with lr₀ the ``initial_lr`` of the group.
 
-    As in PyTorch, it sets the rates; the other schedules move the rates that they find. When something else has
-    changed a rate, this schedule raises; PyTorch overwrites the change.
+    As in PyTorch, it sets the rates; the other schedules multiply the rates that they find. When something else has
+    changed a rate, this schedule raises an error; PyTorch overwrites the change.
 
     Parameters
     ----------
@@ -195,9 +195,9 @@ class LambdaLR(LRScheduler):
     Raises
     ------
     ValueError
-        There are more or fewer functions than groups; or, in a step, something else has changed a rate.
+        There are more or fewer functions than groups. In a step: something else has changed a rate.
     TypeError
-        `lr_lambda` is no function, and no list of functions.
+        `lr_lambda` is neither a function nor a list of functions.
 
     Examples
     --------
@@ -291,7 +291,7 @@ class MultiStepLR(_Multiplied):
     ValueError
         A setting is out of range.
     TypeError
-        The milestones are no sequence.
+        The milestones are not a sequence.
 
     Examples
     --------
@@ -352,15 +352,15 @@ class ExponentialLR(_Multiplied):
 
 
 class LinearLR(_Multiplied):
-    """A ramp, mostly to warm up: lr₀ times a factor that goes in a straight line from one value to another.
+    """A ramp, often used as a warm-up: lr₀ times a factor that changes linearly from one value to another.
 
     Parameters
     ----------
     optimizer : Optimizer
     start_factor, end_factor : float
-        The factor at epoch 0, above 0, and that from epoch `total_iters` on, not negative.
+        The factor at epoch 0, which must be above 0, and the factor from epoch `total_iters` on, not negative.
     total_iters : int
-        The epochs of the ramp, at least 1.
+        The number of epochs of the ramp, at least 1.
     last_epoch : int
 
     Raises
@@ -419,7 +419,7 @@ class CosineAnnealingLR(LRScheduler):
     ----------
     optimizer : Optimizer
     T_max : int
-        T, the epochs from top to bottom, at least 1.
+        T, the number of epochs from top to bottom, at least 1.
     eta_min : float
         lrₘ, the rate at the bottom.
     last_epoch : int
@@ -479,16 +479,17 @@ class SequentialLR(LRScheduler):
     schedulers : sequence of LRScheduler
         Schedules of the same optimiser.
     milestones : sequence of int
-        The epochs at which the second, the third, … take over, rising.
+        The epochs at which the second, the third, … schedule takes over. They must rise.
     last_epoch : int
 
     Raises
     ------
     ValueError
-        The milestones are not one fewer than the schedules, or do not rise from 1 on; or a schedule has another
-        optimiser.
+        There is not one milestone fewer than schedules, or the milestones do not rise from 1 on. Or a schedule has
+        another optimiser.
     TypeError
-        The schedules are no list; or one is :class:`ReduceLROnPlateau`, which follows a measurement, not the epoch.
+        The schedules are not a list. Or one is :class:`ReduceLROnPlateau`, which depends on a measurement and not on
+        the epoch.
 
     Examples
     --------
@@ -528,7 +529,7 @@ class SequentialLR(LRScheduler):
         return scheduler.lrs_at(local)
 
     def _turn(self, epoch: int) -> tuple[LRScheduler, int]:
-        """The schedule of an epoch, and the epoch as it counts."""
+        """The schedule whose turn an epoch is, and the epoch as that schedule counts."""
         turn = bisect_right(self.milestones, epoch)
         return self.schedulers[turn], epoch - [0, *self.milestones][turn]
 
@@ -548,28 +549,29 @@ class ReduceLROnPlateau(_Schedule):
     ----------
     optimizer : Optimizer
     mode : {'min', 'max'}
-        Whether less or more is better.
+        Whether a smaller or a larger value is better.
     factor : float
         The factor of a reduction, in [0, 1).
     patience : int
-        How many epochs without improvement change nothing.
+        The number of epochs without improvement before the rate is lowered.
     threshold : float
         By how much a value must be better to count as an improvement.
     threshold_mode : {'rel', 'abs'}
         Whether the threshold is a fraction of the best value, or an amount.
     cooldown : int
-        How many epochs after a reduction are not counted.
+        The number of epochs after a reduction that are not counted.
     min_lr : float or sequence of float
-        The lowest rate: one for all groups, also for those that join later, or one for each group.
+        The lowest rate. One number is for all groups, also for those that are added later; a sequence has one number
+        for each group.
     eps : float
-        A reduction that is not greater than this is not made.
+        The rate is not lowered if the difference would be at most this.
 
     Raises
     ------
     ValueError
         A setting is out of range.
     TypeError
-        The first argument is no optimiser.
+        The first argument is not an optimiser.
 
     Examples
     --------
@@ -627,12 +629,12 @@ class ReduceLROnPlateau(_Schedule):
         return self.min_lrs
 
     def step(self, metrics: Any) -> None:
-        """Take the measurement of an epoch, a number or a tensor of one element; NaN counts as no improvement.
+        """Use the measurement of an epoch: a number or a tensor of one element. NaN counts as no improvement.
 
         Raises
         ------
         ValueError
-            The measurement is no number, or `min_lr` has not one value for each group; nothing is changed.
+            The measurement is not a number, or `min_lr` does not have one value for each group. Nothing is changed.
         """
         value = plain_number(metrics)
         if value is None:

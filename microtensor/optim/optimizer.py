@@ -28,35 +28,34 @@ _DECOUPLED = "decoupled_weight_decay"
 
 
 class Optimizer:
-    """The base of all optimisers: holds groups of parameters, and steps each parameter that has a gradient.
+    """The base of all optimisers: it holds groups of parameters, and updates each parameter that has a gradient.
 
-    A subclass names its settings and their defaults, and writes one update rule. A NaN in a gradient makes the
+    A subclass names its settings and their defaults, and defines one update rule. A NaN in a gradient makes the
     parameter NaN, as in PyTorch; ``nn.utils.clip_grad_norm_(…, error_if_nonfinite=True)`` raises before that. float16
     parameters are updated in float32.
 
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-        Leaves that require a gradient; or groups, ``{"params": tensors, "lr": 0.1, …}``, each with the settings in
-        which it differs.
+        Leaves that require a gradient. Or groups, ``{"params": tensors, "lr": 0.1, …}``, each with its own settings.
     defaults : dict
-        The settings of the groups that do not have their own.
+        The settings that a group does not have itself.
 
     Attributes
     ----------
     param_groups : list of dict
-        Each group's parameters and settings, to be read and changed: ``param_groups[0]["lr"] = 0.01``. Settings
-        given as NumPy scalars, fractions, or arrays or tensors of one element are kept as Python numbers.
+        The parameters and settings of each group. They may be changed: ``param_groups[0]["lr"] = 0.01``. Settings may
+        be given as NumPy scalars, fractions, or arrays or tensors of one element. They are kept as Python numbers.
     state : dict
-        For each parameter that has been stepped, what the optimiser remembers of it.
+        What the optimiser remembers of each parameter that it has updated.
 
     Raises
     ------
     ValueError
-        There are no parameters, one is given twice or is no leaf that requires a gradient, a setting is unknown or
-        out of range.
+        There are no parameters, one is given twice, or one is not a leaf that requires a gradient. Or a setting is
+        unknown or out of range.
     TypeError
-        A single tensor, group or module is given in place of an iterable.
+        `params` is a single tensor, group or module, and not an iterable of them.
 
     Examples
     --------
@@ -102,19 +101,19 @@ class Optimizer:
         return "\n".join(groups)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Take further parameters, such as those of a layer that is unfrozen later.
+        """Add parameters, such as those of a layer that is unfrozen later.
 
         Parameters
         ----------
         group : dict
-            ``params``, a tensor or an iterable of them, and the settings in which the group differs.
+            ``params``, a tensor or an iterable of them, and the group's own settings.
 
         Raises
         ------
         ValueError
-            As for the constructor; nothing is added then.
+            As for the constructor. Nothing is added then.
         TypeError
-            The group is not a dict, or its params are no tensors.
+            The group is not a dict, or its params are not tensors.
         """
         who = type(self).__name__
         if not isinstance(group, Mapping) or "params" not in group:
@@ -140,7 +139,7 @@ class Optimizer:
         self.param_groups.append({**new, **self._settings(new)})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Set ``.grad`` of every parameter to None, so that the next backward starts from nothing.
+        """Set ``.grad`` of every parameter to None, so that the next backward does not add to it.
 
         With ``set_to_none=False`` a gradient becomes zeros, and :meth:`step` still updates its parameter.
         """
@@ -153,12 +152,12 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient.
 
-        The new value is a new array: whoever holds the old one keeps it.
+        The new value is a new array. An array that was taken from the parameter before does not change.
 
         Raises
         ------
         ValueError
-            A setting has been changed to something out of range; no parameter is updated then.
+            A setting has been changed to a value out of range. No parameter is updated then.
         """
         settings = [self._settings(group) for group in self.param_groups]
         with np.errstate(all="ignore"):
@@ -184,7 +183,7 @@ class Optimizer:
         parameter._replace(np.asarray(self._update(value, gradient, state, options), parameter.dtype))
 
     def _start(self, options: Options) -> dict[str, float | None]:
-        """What a parameter's state begins with: a float for a buffer full of it, an int for a count."""
+        """The first state of a parameter: a float stands for a buffer filled with it, an int for a count."""
         raise NotImplementedError
 
     def _update(self, value: Array, gradient: Array, state: State, options: Options) -> Any:
@@ -192,7 +191,7 @@ class Optimizer:
         raise NotImplementedError
 
     def _settings(self, group: Options) -> Options:
-        """The settings of a group, checked, as Python's own numbers, which promote no dtype and go into any file."""
+        """The settings of a group, checked, as Python numbers: they change no dtype and can be stored in any file."""
         who = type(self).__name__
         settings: Options = {}
         if missing := self.defaults.keys() - group.keys():
@@ -227,7 +226,7 @@ class Optimizer:
         Raises
         ------
         ValueError
-            A setting has been changed to something out of range, which could not be loaded.
+            A setting has been changed to a value out of range, which could not be loaded again.
         """
         number = {parameter: i for i, parameter in enumerate(self._parameters())}
         tag = {} if self._decoupled is None else {_DECOUPLED: self._decoupled}
@@ -243,12 +242,12 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take settings and buffers from :meth:`state_dict`, or from PyTorch's: all, or none if anything does not fit.
+        """Load settings and buffers from :meth:`state_dict`, or from PyTorch's. If one does not fit, none is loaded.
 
         Raises
         ------
         ValueError
-            Groups, parameters, settings or buffers do not match those of this optimiser; all of it is listed.
+            Groups, parameters, settings or buffers do not match those of this optimiser. The message lists all of them.
         """
         who = f"{type(self).__name__}.load_state_dict"
         try:
@@ -256,7 +255,7 @@ class Optimizer:
             numbers = [list(group["params"]) for group in saved]
             known = {number for group in numbers for number in group}
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{who}: this is no state of an optimiser, which has param_groups and state") from error
+            raise ValueError(f"{who}: not the state of an optimiser; it must have param_groups and state") from error
         sizes, own = [len(group) for group in numbers], [len(group["params"]) for group in self.param_groups]
         if sizes != own:
             raise ValueError(f"{who}: the state has groups of {sizes} parameters; this optimiser has {own}")
@@ -290,7 +289,7 @@ class Optimizer:
     def _loaded(
         self, entry: Mapping[str, Any], parameter: Tensor, options: Options, who: str, problems: list[str]
     ) -> State:
-        """One parameter's state from a saved one; what does not fit is added to the problems."""
+        """The state of one parameter from a saved one. What does not fit is added to the problems."""
         expected = self._start(options)
         if not isinstance(entry, Mapping):
             problems.append(f"{who}: its state is of type {type(entry).__name__}; it must be a mapping")
@@ -322,7 +321,7 @@ def _entry(value: Any, is_count: bool, parameter: Tensor, who: str) -> Any:
 
 
 def _state_dtype(parameter: Tensor) -> np.dtype[Any]:
-    """The parameter's own dtype, but float32 for float16, in which ε is 0 and small squares vanish."""
+    """The dtype of the parameter, but float32 for float16, in which ε and small squares are rounded to 0."""
     return np.promote_types(parameter.dtype, np.float32)
 
 

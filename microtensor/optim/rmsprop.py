@@ -1,4 +1,4 @@
-"""RMSprop: steps by the gradient over the root of a running mean of its squares."""
+"""RMSprop: the step is the gradient, divided by the root of a running mean of its squares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient descent, with momentum and Nesterov's look ahead."""
+"""Gradient descent with momentum, and Nesterov's variant of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from microtensor.tensor import Tensor
 class SGD(Optimizer):
     """Gradient descent with momentum: b ← μ b + (1 − τ) g, θ ← θ − lr · b.
 
-    b begins as the first gradient. Nesterov's variant takes g + μ b in place of b.
+    The first b is the first gradient. Nesterov's variant takes g + μ b in place of b.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class SGD(Optimizer):
     weight_decay : float
         λ of the term λ θ added to the gradient.
     nesterov : bool
-        Whether to take Nesterov's variant. It needs a momentum above 0, and dampening 0.
+        Whether to use Nesterov's variant. The momentum must then be above 0, and dampening 0.
     maximize : bool
         Whether to go up the gradient instead of down.
 
@@ -75,7 +75,7 @@ class SGD(Optimizer):
         settings = super()._settings(group)
         if settings["nesterov"] and (settings["momentum"] == 0 or settings["dampening"] != 0):
             raise ValueError(
-                f"SGD: nesterov needs a momentum above 0 and dampening 0, not momentum {settings['momentum']} "
+                f"SGD: with nesterov the momentum must be above 0 and dampening 0, not momentum {settings['momentum']} "
                 f"and dampening {settings['dampening']}"
             )
         return settings

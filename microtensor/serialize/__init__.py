@@ -1,4 +1,4 @@
-"""Checkpoints: a state saved to a file and loaded from it, completely or not at all, and without running code."""
+"""Checkpoints: states saved to files and loaded again, completely or not at all. Loading runs no code of the file."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 
 def save(path: PathLike, state: Mapping[str, Any]) -> None:
-    """Save a state, such as ``module.state_dict()``; the suffix of the path picks the format.
+    """Save a state, such as ``module.state_dict()``. The suffix of the path decides the format.
 
-    The file is written beside its place and moved there in one step. So the file at that place is always
-    complete: the old one or the new one.
+    A temporary file is written and then moved to the path in one step. So the file at the path is always complete:
+    the old one or the new one.
 
     Parameters
     ----------
     path : path
-        Ending in ``.npz``, for everything, or in ``.safetensors``, for flat states of arrays to exchange with PyTorch
-        and others (needs ``pip install "microtensor[safetensors]"``).
+        It ends in ``.npz`` or ``.safetensors``. An ``.npz`` file holds every state. A ``.safetensors`` file holds a
+        mapping of names to arrays, which PyTorch and other libraries read; ``pip install "microtensor[safetensors]"``
+        installs what this format needs.
     state : mapping
-        From strings to tensors, arrays, numbers, strings and None, and to mappings, lists and tuples of these. Keys
-        inside may be integers, as in the state of an optimiser. Arrays keep dtype and byte order (a
-        ``.safetensors`` file has little-endian ones only); tensors are saved without gradient and name.
+        From strings to tensors, arrays, numbers, strings and None, and to mappings, lists and tuples of these. Keys of
+        an inner mapping may be integers, as in the state of an optimiser. Arrays keep their dtype and byte order; in
+        ``.safetensors`` the byte order is always little-endian. Tensors are saved without gradient and name.
 
     Raises
     ------
     TypeError
-        A key or value cannot be stored; the message names its place. Or the path is none: PyTorch's comes second.
+        A key or value cannot be stored; the message says where it is. Or the first argument is not a path, which is
+        the second argument of PyTorch's function.
     ValueError
-        The suffix is another one, or the state contains itself or is too large for the format.
+        The suffix is another one, the state contains itself, or it is too large for the format.
     ImportError
         The package for ``.safetensors`` is missing.
     OSError
-        The file cannot be written; one that was there is as before.
+        The file cannot be written. An old file is not changed.
 
     Examples
     --------
@@ -65,19 +67,19 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
 
 
 def load(path: PathLike) -> dict[str, Any]:
-    """Load what :func:`save` or, for ``.safetensors``, any other library has saved; no code in a file is ever run.
+    """Load a state that :func:`save` has saved, or a ``.safetensors`` file of any library. No code in a file is run.
 
-    Tensors come back as arrays, mappings as dictionaries.
+    Tensors are loaded as arrays, and mappings as dictionaries.
 
     Parameters
     ----------
     path : path
-        Ending in ``.npz`` or ``.safetensors``.
+        It ends in ``.npz`` or ``.safetensors``.
 
     Raises
     ------
     CheckpointError
-        The file is damaged, or is no checkpoint; it is a ValueError.
+        The file is damaged or is not a checkpoint. This error is a ValueError.
     ValueError
         The suffix is another one.
     ImportError
@@ -105,7 +107,8 @@ def load(path: PathLike) -> dict[str, Any]:
 def _path_and_suffix(path: PathLike, who: str) -> tuple[str, str]:
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(
-            f"{who}: the path is of type {type(path).__name__}; it comes first: save(path, state), load(path)"
+            f"{who}: path is of type {type(path).__name__}; it must be a str or a path, and comes first: "
+            "save(path, state), load(path)"
         )
     shown = os.fsdecode(path)
     suffix = os.path.splitext(shown)[1]

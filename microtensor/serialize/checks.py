@@ -1,4 +1,4 @@
-"""What the formats share: the error for files that cannot be trusted, and the arrays that can be stored."""
+"""What both formats share: the error for damaged files, and the arrays that can be stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from microtensor.tensor import Tensor
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint, or is damaged, and nothing was loaded from it.
+    """A file is damaged or is not a checkpoint. Nothing was loaded.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def stored_array(value: Any, who: str) -> Array | None:
     Raises
     ------
     TypeError
-        It is masked, or holds no booleans, integers or floats of up to 64 bits.
+        It is a masked array, or it does not hold booleans, integers or floats of up to 64 bits.
     """
     if isinstance(value, Tensor):
         return value.numpy()
@@ -55,6 +55,6 @@ def stored_array(value: Any, who: str) -> Array | None:
 
 
 def check_booleans(array: Array, name: str, path: str) -> None:
-    """Raises CheckpointError for booleans that are neither 0 nor 1, with which NumPy counts wrong."""
+    """Raise CheckpointError for booleans whose byte is neither 0 nor 1: NumPy counts them wrong."""
     if array.dtype == bool and np.any(array.view(np.uint8) > 1):
         raise CheckpointError(path, f"{name!r} holds bytes that are no booleans")

@@ -1,8 +1,8 @@
-"""Checkpoints as ``.npz``: a zip of ``.npy`` members that are not compressed, and a JSON member that declares them.
+"""Checkpoints as ``.npz``: a zip file of uncompressed ``.npy`` members and a JSON member that lists them.
 
 The JSON member ``__microtensor__`` holds the format's version, the dtype and shape of every array, and the state
-with its arrays replaced by their names. A reader demands that the members are exactly those, so a file is what it
-says or is refused, and no length in it is believed before it has been compared with the size of the file.
+with its arrays replaced by their names. The members must be exactly those. Every length in the file is compared with
+the size of the file before it is used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Key: TypeAlias = str | int
 
 
 class _BadFileError(Exception):
-    """What is wrong with a file; its name is added where it is known."""
+    """What is wrong with a file. The name of the file is added later, where it is known."""
 
 
 # Only what NumPy writes for plain numbers: nothing in a header is evaluated, and object arrays have no way in.
@@ -55,9 +55,9 @@ def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
     Raises
     ------
     TypeError
-        A value or a key is of another kind; the message names its place.
+        A value or a key is of another kind; the message says where it is.
     ValueError
-        The state contains itself, or has an integer or a number of arrays that no file can hold.
+        The state contains itself, an integer is too large, or there are too many arrays.
     """
     arrays: dict[str, Array] = {}
     try:
@@ -78,7 +78,7 @@ def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
 
 
 def _encoded(value: Any, path: tuple[Key, ...], arrays: dict[str, Array]) -> Any:
-    """The value as JSON, its arrays moved to `arrays`."""
+    """The value as JSON. Its arrays are put into `arrays`, and stand in the JSON by their names."""
     if type(value) is int and value.bit_length() > LARGEST_INTEGER:
         bits = value.bit_length()
         raise ValueError(f"{_place(path)} is an integer of {bits} bits; at most {LARGEST_INTEGER} are taken")
@@ -173,7 +173,7 @@ def _read(file: BinaryIO, path: str) -> dict[str, Any]:
 
 
 def _count_members(file: BinaryIO, size: int) -> int:
-    """The number of members by the file's last record; zipfile would read them all before it could be asked."""
+    """The number of members as the last record of the file says it, before zipfile reads all of them."""
     if not size:
         raise _BadFileError("it is empty")
     file.seek(max(0, size - _END.size - 20))
@@ -188,7 +188,7 @@ def _count_members(file: BinaryIO, size: int) -> int:
 
 
 def _array(data: bytes, name: str, declared: Any) -> Array:
-    """The array in a member, if its header agrees with the manifest and its length with both."""
+    """The array in a member. Its header must agree with the manifest, and its length with both."""
     header = _HEADER.match(data)
     if header is None or header.end() != 10 + int.from_bytes(header[1], "little"):
         raise _BadFileError(f"{name!r} has not the header of an array of numbers")
@@ -203,7 +203,7 @@ def _array(data: bytes, name: str, declared: Any) -> Array:
 
 
 def _decoded(tree: Any, arrays: dict[str, Array]) -> Any:
-    """The value that :func:`_encoded` turned into JSON; each array is taken out of `arrays`."""
+    """The value that :func:`_encoded` turned into JSON. Each array is taken out of `arrays`."""
     match tree:
         case None | bool() | int() | float() | str():
             return tree

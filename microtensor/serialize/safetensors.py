@@ -1,6 +1,6 @@
-"""Checkpoints as ``.safetensors``, the format in which PyTorch and others exchange arrays; needs its package.
+"""Checkpoints as ``.safetensors``, a format that PyTorch and others read. It needs the package safetensors.
 
-The format has no checksum: damage to its header is noticed, damage to the numbers is not.
+The format has no checksum. A damaged header is noticed, a damaged number is not.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ RESERVED = "__metadata__"
 
 
 def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
-    """Write a flat state of arrays.
+    """Write a state that maps names to arrays.
 
     Raises
     ------
     TypeError
-        A key is no string, or a value is no array.
+        A key is not a string, or a value is not an array.
     ValueError
-        A key is one that the format keeps for itself.
+        A key is reserved by the format.
     """
     save = _library().numpy.save
     arrays: dict[str, Array] = {}
@@ -36,7 +36,7 @@ def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
         if type(key) is not str:
             raise TypeError(f"save: state has the key {key!r}; keys are strings")
         if key == RESERVED:
-            raise ValueError(f"{who}: the format keeps this key for itself; use another, or save as .npz")
+            raise ValueError(f"{who}: this key is reserved by the format; use another, or save as .npz")
         array = stored_array(value, who)
         if array is None:
             raise TypeError(

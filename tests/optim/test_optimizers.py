@@ -213,7 +213,7 @@ def test_settings_out_of_range_are_refused(make, options, name):
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "dampening": 0.1}])
 def test_nesterov_needs_momentum_without_dampening(options):
-    with pytest.raises(ValueError, match="SGD: nesterov needs a momentum above 0 and dampening 0"):
+    with pytest.raises(ValueError, match=r"SGD: with nesterov .*momentum.* above 0 and dampening 0"):
         mt.optim.SGD([leaf(1.0)], nesterov=True, **options)
 
 
@@ -378,8 +378,8 @@ def test_an_optimiser_is_copied_with_its_parameters(duplicate):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("state"), "this is no state of an optimiser"),
-        (lambda s: s["param_groups"][0].pop("params"), "this is no state of an optimiser"),
+        (lambda s: s.pop("state"), "not the state of an optimiser"),
+        (lambda s: s["param_groups"][0].pop("params"), "not the state of an optimiser"),
         (
             lambda s: s["param_groups"].append({"params": [2]}),
             r"groups of \[2, 1\] parameters; .* has \[2\]",

@@ -314,11 +314,11 @@ def test_unfit_probabilities_are_named():
     with pytest.raises(ValueError, match=r"cross_entropy: input of shape \(3, 4\) needs probabilities of shape"):
         losses.cross_entropy(draw(3, 4), np.ones((3, 5)))
     for bad in (1.5, -0.1):
-        with pytest.raises(ValueError, match=r"the input leaves \[0, 1\]; give logits to binary_cross_entropy_with"):
+        with pytest.raises(ValueError, match=r"input is outside \[0, 1\]; give logits to .*_with_logits"):
             losses.binary_cross_entropy(mt.tensor([0.5, bad]), [1.0, 1.0])
-    with pytest.raises(ValueError, match="kl_div: the target holds negative values; for logarithms say log_target"):
+    with pytest.raises(ValueError, match="kl_div: the target holds negative values; .*log_target=True"):
         losses.kl_div(draw(2), np.log([0.5, 0.5]))
-    with pytest.raises(ValueError, match="'batchmean' needs a batch"):
+    with pytest.raises(ValueError, match=r"'batchmean' needs a batch"):
         losses.kl_div(mt.tensor(0.5), 0.5, reduction="batchmean")
 
 
@@ -330,7 +330,7 @@ WITH_WEIGHT = ["cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cros
 @pytest.mark.parametrize("bad", [2.0, -1.0, 1.0001, -1e-3, np.inf, -np.inf, 2, -1])
 def test_targets_that_are_no_probability_are_named(name, bad, as_target):
     for reduction in REDUCTIONS:
-        with pytest.raises(ValueError, match=rf"^{name}: the target leaves \[0, 1\]"):
+        with pytest.raises(ValueError, match=rf"^{name}: a value of the target is outside \[0, 1\]"):
             FUNCTIONS[name](mt.tensor([0.5, 0.5]), as_target([1, bad]), reduction=reduction)
 
 
@@ -339,7 +339,7 @@ def test_targets_that_are_no_probability_are_named(name, bad, as_target):
     [
         ([[0.9, -0.2, 0.3]], "the target holds a negative probability"),
         ([[-np.inf, np.inf, 1.0]], "the target holds a negative probability"),
-        ([[1.0, 1.0, 0.0]], "the probabilities of a target sum to 2 over axis 1, and not to 1"),
+        ([[1.0, 1.0, 0.0]], "the probabilities of a target sum to 2 over axis 1; the sum must be 1"),
         ([[0.0, 0.0, 0.0]], "the probabilities of a target sum to 0"),
         ([[0.5, 0.45, 0.0]], r"the probabilities of a target sum to 0\.95"),
         ([[np.inf, 0.0, 0.0]], "the probabilities of a target sum to inf"),
@@ -413,10 +413,10 @@ def test_weights_of_elements_broadcast_to_the_input(name, shape):
 
 @pytest.mark.parametrize("name", ["hinge_loss", "hinge_embedding_loss"])
 def test_labels_other_than_signs_are_named(name):
-    with pytest.raises(ValueError, match=f"{name}: target holds 0; labels are 1 or −1"):
+    with pytest.raises(ValueError, match=f"{name}: target holds 0; .*1 or −1"):
         FUNCTIONS[name](draw(3), [1, 0, -1])
     for bad in (np.nan, 0.5, np.inf):
-        with pytest.raises(ValueError, match=f"{name}: target holds {bad}; labels are 1 or −1"):
+        with pytest.raises(ValueError, match=f"{name}: target holds {bad}; .*1 or −1"):
             FUNCTIONS[name](draw(2), [1.0, bad])
 
 

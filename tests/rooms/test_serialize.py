@@ -245,7 +245,7 @@ for _ in range(100_000):
         (".safetensors", {1: np.ones(2)}, TypeError, "save: state has the key 1; keys are strings"),
         (".safetensors", {"a": 0.1}, TypeError, "state['a'] is of type float; a .safetensors file holds arrays only"),
         (".safetensors", {"a": np.ones(2, complex)}, TypeError, "dtype complex128 is not a boolean"),
-        (".safetensors", {"__metadata__": np.ones(2)}, ValueError, "the format keeps this key for itself"),
+        (".safetensors", {"__metadata__": np.ones(2)}, ValueError, "reserved by the format"),
         (".safetensors", {"\ud800": np.ones(2)}, ValueError, "surrogates not allowed"),
     ],
     ids=range(19),
@@ -907,7 +907,7 @@ def test_a_file_for_pytorch_has_its_names_shapes_dtypes_and_numbers(tmp_path, na
     ],
 )
 def test_what_is_no_path_is_refused_with_the_order_of_the_arguments(path, call):
-    with pytest.raises(TypeError, match=r"(save|load): the path is of type \w+; it comes first: save\(path, state\)"):
+    with pytest.raises(TypeError, match=r"(save|load): path is of type \w+;.* comes first: save\(path, state\)"):
         call(path)
 
 
