@@ -28,9 +28,9 @@ __all__ = [
 
 
 class Activation(Wrapper):
-    """The base of activations: ``function(x, **settings)``, the settings being attributes.
+    """The base of activations: ``function(x, **settings)``, where the settings are attributes.
 
-    Activations take floats, as all layers that compute do. Of integers they raise a TypeError.
+    As all layers that compute, activations take floats. Integers raise a TypeError.
 
     Examples
     --------
@@ -166,7 +166,7 @@ class Softplus(Activation):
     Parameters
     ----------
     beta : float
-        β, must be positive.
+        β. It must be positive.
     threshold : float
         Where βx is above this, the result is x.
 
@@ -195,7 +195,7 @@ class Softplus(Activation):
 
 
 class Hardtanh(Activation):
-    """Values held between two bounds: min(max(x, `min_val`), `max_val`).
+    """Values limited to two bounds: min(max(x, `min_val`), `max_val`).
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ class Hardtanh(Activation):
 
     def _keep(self, name: str, value: Any) -> None:
         if name == "max_val" and not self.min_val < value:
-            raise ValueError(f"Hardtanh: min_val {self.min_val} is not below max_val {value}")
+            raise ValueError(f"Hardtanh: min_val {self.min_val} must be below max_val {value}")
         super()._keep(name, value)
 
 
@@ -253,7 +253,7 @@ class Tanh(Activation):
 
 
 class _AlongClasses(Activation):
-    """Activations along one axis, which has no default: PyTorch's old one depends on the number of axes."""
+    """Activations along one axis. It has no default, because PyTorch's old default depends on the number of axes."""
 
     def _keep(self, name: str, value: Any) -> None:
         super()._keep(name, integer(value, name, type(self).__name__))

@@ -1,4 +1,4 @@
-"""Attention and the transformer's encoder layer, composed of matrix products and a softmax. No numpy in here."""
+"""Attention and the encoder layer of a transformer: compositions of matrix products and a softmax, without numpy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def scaled_dot_product_attention(
     *,
     rng: Any = None,
 ) -> Tensor:
-    """Means of the values, weighted by how well query and key fit: softmax(Q Kᵀ / √E) V.
+    """Weighted means of the values, by the products of query and key: softmax(Q Kᵀ / √E) V.
 
     Parameters
     ----------
@@ -45,15 +45,15 @@ def scaled_dot_product_attention(
     key : Tensor
         K, shape (…, S, E).
     value : Tensor
-        V, shape (…, S, E_v); the result has shape (…, L, E_v).
+        V, shape (…, S, E_v). The result has shape (…, L, E_v).
     attn_mask : Tensor or array_like, optional
-        Broadcasts to (…, L, S). Booleans are True where a query may attend to a key. In :class:`MultiheadAttention`
-        they are True where it may not, as in PyTorch. Floats are added to the scores; −∞ masks. A query that may attend
-        to no key gets 0, and so does its gradient.
+        A mask that broadcasts to (…, L, S). Booleans are True where a query may attend to a key. In
+        :class:`MultiheadAttention` they are True where it may not, as in PyTorch. Floats are added to the scores; −∞
+        masks. For a query that may attend to no key, the result and the gradient are 0.
     dropout_p : float
-        The probability of dropping a weight. In prediction give 0: this function knows no mode.
+        The probability of dropping a weight. This function has no mode: give 0 in prediction.
     is_causal : bool
-        Whether query i may attend to the keys up to i only. A mask holds as well.
+        Whether query i may attend only to the keys up to i. `attn_mask` is applied too.
     scale : float, optional
         The factor of the scores. Default: 1/√E.
     rng : int or numpy.random.Generator, optional
@@ -64,7 +64,7 @@ def scaled_dot_product_attention(
     ValueError
         The shapes do not fit each other or the mask.
     TypeError
-        The mask is of integers.
+        The mask holds integers.
 
     References
     ----------
@@ -105,7 +105,7 @@ def _attend(
     scale: float | None,
     drop: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """The attended values and the weights; a boolean mask says who may attend, a mask of floats is added."""
+    """The results and the weights. A boolean mask is True where a query may attend; a mask of floats is added."""
     with name_scope("scaled_dot_product_attention"):
         _check_shapes(query, key, value)
         scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -161,15 +161,15 @@ class MultiheadAttention(Module):
     ----------
     embed_dim : int
         E. The query has shape (L, N, E), key and value have (S, N, E), with `batch_first` (N, L, E) and (N, S, E),
-        without a batch (L, E) and (S, E); the output is shaped as the query.
+        without a batch (L, E) and (S, E). The output has the shape of the query.
     num_heads : int
-        A divisor of E.
+        The number of heads. It must divide E.
     dropout : float
         The probability of dropping a weight in training.
     bias : bool
         Whether there are b_q, b_k, b_v and b_o.
     batch_first : bool
-        Whether the batch is axis 0. By keyword only: PyTorch has other settings before it.
+        Whether the batch is axis 0. It is given by keyword only, because PyTorch has other settings before it.
     rng : int or numpy.random.Generator, optional
         For the initial values, those of PyTorch: W_q, W_k, W_v uniform in ±√(6 / (4 E)), W_o in ±1/√E, biases 0;
         and for the dropout.
@@ -179,7 +179,7 @@ class MultiheadAttention(Module):
     ValueError
         A wrong setting, or shapes that do not fit.
     TypeError
-        A mask is of integers.
+        A mask holds integers.
 
     References
     ----------
@@ -246,10 +246,11 @@ class MultiheadAttention(Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """The output, and the weights (N, L, S), or (N, heads, L, S) unless averaged, or None.
+        """The output and the weights: (N, L, S), or (N, heads, L, S) without `average_attn_weights`.
 
-        `key_padding_mask` (N, S) and `attn_mask` (L, S) or (N · heads, L, S) are True where a key is *not* to be
-        attended to, or floats to add to the scores. `is_causal` masks by itself, without an `attn_mask`.
+        Without `need_weights` the weights are None. `key_padding_mask` has shape (N, S), and `attn_mask` (L, S) or
+        (N · heads, L, S). Booleans are True where a query may *not* attend to a key. Floats are added to the scores.
+        `is_causal` needs no `attn_mask`.
         """
         self._check_inputs(query, key, value)
         batched = query.ndim == 3
@@ -303,7 +304,7 @@ class MultiheadAttention(Module):
         return x if self.batch_first else x.swapaxes(0, 1)
 
     def _mask(self, given: Any, name: str, shapes: dict[tuple[int, ...], tuple[int, ...]]) -> list[Tensor]:
-        """The mask, if there is one, with True for what may be attended to, shaped to broadcast to the scores."""
+        """The mask, if there is one: True where a query may attend, in a shape that broadcasts to the scores."""
         if given is None:
             return []
         who = self.title()
@@ -336,18 +337,22 @@ class TransformerEncoderLayer(Module):
     Parameters
     ----------
     d_model : int
-        The features of input and output, (L, N, d_model), with `batch_first` (N, L, d_model), or (L, d_model).
+        The number of features. Input and output have shape (L, N, d_model), with `batch_first` (N, L, d_model), and
+        without a batch (L, d_model).
     nhead : int
-        The heads of the attention, a divisor of `d_model`.
+        The number of heads of the attention. It must divide `d_model`.
     dim_feedforward : int
-        The hidden features between W₁ and W₂.
+        The number of hidden features, between W₁ and W₂.
     dropout : float
-        The probability of dropping, in training, an attention weight, a hidden feature, or what is added to x.
+        The probability of dropping in training: attention weights, hidden features, and what is added to x.
     activation : {'relu', 'gelu'} or callable
-        φ.
+        φ, the activation of the hidden features.
     layer_norm_eps : float
         ε of both norms.
-    batch_first, norm_first : bool
+    batch_first : bool
+        Whether the batch is axis 0.
+    norm_first : bool
+        Whether the norms come first (pre-norm).
     bias : bool
         Whether the linear maps and the norms have biases.
     rng : int or numpy.random.Generator, optional
@@ -358,7 +363,7 @@ class TransformerEncoderLayer(Module):
     ValueError
         A wrong setting, or shapes that do not fit.
     TypeError
-        A mask is of integers.
+        A mask holds integers.
 
     References
     ----------
@@ -410,7 +415,7 @@ class TransformerEncoderLayer(Module):
     def forward(
         self, src: Tensor, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
     ) -> Tensor:
-        """The output, shaped as the input; the masks are those of :class:`MultiheadAttention`."""
+        """The output, which has the shape of the input. The masks are those of :class:`MultiheadAttention`."""
 
         def attend(x: Tensor) -> Tensor:
             masks = {"key_padding_mask": src_key_padding_mask, "attn_mask": src_mask, "is_causal": is_causal}

@@ -1,4 +1,4 @@
-"""Modules made of modules: in a row, in a list, under names."""
+"""Modules that hold modules: one after the other, in a list, or under names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Ordered(Module):
     """What Sequential and ModuleList share: modules in order, by position."""
 
     def append(self: S, module: Module) -> S:
-        """Add a module at the end, under the next free number; returns the container."""
+        """Add a module at the end, with the next free number as its name; returns the container."""
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}: argument {len(self)} is a {type(module).__name__}, not a module")
         # The number of modules is taken already when the container is a slice that kept its names.
@@ -62,8 +62,8 @@ class _Ordered(Module):
     def insert(self: S, index: int, module: Module) -> S:
         """Put a module before the one at the index, or at the end when there is none; returns the container.
 
-        Modules are numbered anew, so that keys of the state change, as in PyTorch. Names that are no numbers stay.
-        PyTorch refuses to insert among such names, and makes numbers of them when a module is deleted.
+        As in PyTorch, modules get new numbers, so that keys of the state change. Names that are not numbers stay.
+        PyTorch does not insert among such names, and replaces them by numbers when a module is deleted.
         """
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}: a {type(module).__name__} cannot be inserted, only a module")
@@ -73,7 +73,7 @@ class _Ordered(Module):
         return self
 
     def pop(self, index: int = -1) -> Module:
-        """Take the module at the index out; default: the last one. See :meth:`insert` for the names."""
+        """Remove the module at the index and return it. Default: the last one. See :meth:`insert` for the names."""
         module = self[operator.index(index)]
         del self[index]
         return module
@@ -85,7 +85,7 @@ class _Ordered(Module):
         return self.extend(_modules(other, type(self).__name__))
 
     def _renumber(self, items: list[tuple[str, Module]]) -> None:
-        """Hold these modules, those that had a number under the number of their place."""
+        """Hold these modules. Those that had a number get that of their place."""
         self._modules.clear()
         for place, (name, module) in enumerate(items):
             self.add_module(str(place) if name.isdecimal() else name, module)
@@ -105,19 +105,19 @@ class _Ordered(Module):
 
 
 def _modules(given: Any, who: str) -> list[Module]:
-    """The modules of another container or list; a list first, for a container may be added to itself."""
+    """The modules of another container or list, as a list: a container may be added to itself."""
     if not isinstance(given, Iterable):
         raise TypeError(f"{who}: a {type(given).__name__} cannot be added; modules in a container or a list can")
     return list(given)
 
 
 class Sequential(_Ordered):
-    """Modules one after the other, each fed with the output of the one before.
+    """Modules one after the other: each gets the output of the one before.
 
     Parameters
     ----------
     *modules : Module
-        Named "0", "1", … in the state, as in PyTorch; or one mapping of names to modules.
+        Their names are "0", "1", …, as in PyTorch. Or one mapping of names to modules.
 
     Raises
     ------
@@ -163,7 +163,7 @@ class Sequential(_Ordered):
 
 
 class ModuleList(_Ordered):
-    """Modules in a list, for a forward of your own. Unlike in a plain list, their parameters are found.
+    """A list of modules, for your own ``forward``. Unlike in a plain list, their parameters are found.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ class ModuleList(_Ordered):
 
 
 class ModuleDict(Module):
-    """Modules under names, for a forward of your own. Unlike in a plain dict, their parameters are found.
+    """A dict of modules, for your own ``forward``. Unlike in a plain dict, their parameters are found.
 
     Parameters
     ----------
@@ -200,9 +200,9 @@ class ModuleDict(Module):
     Raises
     ------
     TypeError
-        A value is not a module, or a name not a string; or there are no names.
+        A value is not a module, a name is not a string, or the modules have no names.
     ValueError
-        A name is empty, has a dot, or is a method's.
+        A name is empty, has a dot, or is the name of a method.
 
     Examples
     --------
@@ -248,11 +248,11 @@ class ModuleDict(Module):
         del self._modules[name]
 
     def pop(self, name: str) -> Module:
-        """Take the module of that name out."""
+        """Remove the module of that name and return it."""
         return self._modules.pop(name)
 
     def clear(self) -> None:
-        """Take all modules out."""
+        """Remove all modules."""
         self._modules.clear()
 
     def __contains__(self, name: object) -> bool:

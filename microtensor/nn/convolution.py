@@ -32,11 +32,11 @@ class _Windowed(Module):
         self._edges(who)
 
     def _edges(self, who: str) -> Edges:
-        """How much room there is around the positions."""
+        """The padding before and after each axis of positions."""
         return edges_of(self.padding, self.kernel_size, self.stride, self.dilation, who)
 
     def _check(self, x: Any) -> str:
-        """Raise unless x has the axes; returns what the layer is called in messages."""
+        """Raise unless x has the right axes; returns what the layer is called in messages."""
         who = self.title()
         check_float(x, self)
         check_positions(x, self.positions, who)
@@ -112,7 +112,7 @@ class Conv1d(_Convolution):
         L′ = ⌊(L + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1.
     kernel_size, stride, dilation : int
     padding : int, "same" or "valid"
-        How many zeros are put at both ends; "same" keeps L.
+        The number of zeros at each end. With "same", L′ = L.
     groups : int
         The number of parts that the channels are cut into. Each filter sees one part.
     bias : bool
@@ -147,7 +147,7 @@ class Conv2d(_Convolution):
         x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′), each as in :class:`Conv1d`.
     kernel_size, stride, dilation : int or pair of int
     padding : int, pair of int, "same" or "valid"
-        How many zeros are put on all sides; "same" keeps H and W.
+        The number of zeros on each side. With "same", H′ = H and W′ = W.
 
     References
     ----------
@@ -165,7 +165,7 @@ class Conv2d(_Convolution):
 
 @completed_by(Conv1d)
 class ConvTranspose2d(_Convolution):
-    """Transposed convolution of an image: the adjoint of :class:`Conv2d`, which enlarges by the stride.
+    """Transposed convolution of an image: the adjoint of :class:`Conv2d`. It enlarges the image by the stride.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class ConvTranspose2d(_Convolution):
     padding : int or pair of int
         The padding of that convolution. It is cut off here.
     output_padding : int or pair of int
-        How many rows and columns are added at the end. It must be less than the stride or the dilation.
+        The number of rows and columns that are added at the end. It must be less than the stride or the dilation.
 
     Raises
     ------

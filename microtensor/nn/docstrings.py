@@ -1,4 +1,4 @@
-"""Docstrings completed by others: a layer's by that of its function, one for images by the one for sequences."""
+"""Docstrings that are completed from others: those of a layer's function, or of the layer that it is a variant of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADING = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)
 
 
 def completed_by(source: type[Any]) -> Callable[[C], C]:
-    """A decorator of classes that takes what a docstring leaves out from that of another class."""
+    """A decorator of classes: what the docstring leaves out is taken from that of another class."""
 
     def complete(cls: C) -> C:
         cls.__doc__ = completed(cls.__doc__ or "", source.__doc__ or "", list(inspect.signature(cls).parameters))
@@ -25,7 +25,7 @@ def completed_by(source: type[Any]) -> Callable[[C], C]:
 
 
 def completed(own: str, source: str, settings: Sequence[str]) -> str:
-    """A docstring of a layer with what it leaves out: whole sections but the examples, and entries about settings."""
+    """A docstring with what it leaves out: whole sections, but not the examples, and entries about settings."""
     ours, theirs = _sections(own), _sections(source)
     theirs.pop("Examples", None)
     sections = theirs | {title: text for title, text in ours.items() if text}
@@ -36,13 +36,13 @@ def completed(own: str, source: str, settings: Sequence[str]) -> str:
 
 
 def _sections(doc: str) -> dict[str, str]:
-    """A docstring cut at its headings; what stands above the first has none."""
+    """The sections of a docstring by their headings. The text above the first one has an empty heading."""
     above, *rest = _HEADING.split(inspect.cleandoc(doc))
     return {"": above.strip(), **dict(zip(rest[::2], (text.strip() for text in rest[1::2]), strict=True))}
 
 
 def _parameters(ours: dict[str, str], theirs: dict[str, str], settings: Sequence[str]) -> str:
-    """All entries of one section, and those of the other about settings that it leaves out, in their order."""
+    """All entries about parameters of one docstring, and those of the other about settings that it leaves out."""
     found: dict[str, str] = {}
     described: set[str] = set()
     for sections in (ours, theirs):

@@ -1,4 +1,4 @@
-"""Dropout: elements left out at random in training."""
+"""Dropout: in training, random elements become 0."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = 
     input : Tensor
         Any shape.
     p : float
-        From 0 (nothing is left out) to 1 (everything is).
+        The probability, from 0 (no element becomes 0) to 1 (every element does).
     training : bool
-        Without it the input passes unchanged.
+        Whether elements are dropped. Otherwise the input is returned.
     rng : int or numpy.random.Generator, optional
 
     Raises
@@ -62,14 +62,14 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = 
 class Dropout(Module):
     """Dropout: in training each element is 0 with probability p and divided by 1 − p otherwise.
 
-    After ``eval()`` it is the identity. Nothing needs to be scaled then: the mean was kept in training.
+    After ``eval()`` the input is returned. It needs no scaling, because training keeps the mean.
 
     Parameters
     ----------
     p : float
-        From 0 to 1.
+        The probability, from 0 to 1.
     rng : int or numpy.random.Generator, optional
-        Where the masks are drawn from. Default: the generator that :func:`microtensor.manual_seed` seeds.
+        For the masks. Default: the generator that :func:`microtensor.manual_seed` seeds.
 
     Raises
     ------
@@ -99,10 +99,10 @@ class Dropout(Module):
         self.rng = None if rng is None else generator(rng)
 
     def extra_repr(self) -> str:
-        """The probability, and the mode when it is prediction."""
+        """The probability, and ``eval`` in prediction mode."""
         return f"{self.p}" + ("" if self.training else ", eval")
 
     def forward(self, x: Tensor) -> Tensor:
-        """The input with elements left out, or as it is."""
+        """The input with elements dropped in training, and the input itself in prediction."""
         check_float(x, self)
         return dropout(x, self.p, self.training, rng=self.rng)

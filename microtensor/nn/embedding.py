@@ -23,12 +23,12 @@ class Embedding(Module):
     Parameters
     ----------
     num_embeddings : int
-        The number of rows; indices run from 0 to one less.
+        The number of rows. Indices are from 0 to num_embeddings − 1.
     embedding_dim : int
         The size of a row. Indices of any shape (…) give (…, embedding_dim).
     padding_idx : int, optional
-        A row that starts at 0 and receives no gradient. It fills up short sequences. A negative
-        index counts from the end.
+        The index of a row that starts at 0 and gets no gradient, for the padding of short sequences. A negative index
+        counts from the end.
     rng : int or numpy.random.Generator, optional
         For the initial values, standard normal as in PyTorch.
 

@@ -1,4 +1,4 @@
-"""Initial values of parameters: each function fills a leaf through its own update method and returns it."""
+"""Initial values of parameters: each function fills a leaf in place and returns it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor on a weight's standard deviation that keeps the variance through an activation.
+    """The factor of a weight's standard deviation with which the variance stays the same after an activation.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _fans(tensor: Tensor, who: str) -> tuple[int, int]:
-    """How many inputs an output of a weight (out, in, *window) sums, and how many outputs an input goes to."""
+    """Fan-in and fan-out of a weight (out, in, *window): the inputs of an output, and the outputs of an input."""
     if tensor.ndim < 2:
         raise ValueError(f"{who}: a weight of shape {tensor.shape} has no fan-in; it must have the axes (out, in, …)")
     outputs, inputs, *window = tensor.shape
@@ -117,8 +117,8 @@ def _fans(tensor: Tensor, who: str) -> tuple[int, int]:
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: Any = None) -> Tensor:
     """Fill a weight (out, in, …) with uniform draws from ± gain √(6 / (fan-in + fan-out)).
 
-    The variance is gain² · 2 / (fan-in + fan-out). It lies between the one that keeps the variance of the
-    signal forward and the one that keeps the variance of the gradient backward.
+    The variance is gain² · 2 / (fan-in + fan-out). It is a compromise: 1 / fan-in would keep the variance of the signal
+    in the forward pass, and 1 / fan-out that of the gradient in the backward pass.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str, who: st
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *, rng: Any = None
 ) -> Tensor:
-    """Fill a weight (out, in, …) with uniform draws of standard deviation gain / √fan, so from ± √3 of it.
+    """Fill a weight (out, in, …) with uniform draws of standard deviation gain / √fan, from ± √3 gain / √fan.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def kaiming_uniform_(
     a : float
         The negative slope of the leaky ReLU that follows; 0 for a ReLU.
     mode : {"fan_in", "fan_out"}
-        Whether the variance is kept forward or backward.
+        Whether the variance stays the same in the forward or in the backward pass.
     nonlinearity : str
         The activation that follows, by the names of :func:`calculate_gain`.
     rng : int or numpy.random.Generator, optional
@@ -210,7 +210,7 @@ def kaiming_normal_(
 ) -> Tensor:
     """Fill a weight (out, in, …) with normal draws of standard deviation gain / √fan.
 
-    With the defaults, √(2 / fan-in), the second moment of the signal is kept through a ReLU.
+    With the defaults it is √(2 / fan-in). Then the second moment of the signal is the same after a ReLU.
 
     Parameters
     ----------
@@ -238,9 +238,9 @@ def kaiming_normal_(
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Any = None) -> Tensor:
-    """Fill a weight (out, in, …), seen as a matrix (out, rest), with gain times a random orthogonal one.
+    """Fill a weight (out, in, …), as a matrix (out, rest), with gain times a random orthogonal matrix.
 
-    The shorter side is orthonormal; the draw is uniform over all such matrices.
+    The rows are orthonormal, or the columns if there are fewer of them. All such matrices are equally likely.
 
     Raises
     ------

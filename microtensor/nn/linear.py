@@ -16,7 +16,7 @@ __all__ = ["Bilinear", "Identity", "Linear"]
 
 
 def register_affine(layer: Module, shape: tuple[int, ...], outputs: int, fan_in: int, bias: bool, rng: Any) -> None:
-    """Give a layer its weight and, if it is to have one, its bias, uniform in ±1/√fan_in as in PyTorch."""
+    """Give a layer its weight and, with `bias`, its bias: uniform in ±1/√fan_in as in PyTorch."""
     bound = fan_in**-0.5
     generator = as_generator(rng)
     layer.weight = Parameter(zeros(shape), name="W")
@@ -27,7 +27,7 @@ def register_affine(layer: Module, shape: tuple[int, ...], outputs: int, fan_in:
 
 
 class Identity(Module):
-    """The input, unchanged; it stands where a layer may be left out.
+    """The input, unchanged. It takes the place of a layer that is left out.
 
     Examples
     --------
@@ -37,7 +37,7 @@ class Identity(Module):
     """
 
     def forward(self, x: Any) -> Any:
-        """X itself."""
+        """Return the input."""
         return x
 
 
@@ -78,20 +78,21 @@ class Linear(Module):
         return settings_text(self, "in_features", "out_features", bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X Wᵀ + b over the last axis of x."""
+        """Return x Wᵀ + b, over the last axis of x."""
         _check_features(x, self.in_features, self)
         out: Tensor = x @ label(self.weight.mT, "Wᵀ")
         return out if self.bias is None else out + self.bias
 
 
 class Bilinear(Module):
-    """A form of two inputs for each output: yₖ = x₁ᵀ Wₖ x₂ + bₖ.
+    """A bilinear map of two inputs: yₖ = x₁ᵀ Wₖ x₂ + bₖ.
 
     Parameters
     ----------
     in1_features, in2_features, out_features : int
         x₁ has shape (…, in1_features), x₂ (…, in2_features), y (…, out_features).
     bias : bool
+        Whether there is a b.
     rng : int or numpy.random.Generator, optional
         For the initial values, uniform in ±1/√in1_features as in PyTorch.
 

@@ -21,13 +21,13 @@ _TABLES = ("_parameters", "_buffers", "_modules", "_transient")
 
 
 class Module:
-    """A layer or a network: assign parameters, buffers and other modules as attributes, define ``forward``.
+    """A layer or a network: assign parameters and other modules as attributes, and define ``forward``.
 
     Calling the module runs ``forward`` in a scope of the module's name: the attribute of its parent that holds it.
     Pictures frame and fold the module by that name.
 
-    A name that holds a parameter, a buffer or a module takes nothing else. Any other value raises a TypeError, because
-    it would drop the name from training and from the state in silence. None empties the name, and ``del`` removes it.
+    A name that holds a parameter, a buffer or a module takes no value of another kind, which would silently leave
+    training and the state: a TypeError is raised. None empties the name, and ``del`` removes it.
 
     ``copy.deepcopy`` and ``pickle`` keep values, dtypes, ``requires_grad``, names, modes and settings. What was shared
     inside is shared in the copy. The parameters of the copy have no ``.grad``, as in PyTorch. ``copy.copy`` shares the
@@ -96,7 +96,7 @@ class Module:
         computed = getattr(self.__dict__.get("forward"), "weights", ())
         if name in computed and name not in self._parameters:
             raise ValueError(
-                f"{who}: {name} is computed at every call; assign to what it is computed from, or remove that"
+                f"{who}: {name} is computed at every call; assign to what it is computed from, or remove the norm first"
             )
         if isinstance(value, (Parameter, Module)):
             if "_parameters" not in self.__dict__:
@@ -178,9 +178,9 @@ class Module:
     register_module = add_module
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Hold a tensor that is not learnt, such as running statistics; None: there is none yet.
+        """Hold a tensor that is not learnt, such as running statistics. None: there is no tensor yet.
 
-        A `persistent` buffer belongs to the state. What can be computed anew need not be persistent.
+        A `persistent` buffer belongs to the state. A buffer that can be computed again need not be persistent.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class Module:
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Hold a parameter under a name; None: the module has none of that name.
+        """Hold a parameter under a name. None: the module has no parameter of that name.
 
         Raises
         ------
@@ -256,12 +256,12 @@ class Module:
         return (module for _, module in self.named_children())
 
     def get_submodule(self, target: str) -> Module:
-        """The module at a dotted path such as ``"encoder.0"``; the empty path is the module itself.
+        """The module at a dotted path such as ``"encoder.0"``. The empty path gives this module.
 
         Raises
         ------
         AttributeError
-            There is none; the message says which there are instead.
+            There is no such module. The message says which ones there are.
         """
         module: Module = self
         for name in target.split(".") if target else []:
@@ -298,7 +298,7 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def _named(self, table: str) -> Iterator[tuple[str, Any]]:
-        """What this module and all inside hold in one of their tables, with dotted names, each once."""
+        """What this module and all inside hold in one of their tables, with dotted names; each object once."""
         seen: set[int] = set()
         for path, module in self.named_modules():
             for name, held in getattr(module, table).items():
@@ -323,7 +323,7 @@ class Module:
         return (buffer for _, buffer in self.named_buffers())
 
     def _entries(self, prefix: str = "", around: tuple[Module, ...] = ()) -> Iterator[tuple[str, Tensor]]:
-        """What the state consists of; what is shared comes under each of its names, as in PyTorch."""
+        """All tensors of the state. A shared one is there under each of its names, as in PyTorch."""
         for name, tensor in (*self._parameters.items(), *self._buffers.items()):
             if tensor is not None and name not in self._transient:
                 yield prefix + name, tensor
@@ -361,9 +361,10 @@ class Module:
     def astype(self: M, dtype: DTypeLike) -> M:
         """Convert all floating-point parameters, gradients and buffers in place; returns the module.
 
-        Buffers, such as running statistics, stay at float32 where the parameters go to float16.
+        For float16, buffers such as running statistics are converted to float32.
 
-        The parameters stay the same objects, so an optimiser that holds them goes on. A graph made before is stale.
+        The parameters stay the same objects, so an optimiser that holds them still works. A graph that was made before
+        cannot be used any more.
 
         Raises
         ------
@@ -393,24 +394,25 @@ class Module:
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Set ``.grad`` of every parameter to None, or without `set_to_none` to zeros where there is one."""
+        """Set ``.grad`` of every parameter to None. Without `set_to_none`, gradients become zeros."""
         for parameter in self.parameters():
             parameter.grad = None if set_to_none or parameter.grad is None else zeros_like(parameter)
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and persistent buffers under PyTorch's keys; a shared one under all its names."""
+        """Copies of all parameters and persistent buffers under PyTorch's keys. A shared one has all its names."""
         return {key: tensor.numpy().copy() for key, tensor in self._entries()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
-        """Take all parameters and buffers from a state. When anything does not fit, nothing is loaded.
+        """Load all parameters and buffers from a state. If one does not fit, none is loaded.
 
-        What is shared may come under any of its names. Two different values for it are refused; PyTorch takes the last.
+        The state may have any of the names of a shared parameter. Two different values for it raise an error; PyTorch
+        takes the last one.
 
         Raises
         ------
         ValueError
-            Keys are missing or unexpected, values are no numbers, shapes or dtypes differ, or one parameter is given
-            two values; all of it is listed.
+            Keys are missing or unexpected, values are not numbers, shapes or dtypes differ, or one parameter has two
+            values. The message lists all of them.
         TypeError
             The state is not a mapping.
 
@@ -461,9 +463,9 @@ class Module:
 
 
 def settings_text(layer: Module, *sizes: str, **defaults: Any) -> str:
-    """What a representation shows: the sizes by value, and the other settings that differ from their defaults.
+    """What a representation shows: some settings by value, and the others where they differ from their defaults.
 
-    A setting of True or False whose attribute is a parameter or None says whether there is that parameter.
+    Where the default is True or False and the attribute is a parameter or None, it counts whether there is a parameter.
     """
     shown = [getattr(layer, name) for name in sizes]
     parts = [str(value[0] if isinstance(value, tuple) and len(value) == 1 else value) for value in shown]
@@ -477,5 +479,5 @@ def settings_text(layer: Module, *sizes: str, **defaults: Any) -> str:
 
 
 def short(value: Any) -> Any:
-    """One size for all axes where they agree."""
+    """One size in place of several that are equal."""
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

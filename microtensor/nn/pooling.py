@@ -55,7 +55,7 @@ class _MaxPool(_Pooling):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window along a sequence; equal ones share the gradient equally.
+    """The largest element of each window along a sequence. If several are the largest, each gets an equal gradient.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class MaxPool1d(_MaxPool):
     stride : int, optional
         Default: kernel_size.
     padding : int
-        How many −∞ are put at both ends; at most half a window.
+        The number of −∞ at each end, at most half a window.
     dilation : int
         The step from one element of a window to the next.
 
@@ -97,7 +97,7 @@ class MaxPool2d(_MaxPool):
     stride : int or pair of int, optional
         Default: kernel_size.
     padding, dilation : int or pair of int
-        How many −∞ are put on all sides, at most half a window; and the step between the elements of a window.
+        The number of −∞ on each side, at most half a window; and the step between the elements of a window.
 
     Examples
     --------
@@ -139,7 +139,7 @@ class AvgPool1d(_AvgPool):
     stride : int, optional
         Default: kernel_size.
     padding : int
-        How many zeros are put at both ends; at most half a window.
+        The number of zeros at each end, at most half a window.
     count_include_pad : bool
         Whether the zeros count as elements of the mean.
 
@@ -171,7 +171,7 @@ class AvgPool2d(_AvgPool):
     stride : int or pair of int, optional
         Default: kernel_size.
     padding : int or pair of int
-        How many zeros are put on all sides; at most half a window.
+        The number of zeros on each side, at most half a window.
 
     Examples
     --------
@@ -210,12 +210,12 @@ class _AdaptiveAvgPool(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """Means over `output_size` windows that share out a sequence: window i runs from ⌊iL/n⌋ to ⌈(i+1)L/n⌉.
+    """Means over n = `output_size` windows of a sequence: window i runs from ⌊iL/n⌋ to ⌈(i+1)L/n⌉.
 
     Parameters
     ----------
     output_size : int or None
-        n: x has shape (N, C, L) and y has shape (N, C, n). None leaves the sequence as it is.
+        n. x has shape (N, C, L) and y has shape (N, C, n). None: the sequence does not change.
 
     Raises
     ------
@@ -236,12 +236,13 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
 
 @completed_by(AdaptiveAvgPool1d)
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
-    """Means over windows that share out an image, :class:`AdaptiveAvgPool1d` along two axes.
+    """Means over `output_size` windows of an image, :class:`AdaptiveAvgPool1d` along two axes.
 
     Parameters
     ----------
     output_size : int, None, or a pair of them
-        x has shape (N, C, H, W) and y has shape (N, C, *output_size). None leaves an axis as it is.
+        x has shape (N, C, H, W) and y has shape (N, C, *output_size). None: the axis does not
+        change.
 
     Examples
     --------
@@ -254,12 +255,12 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
 
 class Flatten(Module):
-    """The axes from `start_dim` to `end_dim` made one. Default: all axes but the batch.
+    """Join the axes from `start_dim` to `end_dim` to one. Default: all axes but the batch.
 
     Parameters
     ----------
     start_dim, end_dim : int
-        The first and the last of the axes; negative ones count from the end.
+        The first and the last of the axes. Negative numbers count from the end.
 
     Raises
     ------
@@ -286,7 +287,7 @@ class Flatten(Module):
         return "" if is_default else f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """X with the axes made one."""
+        """Return the input with the axes joined."""
         check_array(x, self)
         first, last = (n + x.ndim if n < 0 else n for n in (self.start_dim, self.end_dim))
         if not 0 <= first <= last < x.ndim:
@@ -298,18 +299,19 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """One axis made several: the inverse of :class:`Flatten`.
+    """Split one axis into several: the inverse of :class:`Flatten`.
 
     Parameters
     ----------
     dim : int
+        The axis.
     unflattened_size : sequence of int
         The sizes of the new axes. One of them may be −1: it is computed from the others.
 
     Raises
     ------
     ValueError
-        The sizes do not multiply to that of the axis.
+        The product of the sizes is not the size of the axis.
     TypeError
         The input is not a tensor.
 
@@ -326,7 +328,7 @@ class Unflatten(Module):
         sizes = integers(unflattened_size, "unflattened_size", "Unflatten")
         if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
             raise ValueError(
-                f"Unflatten: unflattened_size is {sizes}; the sizes must be positive, but for one −1 at most"
+                f"Unflatten: unflattened_size is {sizes}; the sizes must be positive, and at most one may be −1"
             )
         self.unflattened_size = sizes
 
@@ -335,7 +337,7 @@ class Unflatten(Module):
         return f"{self.dim}, {self.unflattened_size}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """X with the axis made several."""
+        """Return the input with the axis split."""
         check_array(x, self)
         axis = self.dim + x.ndim if self.dim < 0 else self.dim
         if not 0 <= axis < x.ndim:

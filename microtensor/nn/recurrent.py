@@ -1,7 +1,7 @@
-"""Recurrent networks: cells, which make one step, and layers, which carry a cell along a sequence.
+"""Recurrent networks: cells, which make one step, and layers, which make a step for each element of a sequence.
 
-A step is one function of what it reads, the input and the last hidden state, each already multiplied by its
-weights; the cell and the layer of one kind share it.
+A step is a function of the input and the last hidden state, which are multiplied by their weights before. The cell and
+the layer of one kind share it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FEW_STEPS = 8
 
 
 class _Recurrent(Module):
-    """Sizes, parameters, checks; a subclass says how many gates it has and which states, and makes the step."""
+    """Sizes, parameters and checks. A subclass has its number of gates, its states and its step."""
 
     gates: ClassVar[int] = 1
     states: ClassVar[tuple[str, ...]] = ("h_0",)
@@ -64,7 +64,7 @@ class _Recurrent(Module):
             raise ValueError(f"{self.title()}: input has shape {x.shape}; it must be {layout}")
 
     def _initial(self, hx: Any, shape: tuple[int, ...], dtype: Any) -> State:
-        """The initial states, checked; zeros unless they are given."""
+        """The initial states, checked. Default: zeros."""
         if hx is None:
             return tuple(label(zeros(shape, dtype=dtype), name) for name in self.states)
         several = len(self.states) > 1
@@ -259,19 +259,19 @@ class GRUCell(_Gated, _Cell):
 
 
 class LayerNormLSTMCell(_LongShortTerm, _Cell):
-    """A step of long short-term memory with layer normalization of both sums and of the cell that is read.
+    """A step of long short-term memory with layer normalization of both sums and of the cell state in the output.
 
     i, f, o = σ(…), g = tanh(…) of the four parts of LN(W_ih x) + LN(W_hh h). Each LN is over all 4 · hidden_size sums
-    of a sample, and has its own γ and β. Then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙ tanh(LN(c′)). The state c′ itself is not
-    normalised. The β of the norms are the biases. The statistics are those of one sample at one step, so that sequences
-    may be of any length and no step sees a later one.
+    of a sample, and has its own γ and β, which are the biases. Then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙ tanh(LN(c′)). The
+    state c′ is returned without normalization. The statistics are those of one sample at one step. So sequences may
+    have any length, and no step depends on a later one.
 
     Parameters
     ----------
     input_size, hidden_size : int
         x has shape (N, input_size) or (input_size,), h and c have (N, hidden_size) or (hidden_size,).
     forget_bias : float
-        The initial value of the forget gate's part of β in ``norm_ih``. With 1 the cell remembers from the start.
+        The initial value of β of the forget gate, in ``norm_ih``. With 1 the cell keeps its state at the start.
     eps : float
         ε of the three norms.
     rng : int or numpy.random.Generator, optional
@@ -368,7 +368,7 @@ class _Layer(_Recurrent):
         return ", ".join(parts)
 
     def _suffixes(self, layer: int) -> list[str]:
-        """The ends of the names of a layer's parameters, one a direction."""
+        """The suffixes of the names of a layer's parameters, one for each direction."""
         return [f"_l{layer}", f"_l{layer}_reverse"][: 1 + self.bidirectional]
 
     def forward(self, x: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
@@ -431,7 +431,7 @@ def _affine(x: Tensor, transposed: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _cut(rows: Tensor, count: int) -> list[Tensor]:
-    """Rows in `count` equal pieces; by halves, because the gradient of a piece is as large as what it was cut from."""
+    """Rows in `count` equal pieces. They are cut by halves, because a gradient has the size of what is cut."""
     size = rows.shape[0] // count
     if not size:
         # Of an empty batch, every step is all there is.
@@ -447,15 +447,16 @@ class RNN(_Elman, _Layer):
     """Elman's recurrent network along a sequence, one or several layers deep; :class:`RNNCell` makes each step.
 
     The input has shape (L, N, input_size), with `batch_first` (N, L, input_size), without a batch (L, input_size). The
-    output has D · hidden_size features instead, with D = 2 if `bidirectional`, else 1. Call it as
-    ``output, h_n = rnn(x, h_0)``. h_0 and h_n have shape (D · num_layers, N, hidden_size) in any case. Default of h_0:
-    zeros.
+    output has D · hidden_size features, where D is 2 if `bidirectional`, else 1. Call it as
+    ``output, h_n = rnn(x, h_0)``. h_0 and h_n have shape (D · num_layers, N, hidden_size), also with `batch_first`.
+    Default of h_0: zeros.
 
     Parameters
     ----------
     input_size, hidden_size : int
+        The numbers of features of the input and of h.
     num_layers : int
-        Each layer reads the outputs of the one before.
+        The number of layers. The input of a layer is the output of the one before.
     nonlinearity : {'tanh', 'relu'}
     bias : bool
         Whether there are b_ih and b_hh.
@@ -464,7 +465,7 @@ class RNN(_Elman, _Layer):
     dropout : float
         The probability of dropping an output between two layers in training.
     bidirectional : bool
-        Whether a second cell runs from the end to the start. The outputs of both are concatenated.
+        Whether a second cell goes from the end to the start. The outputs of both are concatenated.
     rng : int or numpy.random.Generator, optional
         For the initial values, uniform in ±1/√hidden_size as in PyTorch, and for the dropout.
 
@@ -508,8 +509,8 @@ class RNN(_Elman, _Layer):
 class LSTM(_LongShortTerm, _Layer):
     """Long short-term memory along a sequence, one or several layers deep; :class:`LSTMCell` makes each step.
 
-    Shapes as for :class:`RNN`. Call it as ``output, (h_n, c_n) = lstm(x, (h_0, c_0))``. Default of the
-    states: zeros.
+    Shapes are those of :class:`RNN`. Call it as ``output, (h_n, c_n) = lstm(x, (h_0, c_0))``. Default of the states:
+    zeros.
 
     Raises
     ------
@@ -536,7 +537,7 @@ class LSTM(_LongShortTerm, _Layer):
 class GRU(_Gated, _Layer):
     """Gated recurrent units along a sequence, one or several layers deep; :class:`GRUCell` makes each step.
 
-    Shapes as for :class:`RNN`. Call it as ``output, h_n = gru(x, h_0)``. Default of h_0: zeros.
+    Shapes are those of :class:`RNN`. Call it as ``output, h_n = gru(x, h_0)``. Default of h_0: zeros.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Layers around a function: they keep its settings and pass them on, and their docstrings are completed by its own."""
+"""Layers around a function: they keep its settings, pass them on, and complete their docstrings from its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from microtensor.tensor import Tensor
 class Wrapper(Module):
     """The base of layers that are a function and its settings.
 
-    A subclass names the function, and declares the settings as a dataclass does: ``alpha: float = 1.0``, in the order
-    of the constructor, and after a line ``_: KW_ONLY`` those that are given by name only. The constructor is made from
-    these lines, which type checkers read too. What the docstring leaves out is taken from that of the function.
+    A subclass names the function and declares the settings as a dataclass does: ``alpha: float = 1.0``. They are in the
+    order of the constructor. Those after a line ``_: KW_ONLY`` are given by name only. The constructor is made from
+    these lines; type checkers read them too. What the docstring leaves out is taken from that of the function.
 
     Examples
     --------

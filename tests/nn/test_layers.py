@@ -224,7 +224,7 @@ WRONG_SETTINGS = [
     ("Embedding(0, 3)", ValueError, "Embedding: num_embeddings is 0"),
     ("Embedding(5, 3, 5)", ValueError, "Embedding: padding_idx 5 is beyond a table of 5 rows"),
     ("Softplus(0)", ValueError, "Softplus: beta is 0"),
-    ("Hardtanh(1, 1)", ValueError, "Hardtanh: min_val 1 is not below max_val 1"),
+    ("Hardtanh(1, 1)", ValueError, "Hardtanh: min_val 1 must be below max_val 1"),
     ("Softmax()", TypeError, "dim"),
     ("ReLU(inplace=True)", TypeError, "inplace"),
 ]

@@ -316,9 +316,9 @@ def test_unfit_probabilities_are_named():
     for bad in (1.5, -0.1):
         with pytest.raises(ValueError, match=r"input is outside \[0, 1\]; give logits to .*_with_logits"):
             losses.binary_cross_entropy(mt.tensor([0.5, bad]), [1.0, 1.0])
-    with pytest.raises(ValueError, match="kl_div: the target holds negative values; .*log_target=True"):
+    with pytest.raises(ValueError, match=r"kl_div: the target holds negative values; .*log_target=True"):
         losses.kl_div(draw(2), np.log([0.5, 0.5]))
-    with pytest.raises(ValueError, match=r"'batchmean' needs a batch"):
+    with pytest.raises(ValueError, match="it must have a batch axis"):
         losses.kl_div(mt.tensor(0.5), 0.5, reduction="batchmean")
 
 

@@ -15,7 +15,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
 class BatchNorm(RunningNorm):
-    """What the layers over a batch have in common; use one of those named after the positions."""
+    """What all batch norms share. Use BatchNorm1d, BatchNorm2d or BatchNorm3d."""
 
     # What prediction with this layer is called in PyTorch.
     pytorch: ClassVar[str]
@@ -23,7 +23,7 @@ class BatchNorm(RunningNorm):
     several = "batch_norm"
 
     def describe(self) -> str:
-        """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
+        """What this layer is called in PyTorch, Keras, flax and ONNX, and what must be changed for it.
 
         Examples
         --------
@@ -44,7 +44,7 @@ class BatchNorm1d(BatchNorm):
     mode is a flag of the layer and has nothing to do with ``no_grad``.
 
     The layer may stand before the activation, φ(BN(Wx)), as in the paper, or behind it. A bias in front of it has no
-    effect. In sequences (N, C, L) the statistics take in later steps, so that an output depends on the future.
+    effect. In sequences (N, C, L) the statistics include later steps, so that an output depends on the future.
     ``docs/normalizations.md`` says what batch norm does in training, and what it does not.
 
     Parameters

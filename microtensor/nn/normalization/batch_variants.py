@@ -1,4 +1,4 @@
-"""What grew out of batch norm: batch renorm, ghost batch norm, and whitening."""
+"""Variants of batch norm: batch renorm, ghost batch norm, and whitening."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["BatchRenorm1d", "BatchRenorm2d", "GhostBatchNorm1d", "GhostBatchNorm
 class BatchRenorm1d(BatchNorm):
     """Batch renormalization of (N, C) or (N, C, L): γ ((x − μ) / √(σ² + ε) · r + d) + β.
 
-    In training r and d correct batch norm towards what prediction will give, within bounds; see
-    :func:`norms.batch_renorm`. The paper trains with ``r_max=1, d_max=0``, which is batch norm, for 5000 steps. Then it
-    widens both: assign to the attributes. The state is that of batch norm. The defaults of eps and momentum are the
+    In training r and d make the result more like that of prediction, within bounds; see :func:`norms.batch_renorm`. The
+    paper trains with ``r_max=1, d_max=0``, which is batch norm, for 5000 steps, and then widens both bounds. For that,
+    assign to the attributes. The state is that of batch norm. The defaults of eps and momentum are the
     paper's.
 
     Parameters
@@ -64,7 +64,7 @@ class BatchRenorm1d(BatchNorm):
 
     @property
     def track_running_stats(self) -> bool:
-        """Always: the correction is by the running statistics."""
+        """Always True: r and d are computed from the running statistics."""
         return True
 
     @track_running_stats.setter
@@ -90,7 +90,7 @@ class BatchRenorm2d(BatchRenorm1d):
 
 @completed_by(BatchNorm1d)
 class GhostBatchNorm1d(BatchNorm):
-    """Ghost batch normalization of (N, C) or (N, C, L): batch norm of each `ghost_size` samples by themselves.
+    """Ghost batch normalization of (N, C) or (N, C, L): batch norm of parts of `ghost_size` samples.
 
     See :func:`norms.ghost_batch_norm`. The running statistics move once for each part of a batch. Prediction is that of
     batch norm.
@@ -162,8 +162,8 @@ class GhostBatchNorm2d(GhostBatchNorm1d):
 class IterNorm(RunningNorm):
     """Decorrelated batch normalization of (N, C, …): γ Σ^(−½) (x − μ) + β, by Newton–Schulz iterations.
 
-    Batch norm gives every channel the variance 1. Whitening also makes the channels uncorrelated, at a price that grows
-    with C; see :func:`norms.whiten`. Prediction uses a running average of μ and of Σ^(−½).
+    Batch norm gives every channel the variance 1. Whitening also makes the channels uncorrelated. It takes more time,
+    the more channels there are; see :func:`norms.whiten`. Prediction uses a running average of μ and of Σ^(−½).
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, Sequence[str]]
 EPSILON = (
-    "eps is added to the variance everywhere; unless given it is 1e-05 here, in PyTorch and in ONNX, 0.001 in Keras "
+    "eps is added to the variance everywhere; the default is 1e-05 here, in PyTorch and in ONNX, 0.001 in Keras "
     "and 1e-06 in flax."
 )
 

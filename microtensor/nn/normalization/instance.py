@@ -14,7 +14,7 @@ __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 
 
 class InstanceNorm(RunningNorm):
-    """What the instance norms have in common; use one of those named after the positions."""
+    """What all instance norms share. Use InstanceNorm1d, InstanceNorm2d or InstanceNorm3d."""
 
     function = norms.instance_norm
     mode = "use_input_stats"
@@ -31,23 +31,23 @@ class InstanceNorm(RunningNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
 
     def forward(self, x: Tensor) -> Tensor:
-        """γ x̂ + β; a sample without an axis N is a batch of one."""
+        """γ x̂ + β. A sample without an axis N is a batch of one."""
         check_float(x, self)
         if x.ndim + 1 not in self.shapes:
             return super().forward(x)
         return ops.squeeze(super().forward(ops.expand_dims(x, axis=0)), axis=0)  # type: ignore[no-any-return]
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:
-        """The norm itself; without running statistics those of the input."""
+        """The function with the state. Without running statistics it uses those of the input."""
         return super().normalize(x, training or self.running()[0] is None)
 
 
 class InstanceNorm1d(InstanceNorm):
     """Instance normalization of (N, C, L) or (C, L): γ (x − μ) / √(σ² + ε) + β for each sample and channel.
 
-    As in PyTorch, it learns γ and β, and keeps running statistics, only when asked to. The running statistics are
-    averages of the samples' statistics. With momentum None all batches have the same weight; PyTorch would leave the
-    running statistics alone.
+    As in PyTorch, there are by default no γ and β, and no running statistics. The running statistics are averages of
+    the statistics of the samples. With momentum None all batches have the same weight; PyTorch does not change the
+    running statistics then.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class InstanceNorm1d(InstanceNorm):
     eps : float
         ε, added to the variance.
     momentum : float, optional
-        The weight of the new batch in the running statistics; None for an average of all batches.
+        The weight of the new batch in the running statistics. None: all batches have the same weight.
     affine : bool
         Whether γ (``weight``) and β (``bias``), of shape (C,), are learnt.
     track_running_stats : bool

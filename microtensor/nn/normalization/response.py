@@ -1,4 +1,4 @@
-"""The layers that divide the responses of a convolution by their magnitude: filter and local response norm."""
+"""Layers that divide the output of a convolution by its magnitude: filter and local response norm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FilterResponseNorm(Module):
     eps : float
         ε, added to the mean square.
     threshold : bool
-        Whether there is a learnt τ, the thresholded linear unit. Without it put an activation behind the layer.
+        Whether there is a learnt τ, the thresholded linear unit. Without it, put an activation behind the layer.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the norms with running statistics have in common: their state, its modes, and how it is counted and frozen."""
+"""What all norms with running statistics share: their state, and how it is updated, counted and frozen."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ R = TypeVar("R", bound="RunningNorm")
 class RunningNorm(Module):
     """A norm with γ and β for each channel and running statistics; a subclass names the function.
 
-    ``track_running_stats`` may be changed later. Without it the statistics are those of the batch in both modes.
-    Running statistics that are there rest, as part of the state; PyTorch's batch norm goes on predicting with them, and
-    its instance norm goes on moving them. With it again they are used and moved on, and made where there are none.
+    ``track_running_stats`` may be changed later. If it is False, the statistics are those of the batch in both modes.
+    Running statistics that are there stay in the state, but are neither used nor updated. (PyTorch's batch norm goes on
+    predicting with them, and its instance norm goes on updating them.) If it is True again, they are used and updated,
+    and made if there are none.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ class RunningNorm(Module):
         self.track(running_mean=zeros(num_features, dtype=dtype), running_var=ones(num_features, dtype=dtype))
 
     def track(self, **initial: Tensor) -> None:
-        """Keep statistics with these initial values and a count of batches, or none of them."""
+        """Make buffers of these statistics and a count of batches. Without running statistics they are None."""
         self._initial = {**initial, "num_batches_tracked": Tensor(np.zeros((), dtype=np.int64))}
         for name, value in self._initial.items():
             self.register_buffer(name, Tensor(value) if self.track_running_stats else None)
@@ -107,33 +108,33 @@ class RunningNorm(Module):
 
     @property
     def frozen_affine(self) -> bool:
-        """Whether γ and β, as far as there are any, are held as they are."""
+        """Whether γ and β are frozen, if there are any."""
         return not any(parameter.requires_grad for parameter in self._scales())
 
     def _scales(self) -> list[Parameter]:
         return [parameter for parameter in (self.weight, self.bias) if parameter is not None]
 
     def running(self) -> tuple[Tensor | None, Tensor | None]:
-        """The running statistics, or None for both when the layer does without them."""
+        """The running statistics, or None for both if the layer does not use them."""
         first, second = self.statistics
         return (getattr(self, first), getattr(self, second)) if self.track_running_stats else (None, None)
 
     def reset_running_stats(self) -> None:
-        """Forget all batches: the running statistics and their count as they were at the start."""
+        """Reset the running statistics and their count to their initial values."""
         if self.track_running_stats:
             for name, value in self._initial.items():
                 getattr(self, name).assign_(value)
 
     def freeze(self: R, stats: bool = True, affine: bool = True) -> R:
-        """Hold the running statistics, γ and β as they are, in training too; returns the layer.
+        """Keep the running statistics, γ and β as they are, also in training; returns the layer.
 
-        This is for fine-tuning with batches too small for statistics. With frozen statistics the layer predicts,
-        whatever ``train()`` says. Frozen γ and β get no gradient. ``freeze(False, False)`` thaws all.
+        This is for fine-tuning with batches that are too small for statistics. With frozen statistics the layer works
+        as in prediction, also after ``train()``. Frozen γ and β get no gradient. ``freeze(False, False)`` undoes it.
 
         Raises
         ------
         ValueError
-            There are no running statistics to hold.
+            There are no running statistics.
         TypeError
             A flag is neither True nor False.
         """
@@ -149,7 +150,7 @@ class RunningNorm(Module):
         return self
 
     def extra_repr(self) -> str:
-        """The channels, what differs from the defaults, what is frozen, and the mode when it is prediction."""
+        """The channels, what differs from the defaults, what is frozen, and ``eval`` in prediction mode."""
         parts = [settings_text(self, *self.sizes, **self.defaults)]
         # One of the two without the other is no setting, but may be brought about.
         parts += [f"{name}=None" for name in ("weight", "bias") if self.affine and getattr(self, name) is None]
@@ -174,7 +175,7 @@ class RunningNorm(Module):
             check_several(x.shape, axes, who, training=self.training)
 
     def learning(self) -> bool:
-        """Whether the statistics are those of the batch because the mode says so."""
+        """Whether the mode asks for the statistics of the batch."""
         return self.training and not self.frozen_stats
 
     def who(self) -> str:
@@ -182,7 +183,7 @@ class RunningNorm(Module):
         return f"{type(self).__name__}({self.num_features})"
 
     def forward(self, x: Tensor) -> Tensor:
-        """γ x̂ + β with the statistics that the mode calls for."""
+        """γ x̂ + β, with the statistics for the mode."""
         self.check(x)
         moving = self.running()[0]
         version = moving._version if moving is not None else 0
@@ -193,7 +194,7 @@ class RunningNorm(Module):
         return out
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:
-        """The norm itself: the function with the state, the mode and the settings."""
+        """The function of x with the state, the mode and the settings."""
         return type(self).function(
             x,
             **dict(zip(self.statistics, self.running(), strict=True)),
@@ -206,7 +207,7 @@ class RunningNorm(Module):
         )
 
     def weight_of_batch(self) -> float:
-        """The momentum of this batch: with None, every batch so far has the same weight."""
+        """The momentum of this batch. With None every batch so far has the same weight."""
         if self.momentum is None:
             # An assigned None leaves no count.
             count = self.num_batches_tracked if self.track_running_stats else None

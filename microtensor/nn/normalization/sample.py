@@ -1,4 +1,4 @@
-"""The layers of one sample at a time, which have no mode and no memory: layer, group, RMS and scale norm."""
+"""Norms of one sample at a time, without mode and running statistics: layer, group, RMS and scale norm."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class LayerNorm(Module):
         return self.weight is not None or self.bias is not None
 
     def describe(self) -> str:
-        """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
+        """What this layer is called in PyTorch, Keras, flax and ONNX, and what must be changed for it.
 
         Examples
         --------
@@ -141,7 +141,7 @@ class GroupNorm(Module):
         return self.weight is not None or self.bias is not None
 
     def describe(self) -> str:
-        """What this layer is called in PyTorch, Keras, flax and ONNX, and what has to be changed on the way.
+        """What this layer is called in PyTorch, Keras, flax and ONNX, and what must be changed for it.
 
         Examples
         --------
@@ -267,5 +267,5 @@ def _positive_shape(normalized_shape: int | Sequence[int], who: str) -> tuple[in
 
 
 def _scales(layer: Module, both: str) -> dict[str, bool]:
-    """What a representation says of γ and β that are not there, by the name of the setting that leaves out both."""
+    """The settings that a representation shows of γ and β: `both` if neither is there."""
     return {both: True} if layer.weight is None and layer.bias is None else {"weight": True, "bias": True}

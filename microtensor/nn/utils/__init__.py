@@ -1,4 +1,4 @@
-"""What is done to modules: weights computed from others, statistics measured, gradients held within bounds."""
+"""Tools for modules: weights that are computed from others, exact statistics, and bounds for gradients."""
 
 from microtensor.nn.utils.gradients import clip_grad_norm_, clip_grad_value_
 from microtensor.nn.utils.reparametrize import (

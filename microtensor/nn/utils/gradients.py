@@ -1,4 +1,4 @@
-"""Gradients held within bounds, between the backward pass and the optimiser's step."""
+"""Bounds for gradients, between the backward pass and the step of the optimiser."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def clip_grad_norm_(
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
 ) -> float:
-    """Scale all gradients by one factor so that their norm, taken together, is at most `max_norm`.
+    """Scale all gradients by one factor, so that the norm of all together is at most `max_norm`.
 
-    The direction stays. Gradients whose norm is smaller are left as they are. As in PyTorch, a NaN or ∞ in one gradient
+    The direction stays the same. If the norm is smaller, nothing changes. As in PyTorch, a NaN or ∞ in one gradient
     spreads to all of them, unless `error_if_nonfinite` is set. The norm is computed in float64.
 
     Parameters
@@ -44,7 +44,7 @@ def clip_grad_norm_(
     ValueError
         A setting is out of range.
     RuntimeError
-        The norm is not finite and `error_if_nonfinite`; the gradients are left as they were.
+        The norm is not finite and `error_if_nonfinite` is set. The gradients do not change.
 
     References
     ----------
@@ -78,7 +78,7 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Hold every element of every gradient between −clip_value and clip_value; NaN stays.
+    """Limit every element of every gradient to ±clip_value. NaN stays.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def _total_norm(arrays: list[Array], norm_type: float) -> float:
-    """The norm of all elements together; powers that overflow or vanish are taken of the elements by the largest."""
+    """The norm of all elements together. If powers overflow or vanish, all are divided by the largest first."""
     wide = [np.ravel(array).astype(np.float64, copy=False) for array in arrays]
     total = float(np.linalg.norm([np.linalg.norm(array, norm_type) for array in wide], norm_type)) if wide else 0.0
     largest = max((float(np.abs(array).max()) for array in wide), default=0.0) if total in (0.0, math.inf) else 0.0
@@ -124,6 +124,6 @@ def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor, 
 
 
 def _replace(held: list[tuple[Tensor, Tensor]], arrays: list[Array]) -> None:
-    """Put in the new gradients once all of them are there."""
+    """Set the new gradients, after all have been computed."""
     for (parameter, _), array in zip(held, arrays, strict=True):
         parameter.grad = array

@@ -1,4 +1,4 @@
-"""Weights computed anew whenever a layer is called: weight norm, spectral norm, weight standardization."""
+"""Weights that are computed at each call of a layer: weight norm, spectral norm, weight standardization."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ M = TypeVar("M", bound=Module)
 
 
 class Reparametrization:
-    """How a weight follows from what the module holds, and the settings of that as attributes."""
+    """How a weight is computed from what the module holds. Its settings are attributes."""
 
-    # What the module holds in the place of the weight, as in weight_g; none where it is made from itself.
+    # What the module holds in place of the weight, such as weight_g. Empty: it still holds the weight.
     parts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **settings: Any) -> None:
@@ -31,9 +31,9 @@ class Reparametrization:
 
 
 class _Forward:
-    """Takes the place of a module's ``forward``: computes its weights, then calls the method of the class.
+    """Takes the place of a module's ``forward``: it computes the weights, then calls the method of the class.
 
-    An object and not a function, so that a module with it can be copied and pickled.
+    It is an object and not a function, so that the module can be copied and pickled.
     """
 
     def __init__(self, module: Module) -> None:
@@ -71,7 +71,7 @@ def _attach(module: Module, name: str, how: Reparametrization) -> None:
 
 
 def _put(module: Module, name: str, how: Reparametrization, *parts: Tensor) -> None:
-    """Put the parts in the place of a parameter: frozen if it is, and as buffers if they are not learnt."""
+    """Replace a parameter by its parts: parameters, which are frozen if it is, and buffers."""
     weight = getattr(module, name)
     module._forget(name)
     for part, value in zip(how.parts, parts, strict=True):
@@ -85,7 +85,7 @@ def _put(module: Module, name: str, how: Reparametrization, *parts: Tensor) -> N
 
 
 def _removed(module: M, name: str, kind: type[Reparametrization], who: str) -> M:
-    """Make the computed weight a parameter, which is learnt if one of its parts is; returns the module."""
+    """Replace the parts by the weight as a parameter, which is learnt if one of them is; returns the module."""
     hook = module.__dict__.get("forward")
     how = hook.weights.get(name) if isinstance(hook, _Forward) else None
     if not isinstance(hook, _Forward) or not isinstance(how, kind):
@@ -106,7 +106,7 @@ def _removed(module: M, name: str, kind: type[Reparametrization], who: str) -> M
 
 
 def _parameter(module: Module, name: str, least: int, who: str) -> Parameter:
-    """The parameter of that name, which nothing computes yet."""
+    """The parameter of that name, which must not be computed already."""
     parameter = module._parameters.get(name)
     hook = module.__dict__.get("forward")
     if isinstance(hook, _Forward) and name in hook.weights:
@@ -127,7 +127,7 @@ class _WeightNorm(Reparametrization):
 
 
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
-    """Weight normalization of a layer: w = g v / ‖v‖, with the length g and the direction v as its parameters.
+    """Weight normalization of a layer: w = g v / ‖v‖, where the length g and the direction v are parameters.
 
     The parameter `name` is replaced by ``name_g`` and ``name_v``, as in PyTorch's ``torch.nn.utils``. Between calls the
     attribute `name` shows the last value. Make the optimiser after this call.
@@ -138,12 +138,12 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     name : str
         The parameter.
     dim : int, optional
-        The axis of the outputs. Each output has its own length; None: one length for all.
+        The axis of the outputs. Each output has its own length. None: one length for all.
 
     Raises
     ------
     ValueError
-        There is no such parameter, it is computed already, or the weights of an output are all zero.
+        There is no such parameter, it is computed already, or all weights of an output are zero.
 
     References
     ----------
@@ -167,7 +167,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
 
 
 def remove_weight_norm(module: M, name: str = "weight") -> M:
-    """Make the weight of :func:`weight_norm` a parameter again, of its present value; returns the module.
+    """Undo :func:`weight_norm`: the weight is a parameter again, with its present value; returns the module.
 
     Raises
     ------
@@ -204,7 +204,7 @@ def spectral_norm(
     *,
     rng: Any = None,
 ) -> M:
-    """Spectral normalization of a layer: W / σ, σ its largest singular value, which power iteration follows.
+    """Spectral normalization of a layer: W / σ, where power iteration estimates σ, the largest singular value.
 
     The parameter `name` becomes ``name_orig``, beside the buffers ``name_u`` and ``name_v``, as in PyTorch's
     ``torch.nn.utils``. In training u and v take `n_power_iterations` steps per call. In prediction they stay.
@@ -215,18 +215,18 @@ def spectral_norm(
     name : str
         The parameter.
     n_power_iterations : int
-        From 1 on.
+        The number of steps per call, from 1 on.
     eps : float
         The least length that u and v are divided by.
     dim : int, optional
         The axis of the outputs. Default: 0, and 1 for transposed convolutions.
     rng : int or numpy.random.Generator, optional
-        For the first u and v, which are normal draws of length 1.
+        For the first u and v, which are random directions of length 1.
 
     Raises
     ------
     ValueError
-        There is no such parameter, it is computed already or not a matrix, or a wrong setting.
+        There is no such parameter, it is computed already, it has fewer than two axes, or a setting is wrong.
 
     References
     ----------
@@ -256,7 +256,7 @@ def spectral_norm(
 
 
 def remove_spectral_norm(module: M, name: str = "weight") -> M:
-    """Make the weight of :func:`spectral_norm` a parameter again, of its present value; returns the module.
+    """Undo :func:`spectral_norm`: the weight is a parameter again, with its present value; returns the module.
 
     Raises
     ------
@@ -282,7 +282,7 @@ class _WeightStandardize(Reparametrization):
 
 
 def weight_standardize(module: M, name: str = "weight", eps: float = 1e-5) -> M:
-    """Weight standardization of a layer: (W − μ) / √(σ² + ε) for each output, from the same parameter.
+    """Weight standardization of a layer: (W − μ) / √(σ² + ε) for each output. W stays the parameter.
 
     The keys of the state stay as they are.
 
@@ -318,7 +318,7 @@ def weight_standardize(module: M, name: str = "weight", eps: float = 1e-5) -> M:
 
 
 def remove_weight_standardize(module: M, name: str = "weight") -> M:
-    """Make the standardised weight the parameter; returns the module.
+    """Undo :func:`weight_standardize`: the standardised weight becomes the parameter; returns the module.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The running statistics of batch norms, measured over a whole data set."""
+"""Exact running statistics of batch norms, from a whole data set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Moments:
         self.squares: Any = 0.0
 
     def add(self, x: Array) -> None:
-        """Pool a batch: exact for batches of any sizes, and without cancellation (Chan, Golub & LeVeque, 1979)."""
+        """Add a batch of any size: exact and without cancellation (Chan, Golub & LeVeque, 1979)."""
         axes = AXES["batch_norm"].statistics(x.ndim)
         count = x.size // x.shape[1]
         if not count:
@@ -42,27 +42,28 @@ def update_bn(model: Module, batches: Iterable[Any]) -> None:
     """Set the running statistics of all batch norms to the exact statistics of a data set.
 
     Afterwards, when the model predicts on that data, the inputs of every batch norm have exactly its running mean and
-    its (unbiased) running variance, over all elements and whatever the sizes of the batches. For that the layers are
-    measured one after the other, each behind those already set. The data are gone through once for each layer, in
-    prediction mode.
+    its (unbiased) running variance. The sizes of the batches do not matter. The layers are measured one after the
+    other, each with the new statistics of those before it. So the data are used once for each layer, in prediction
+    mode.
 
-    PyTorch's ``swa_utils.update_bn`` goes through the data once, in training mode, and averages the means and variances
-    of the batches with equal weights. There a short last batch counts as much as the others, the spread between the
-    means of batches is lost, and later layers see inputs that are normalised batch by batch.
+    PyTorch's ``swa_utils.update_bn`` uses the data once, in training mode, and averages the means and variances of the
+    batches with equal weights. There a short last batch counts as much as the others, the differences between the means
+    of batches are lost, and the inputs of later layers are normalised batch by batch.
 
-    The modes are restored afterwards. Frozen statistics, and those of instance norms and IterNorm, stay as they are.
+    The modes of the modules do not change. Frozen statistics do not change either, nor do those of instance norms and
+    IterNorm.
 
     Parameters
     ----------
     model : Module
     batches : iterable
-        Batches are inputs, or tuples or lists whose first item is the input. The batches of an iterator, which can be
-        gone through only once, are kept in memory.
+        A batch is an input, or a tuple or list whose first item is the input. If `batches` is an iterator, which can be
+        used only once, all batches are kept in memory.
 
     Raises
     ------
     ValueError
-        The data hold no batch, one value per channel, or values that are not finite; nothing is changed then.
+        The data have no batch, one value per channel, or values that are not finite. Nothing is changed then.
 
     Examples
     --------
