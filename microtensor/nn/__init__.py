@@ -3,18 +3,6 @@
 
 from typing import TYPE_CHECKING
 
-from microtensor.nn import (
-    activation,
-    attention,
-    container,
-    convolution,
-    embedding,
-    linear,
-    loss,
-    normalization,
-    pooling,
-    recurrent,
-)
 from microtensor.nn import functional as functional
 from microtensor.nn import init as init
 from microtensor.nn import utils as utils
@@ -34,6 +22,6 @@ from microtensor.tensor import Parameter as Parameter
 
 # Type checkers follow the imports, and cannot read a list that is put together.
 if not TYPE_CHECKING:
-    _rooms = (activation, attention, container, convolution, embedding, linear, loss, normalization, pooling, recurrent)
-    _own = ["Dropout", "Module", "Parameter", "functional", "init", "utils"]
-    __all__ = sorted([*_own, *(name for room in _rooms for name in room.__all__)])
+    __all__ = sorted(
+        ["functional", "init", "utils", *(name for name, value in globals().items() if isinstance(value, type))]
+    )

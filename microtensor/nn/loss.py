@@ -11,14 +11,7 @@ from numpy.typing import ArrayLike
 
 from microtensor import losses
 from microtensor.nn.wrapper import Wrapper
-from microtensor.support.checks import (
-    KL_REDUCTIONS,
-    check_float,
-    check_integer,
-    check_number,
-    check_positive,
-    check_reduction,
-)
+from microtensor.support import checks
 from microtensor.tensor import Tensor
 
 __all__ = [
@@ -39,13 +32,14 @@ class _Loss(Wrapper):
     """What all losses share: the checks of their settings when they are made, and weights as buffers."""
 
     _checks: ClassVar[Mapping[str, Callable[[Any, str, str], Any]]] = {
-        "reduction": lambda value, name, who: check_reduction(value, who),
-        "beta": partial(check_number, least=0),
-        "delta": check_positive,
-        "ignore_index": check_integer,
-        "label_smoothing": partial(check_number, least=0, most=1),
-        "margin": check_number,
+        "beta": partial(checks.check_number, least=0),
+        "delta": checks.check_positive,
+        "ignore_index": checks.check_integer,
+        "label_smoothing": partial(checks.check_number, least=0, most=1),
+        "margin": checks.check_number,
     }
+
+    _reductions: ClassVar[tuple[str, ...]] = checks.REDUCTIONS
 
     def _keep(self, name: str, value: Any) -> None:
         who = type(self).__name__
@@ -53,12 +47,14 @@ class _Loss(Wrapper):
             losses.check_weight(value, name, who)
             # A weight is part of the state, and is not learnt.
             self.register_buffer(name, value if value is None or isinstance(value, Tensor) else Tensor(value))
+        elif name == "reduction":
+            super()._keep(name, checks.check_reduction(value, who, self._reductions))
         else:
             check = self._checks.get(name)
             super()._keep(name, check(value, name, who) if check else value)
 
     def __call__(self, input: Tensor, target: Any) -> Any:
-        check_float(input, self)
+        checks.check_float(input, self)
         return super().__call__(input, target)
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
@@ -219,7 +215,7 @@ class KLDivLoss(_Loss):
     """
 
     function = losses.kl_div
-    _checks: ClassVar = {**_Loss._checks, "reduction": lambda value, _, who: check_reduction(value, who, KL_REDUCTIONS)}
+    _reductions = checks.KL_REDUCTIONS
     _: KW_ONLY
     reduction: str = "mean"
     log_target: bool = False

@@ -7,8 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from microtensor.optim.optimizer import Optimizer, bounded_number, is_list, whole_number
-from microtensor.support.checks import plain_number
+from microtensor.optim.optimizer import Optimizer, any_number, bounded_number, is_list, whole_number
 
 
 class _Schedule:
@@ -24,11 +23,8 @@ class _Schedule:
 
     def get_last_lr(self) -> list[float]:
         """The rate of every group as it is now."""
-        rates = [plain_number(group["lr"]) for group in self.optimizer.param_groups]
-        if None in rates:
-            wrong = self.optimizer.param_groups[rates.index(None)]["lr"]
-            raise ValueError(f"{type(self).__name__}: the rate of a group is {wrong!r}; it must be a number")
-        return [float(rate) for rate in rates if rate is not None]
+        what = f"{type(self).__name__}: the rate of a group"
+        return [any_number(group["lr"], what) for group in self.optimizer.param_groups]
 
     def _number(self, value: Any, name: str, below: float = math.inf) -> float:
         return bounded_number(value, f"{type(self).__name__}: {name}", below)
@@ -62,11 +58,9 @@ class _Schedule:
             raise ValueError(f"{who}: the state is of type {type(state_dict).__name__}; it must be a mapping")
         if state_dict.keys() != set(self._kept):
             raise ValueError(f"{who}: keys are {sorted(map(str, state_dict))}, expected {sorted(self._kept)}")
-        best = plain_number(state_dict.get("best", 0))
-        if best is None:
-            raise ValueError(f"{who}: best is {state_dict['best']!r}; it must be a number")
         counts = {name: whole_number(state_dict[name], f"{who}: {name}", 0) for name in self._kept if name != "best"}
-        self.__dict__.update({"best": float(best), **counts} if "best" in self._kept else counts)
+        best = {"best": any_number(state_dict["best"], f"{who}: best")} if "best" in self._kept else {}
+        self.__dict__.update(counts | best)
 
 
 class LRScheduler(_Schedule):
@@ -227,13 +221,8 @@ class LambdaLR(LRScheduler):
         functions = [self.lr_lambda] * len(bases) if callable(self.lr_lambda) else list(self.lr_lambda)
         if len(functions) != len(bases):
             raise ValueError(f"LambdaLR: {len(functions)} functions for {len(bases)} parameter groups")
-        return [base * self._factor(f(epoch)) for base, f in zip(bases, functions, strict=True)]
-
-    def _factor(self, value: Any) -> float:
-        factor = plain_number(value)
-        if factor is None:
-            raise ValueError(f"LambdaLR: the function gives {value!r}; it must be a number")
-        return factor
+        factors = [any_number(f(epoch), "LambdaLR: the value of the function") for f in functions]
+        return [base * factor for base, factor in zip(bases, factors, strict=True)]
 
 
 class StepLR(_Multiplied):
@@ -636,13 +625,11 @@ class ReduceLROnPlateau(_Schedule):
         ValueError
             The measurement is not a number, or `min_lr` does not have one value for each group. Nothing is changed.
         """
-        value = plain_number(metrics)
-        if value is None:
-            raise ValueError(f"{type(self).__name__}.step: metrics is {metrics!r}; it must be one number")
+        value = any_number(metrics, f"{type(self).__name__}.step: metrics")
         rates, floors = self.get_last_lr(), self._floors()
         self.last_epoch += 1
         if self._improves(value):
-            self.best, self.num_bad_epochs = float(value), 0
+            self.best, self.num_bad_epochs = value, 0
         else:
             self.num_bad_epochs += 1
         if self.cooldown_counter > 0:

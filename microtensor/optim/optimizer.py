@@ -331,6 +331,14 @@ def move_average(average: Array, decay: float, value: Array) -> None:
     average += value * (1 - decay)
 
 
+def any_number(value: Any, what: str) -> float:
+    """A number as a float, also NaN and ∞; a ValueError for anything else."""
+    number = plain_number(value)
+    if number is None:
+        raise ValueError(f"{what} is {value!r}; it must be a number")
+    return float(number)
+
+
 def bounded_number(value: Any, what: str, below: float = math.inf) -> float:
     """A number from 0 to below a bound as a float; a ValueError for anything else."""
     number = plain_number(value)

@@ -3,7 +3,6 @@
 
 from typing import TYPE_CHECKING
 
-from microtensor.nn.normalization import batch, batch_variants, instance, response, sample
 from microtensor.nn.normalization.batch import *
 from microtensor.nn.normalization.batch_variants import *
 from microtensor.nn.normalization.instance import *
@@ -12,4 +11,4 @@ from microtensor.nn.normalization.sample import *
 
 # Type checkers follow the imports, and cannot read a list that is put together.
 if not TYPE_CHECKING:
-    __all__ = sorted(name for room in (batch, batch_variants, instance, response, sample) for name in room.__all__)
+    __all__ = sorted(name for name, value in globals().items() if isinstance(value, type))
