@@ -257,14 +257,10 @@ class MultiheadAttention(Module):
         q, k, v = self._projected(query, key, value)
         batch, heads, length, _ = q.shape
         size = k.shape[2]
-        masks = self._mask(
-            key_padding_mask, "key_padding_mask", {(batch, size) if batched else (size,): (batch, 1, 1, size)}
-        )
-        masks += self._mask(
-            attn_mask,
-            "attn_mask",
-            {(length, size): (length, size), (batch * heads, length, size): (batch, heads, length, size)},
-        )
+        padding = (batch, size) if batched else (size,)
+        masks = self._mask(key_padding_mask, "key_padding_mask", {padding: (batch, 1, 1, size)})
+        shapes = {(length, size): (length, size), (batch * heads, length, size): (batch, heads, length, size)}
+        masks += self._mask(attn_mask, "attn_mask", shapes)
         attended, weights = _attend(q, k, v, masks, is_causal, None, self.dropout)
         # (N, heads, L, E / heads) to (N, L, E)
         joined = reshape(permute_dims(attended, axes=(0, 2, 1, 3)), shape=(batch, length, self.embed_dim))

@@ -23,8 +23,6 @@ class Axes:
         The norm, as in the docstring of the function.
     statistics : callable
         Gives the axes of the statistics for a number of axes of x. They are axes of ``view(x.shape)``.
-    centers : bool
-        Whether the mean is subtracted.
     affine : callable or None
         Gives the axes of x that γ and β have too, for a number of axes of x. None: there is no γ and no β.
     source : str
@@ -48,11 +46,15 @@ class Axes:
     sentence: str
     formula: str
     statistics: Choice
-    centers: bool
     affine: Choice | None
     source: str
     split: int | None = None
     of: str = "input"
+
+    @property
+    def centers(self) -> bool:
+        """Whether the mean is subtracted: μ is in the formula then."""
+        return "μ" in self.formula
 
     def view(self, shape: tuple[int, ...], parts: int = 1) -> tuple[int, ...]:
         """The shape in which the statistics are taken: that of x, with its split axis cut into `parts`."""
@@ -99,7 +101,6 @@ AXES: dict[str, Axes] = {
             "one mean and variance a channel, over the batch and all positions",
             "γ (x − μ) / √(σ² + ε) + β",
             _batch_and_positions,
-            True,
             _channel,
             "Ioffe & Szegedy, *Batch Normalization*, 2015",
         ),
@@ -108,7 +109,6 @@ AXES: dict[str, Axes] = {
             "one mean and variance a sample, over all its features",
             "γ (x − μ) / √(σ² + ε) + β",
             _after_first,
-            True,
             _after_first,
             "Ba, Kiros & Hinton, *Layer Normalization*, 2016",
         ),
@@ -117,7 +117,6 @@ AXES: dict[str, Axes] = {
             "one mean and variance a sample and channel, over all positions",
             "γ (x − μ) / √(σ² + ε) + β",
             _positions,
-            True,
             _channel,
             "Ulyanov, Vedaldi & Lempitsky, *Instance Normalization*, 2016",
         ),
@@ -126,7 +125,6 @@ AXES: dict[str, Axes] = {
             "one mean and variance a sample and group of channels, over the group and all positions",
             "γ (x − μ) / √(σ² + ε) + β",
             lambda ndim: tuple(range(2, ndim + 1)),
-            True,
             _channel,
             "Wu & He, *Group Normalization*, 2018",
             split=1,
@@ -136,7 +134,6 @@ AXES: dict[str, Axes] = {
             "one root mean square a sample, over all its features; the mean stays",
             "γ x / √(mean(x²) + ε)",
             _after_first,
-            False,
             _after_first,
             "Zhang & Sennrich, *Root Mean Square Layer Normalization*, 2019",
         ),
@@ -145,7 +142,6 @@ AXES: dict[str, Axes] = {
             "one mean and variance a channel and part of the batch, over the part and all positions",
             "γ (x − μ) / √(σ² + ε) + β",
             lambda ndim: (1, *range(3, ndim + 1)),
-            True,
             _channel,
             "Hoffer, Hubara & Soudry, *Train Longer, Generalize Better*, 2017",
             split=0,
@@ -155,7 +151,6 @@ AXES: dict[str, Axes] = {
             "one mean and variance a channel, over the batch and all positions, corrected towards the running ones",
             "γ ((x − μ) / √(σ² + ε) · r + d) + β",
             _batch_and_positions,
-            True,
             _channel,
             "Ioffe, *Batch Renormalization*, 2017",
         ),
@@ -164,7 +159,6 @@ AXES: dict[str, Axes] = {
             "one mean a channel and one covariance a pair of channels, over the batch and all positions",
             "γ Σ^(−½) (x − μ) + β",
             _batch_and_positions,
-            True,
             _channel,
             "Huang, Zhou, Zhu, Liu & Shao, *Iterative Normalization*, 2019",
         ),
@@ -173,7 +167,6 @@ AXES: dict[str, Axes] = {
             "one mean square a sample and channel, over all positions; the mean stays",
             "max(γ x / √(mean(x²) + ε) + β, τ)",
             _positions,
-            False,
             _channel,
             "Singh & Krishnan, *Filter Response Normalization Layer*, 2020",
         ),
@@ -182,7 +175,6 @@ AXES: dict[str, Axes] = {
             "one length a vector, over the last axis; one γ for all",
             "γ x / √(Σ x² + ε)",
             lambda ndim: (ndim - 1,),
-            False,
             lambda ndim: (),
             "Nguyen & Salazar, *Transformers without Tears*, 2019",
         ),
@@ -191,7 +183,6 @@ AXES: dict[str, Axes] = {
             "one mean square an element, over the channels around it at the same position",
             "x / (k + α mean(x²))^β",
             lambda ndim: (),
-            False,
             None,
             "Krizhevsky, Sutskever & Hinton, *ImageNet Classification with Deep Convolutional Neural Networks*, 2012",
         ),
@@ -200,7 +191,6 @@ AXES: dict[str, Axes] = {
             "one length an output, over all its weights",
             "g v / ‖v‖",
             _after_first,
-            False,
             _first,
             "Salimans & Kingma, *Weight Normalization*, 2016",
             of="weight",
@@ -210,7 +200,6 @@ AXES: dict[str, Axes] = {
             "one largest singular value, of the weight as a matrix (out, everything else)",
             "W / σ, σ = uᵀ W v",
             lambda ndim: tuple(range(ndim)),
-            False,
             None,
             "Miyato, Kataoka, Koyama & Yoshida, *Spectral Normalization*, 2018",
             of="weight",
@@ -220,7 +209,6 @@ AXES: dict[str, Axes] = {
             "one mean and variance an output, over all its weights",
             "(W − μ) / √(σ² + ε)",
             _after_first,
-            True,
             None,
             "Qiao, Wang, Liu, Shen & Yuille, *Weight Standardization*, 2019",
             of="weight",

@@ -328,7 +328,10 @@ def test_a_group_that_joins_a_plateau_is_lowered_too_or_nothing_is():
     [
         (lambda o: lr_scheduler.LambdaLR(o, lambda e: 1 - e), "LambdaLR: at epoch 2 a rate would be -"),
         (lambda o: lr_scheduler.LambdaLR(o, lambda e: 1 if e < 2 else np.nan), "at epoch 2 a rate would be nan"),
-        (lambda o: lr_scheduler.LambdaLR(o, lambda e: 1 if e < 2 else None), "LambdaLR: the value of the function is None"),
+        (
+            lambda o: lr_scheduler.LambdaLR(o, lambda e: 1 if e < 2 else None),
+            "LambdaLR: the value of the function is None",
+        ),
         (lambda o: lr_scheduler.ExponentialLR(o, 1e200), "ExponentialLR: at epoch 2 a rate would be inf"),
     ],
 )
