@@ -81,10 +81,7 @@ def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
     """The loss of a batch from the losses of its elements: their mean, their sum, or as they are."""
     check_reduction(reduction, who)
     if reduction == "mean" and not values.size:
-        raise ValueError(
-            f"{who}: there are no elements, and their mean is undefined; leave out the empty batch, or use "
-            "reduction='sum'"
-        )
+        raise ValueError(f"{who}: there are no elements to take the mean of; use reduction='sum'")
     if reduction != "none":
         values = mean(values) if reduction == "mean" else sum(values)
     return label(values, "loss")
@@ -345,9 +342,7 @@ def _check_distribution(target: Any, axis: int, who: str) -> None:
     off = target.sum(axis=axis, dtype=float) - 1.0
     strange = greater(absolute(off), SLACK)
     if any(strange):
-        raise ValueError(
-            f"{who}: the probabilities of a target sum to {off[strange][0] + 1:.4g} over axis {axis}; the sum must be 1"
-        )
+        raise ValueError(f"{who}: target probabilities sum to {off[strange][0] + 1:.4g} over axis {axis}, and not to 1")
 
 
 @scoped

@@ -22,6 +22,7 @@ from microtensor.tensor import Parameter, Tensor, arange, zeros
 
 __all__ = ["MultiheadAttention", "TransformerEncoderLayer"]
 
+ATTENTION = "scaled_dot_product_attention"
 ACTIVATIONS: dict[str, type[Module]] = {"relu": ReLU, "gelu": GELU}
 
 
@@ -79,7 +80,7 @@ def scaled_dot_product_attention(
     tensor([[1.],
             [2.]])
     """
-    masks = () if attn_mask is None else (_as_mask(attn_mask, "scaled_dot_product_attention", "attn_mask"),)
+    masks = () if attn_mask is None else (_as_mask(attn_mask, ATTENTION, "attn_mask"),)
 
     def drop(weights: Tensor) -> Tensor:
         return dropout(weights, dropout_p, rng=rng)
@@ -90,9 +91,7 @@ def scaled_dot_product_attention(
 def _as_mask(mask: Any, who: str, name: str) -> Tensor:
     tensor = mask if isinstance(mask, Tensor) else Tensor(mask)
     if tensor.dtype.kind not in "bf":
-        raise TypeError(
-            f"{who}: {name} has dtype {tensor.dtype}; it must be of booleans, or of floats to add: .astype(bool)"
-        )
+        raise TypeError(f"{who}: {name} has dtype {tensor.dtype}; it must hold booleans or floats: .astype(bool)")
     return tensor
 
 
@@ -106,7 +105,7 @@ def _attend(
     drop: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """The results and the weights. A boolean mask is True where a query may attend; a mask of floats is added."""
-    with name_scope("scaled_dot_product_attention"):
+    with name_scope(ATTENTION):
         _check_shapes(query, key, value)
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         scores = label((query * scale) @ label(key.mT, "Kᵀ"), "scores")
@@ -115,10 +114,7 @@ def _attend(
         for mask in masks:
             sizes = zip(reversed(mask.shape), reversed(scores.shape), strict=False)
             if mask.ndim > scores.ndim or any(m not in (1, n) for m, n in sizes):
-                raise ValueError(
-                    f"scaled_dot_product_attention: a mask of shape {mask.shape} does not broadcast to the scores, "
-                    f"{length} queries by {size} keys, shape {scores.shape}"
-                )
+                raise ValueError(f"{ATTENTION}: mask of shape {mask.shape} does not broadcast to scores {scores.shape}")
             if mask.dtype.kind == "f":
                 scores = scores + mask
             allowed = allowed & (ops.greater(mask, -math.inf) if mask.dtype.kind == "f" else mask.numpy())
@@ -140,15 +136,15 @@ def _masked_softmax(scores: Tensor, allowed: Any) -> Tensor:
 
 def _check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
     for name, x in {"query": query, "key": key, "value": value}.items():
-        check_float(x, "scaled_dot_product_attention", name)
+        check_float(x, ATTENTION, name)
     shapes = query.shape, key.shape, value.shape
     if min(map(len, shapes)) < 2 or query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ValueError(
-            f"scaled_dot_product_attention: query, key and value have shapes {', '.join(map(str, shapes))}; "
+            f"{ATTENTION}: query, key and value have shapes {', '.join(map(str, shapes))}; "
             "they must be (…, L, E), (…, S, E) and (…, S, E_v)"
         )
     if not key.shape[-2]:
-        raise ValueError(f"scaled_dot_product_attention: there are no keys in {key.shape}")
+        raise ValueError(f"{ATTENTION}: there are no keys in {key.shape}")
 
 
 class MultiheadAttention(Module):

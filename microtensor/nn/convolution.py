@@ -70,9 +70,7 @@ class _Convolution(_Windowed):
         sizes = check_sizes(who, in_channels=in_channels, out_channels=out_channels, groups=groups)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups = sizes
         if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"{who}: {in_channels} and {out_channels} channels cannot both be divided into {groups} groups"
-            )
+            raise ValueError(f"{who}: {groups} groups must divide {in_channels} and {out_channels} channels")
         self._set_windows(kernel_size, stride, padding, dilation)
         rows, columns = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (rows, columns // groups, *self.kernel_size)

@@ -95,9 +95,7 @@ class Module:
         who, kind = type(self).__name__, type(value).__name__
         computed = getattr(self.__dict__.get("forward"), "weights", ())
         if name in computed and name not in self._parameters:
-            raise ValueError(
-                f"{who}: {name} is computed at every call; assign to what it is computed from, or remove the norm first"
-            )
+            raise ValueError(f"{who}: {name} is computed at every call; assign to what it is computed from")
         if isinstance(value, (Parameter, Module)):
             if "_parameters" not in self.__dict__:
                 raise AttributeError(f"{who}.__init__ must call super().__init__() before it sets {name}")
@@ -146,9 +144,7 @@ class Module:
             if held is not None and name in held:
                 return held[name]
         if name in _TABLES:
-            raise AttributeError(
-                f"{type(self).__name__}.__init__ must call super().__init__() first: there is no {name}"
-            )
+            raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() first")
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:

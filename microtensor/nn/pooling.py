@@ -291,9 +291,7 @@ class Flatten(Module):
         check_array(x, self)
         first, last = (n + x.ndim if n < 0 else n for n in (self.start_dim, self.end_dim))
         if not 0 <= first <= last < x.ndim:
-            raise ValueError(
-                f"{self.title()}: input of shape {x.shape} has no axes from {self.start_dim} to {self.end_dim}"
-            )
+            raise ValueError(f"{self.title()}: input of shape {x.shape} has no axes {self.start_dim} to {self.end_dim}")
         out: Tensor = ops.flatten(x, first, last)
         return out
 
@@ -327,9 +325,7 @@ class Unflatten(Module):
         self.dim = integer(dim, "dim", "Unflatten")
         sizes = integers(unflattened_size, "unflattened_size", "Unflatten")
         if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
-            raise ValueError(
-                f"Unflatten: unflattened_size is {sizes}; the sizes must be positive, and at most one may be −1"
-            )
+            raise ValueError(f"Unflatten: unflattened_size is {sizes}; sizes must be positive, and one may be −1")
         self.unflattened_size = sizes
 
     def extra_repr(self) -> str:
@@ -345,8 +341,6 @@ class Unflatten(Module):
         known = math.prod(n for n in self.unflattened_size if n != -1)
         sizes = [x.shape[axis] // known if n == -1 else n for n in self.unflattened_size]
         if math.prod(sizes) != x.shape[axis]:
-            raise ValueError(
-                f"{self.title()}: axis {self.dim} of shape {x.shape} cannot be cut into {self.unflattened_size}"
-            )
+            raise ValueError(f"{self.title()}: axis {self.dim} of shape {x.shape} cannot be cut into these sizes")
         out: Tensor = ops.reshape(x, shape=(*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
         return out

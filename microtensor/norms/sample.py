@@ -139,10 +139,7 @@ def instance_norm(
         return normalize_with_running(x, running_mean, running_var, weight, bias, shape, eps)
     count = axis_count(x.shape, axes)
     if count <= 1:
-        raise ValueError(
-            f"{who}: input of shape {x.shape} has at most one position per channel, and nothing would be left; "
-            "use layer_norm or group_norm"
-        )
+        raise ValueError(f"{who}: input of shape {x.shape} has at most one position per channel; use layer_norm")
     normalized, mu, variance = standardize_with_statistics(x, axes, eps)
     out = scale_and_shift(normalized, weight, bias, shape)
     # A batch of no samples has no mean to move towards.
@@ -199,9 +196,6 @@ def group_norm(
     axes, shape = begin(who, x, eps, weight=weight, bias=bias)
     view = AXES[who].view(x.shape, check_groups(x.shape[1], num_groups, who))
     if axis_count(view, axes) == 1:
-        raise ValueError(
-            f"{who}: {num_groups} groups of an input of shape {x.shape} hold 1 value each, and nothing would be left; "
-            "use fewer groups"
-        )
+        raise ValueError(f"{who}: {num_groups} groups of an input of shape {x.shape} hold 1 value each; use fewer")
     normalized = reshape(standardize(reshape(x, shape=view), axes, eps), shape=x.shape)
     return scale_and_shift(normalized, weight, bias, shape)

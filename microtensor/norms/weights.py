@@ -54,9 +54,7 @@ def weight_norm(v: Tensor, g: Tensor, dim: int | None = 0) -> Tensor:
     check_float(g, "weight_norm", "g")
     length = weight_length(v, dim)
     if g.shape != length.shape:
-        raise ValueError(
-            f"weight_norm: g has shape {g.shape}; for v of shape {v.shape} and dim {dim} it must be {length.shape}"
-        )
+        raise ValueError(f"weight_norm: g has shape {g.shape}; for v {v.shape} and dim {dim} it must be {length.shape}")
     return label(v / length, "v / ‖v‖") * g
 
 

@@ -92,12 +92,11 @@ def whiten(
     axes, shape = begin(who, x, eps, momentum, {"running_mean": running_mean}, weight=weight, bias=bias)
     check_size(iterations, "iterations", who)
     size = x.shape[1] // check_groups(x.shape[1], num_groups, who)
+    wanted = (num_groups, size, size)
     check_pair(running_mean, running_whitening, "running_mean and running_whitening", who)
     check_running(who, running_whitening=running_whitening)
-    if running_whitening is not None and running_whitening.shape != (num_groups, size, size):
-        raise ValueError(
-            f"{who}: running_whitening has shape {running_whitening.shape}; it must be {(num_groups, size, size)}"
-        )
+    if running_whitening is not None and running_whitening.shape != wanted:
+        raise ValueError(f"{who}: running_whitening has shape {running_whitening.shape}; it must be {wanted}")
     wide = widened(x)
     if running_mean is None or running_whitening is None or training:
         check_several(x.shape, axes, who, training=training)

@@ -36,9 +36,7 @@ class _Schedule:
         try:
             given = list(milestones)
         except TypeError:
-            raise TypeError(
-                f"{type(self).__name__}: milestones is {milestones!r}; it must be a sequence of epochs"
-            ) from None
+            raise TypeError(f"{type(self).__name__}: milestones is {milestones!r}; it must be a sequence") from None
         return [self._whole(value, "a milestone", low) for value in given]
 
     def state_dict(self) -> dict[str, Any]:
@@ -122,9 +120,8 @@ class LRScheduler(_Schedule):
         for i, (found, given) in enumerate(zip(self.get_last_lr(), self._given, strict=False)):
             if found != given:
                 raise ValueError(
-                    f"{type(self).__name__}: group {i} has the rate {found}, and not {given} as it was set; "
-                    "a step would undo what another schedule or an assignment did. "
-                    "Join schedules one after the other by SequentialLR"
+                    f"{type(self).__name__}: group {i} has the rate {found}, and not {given} as this schedule set it; "
+                    "join schedules by SequentialLR"
                 )
         return self.lrs_at(epoch)
 
@@ -137,7 +134,7 @@ class LRScheduler(_Schedule):
             if not 0 <= rate < math.inf:
                 raise ValueError(
                     f"{type(self).__name__}: at epoch {epoch} a rate would be {rate}; it must be finite, from 0 on. "
-                    "Schedules that do not go together are joined one after the other by SequentialLR"
+                    "Join schedules by SequentialLR"
                 )
         self._remember()
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -209,9 +206,7 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if not callable(lr_lambda) and not (isinstance(lr_lambda, (list, tuple)) and all(map(callable, lr_lambda))):
-            raise TypeError(
-                f"LambdaLR: lr_lambda is {lr_lambda!r}; it must be a function, or a list of one for each group"
-            )
+            raise TypeError(f"LambdaLR: lr_lambda is {lr_lambda!r}; it must be a function, or a list of functions")
         self.lr_lambda = lr_lambda
         super().__init__(optimizer, last_epoch)
 

@@ -79,10 +79,7 @@ class Optimizer:
         if isinstance(params, Tensor):
             raise TypeError(f"{who}: params is a single tensor; put it into a list")
         if isinstance(params, Mapping) or not isinstance(params, Iterable):
-            raise TypeError(
-                f"{who}: params is of type {type(params).__name__}; give module.parameters(), or a list of tensors or "
-                "of groups"
-            )
+            raise TypeError(f"{who}: params is of type {type(params).__name__}; give module.parameters(), or a list")
         self.defaults = defaults
         self.param_groups: list[Options] = []
         self.state: dict[Tensor, State] = {}
@@ -195,9 +192,7 @@ class Optimizer:
         who = type(self).__name__
         settings: Options = {}
         if missing := self.defaults.keys() - group.keys():
-            raise ValueError(
-                f"{who}: a group has no {', '.join(sorted(missing))}; add_param_group adds one with defaults"
-            )
+            raise ValueError(f"{who}: a group has no {', '.join(sorted(missing))}; add_param_group adds defaults")
         for name in self.defaults:
             value, below = group[name], self._below.get(name, math.inf)
             if name in self._flags:

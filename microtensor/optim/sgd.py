@@ -74,10 +74,7 @@ class SGD(Optimizer):
     def _settings(self, group: Options) -> Options:
         settings = super()._settings(group)
         if settings["nesterov"] and (settings["momentum"] == 0 or settings["dampening"] != 0):
-            raise ValueError(
-                f"SGD: with nesterov the momentum must be above 0 and dampening 0, not momentum {settings['momentum']} "
-                f"and dampening {settings['dampening']}"
-            )
+            raise ValueError("SGD: nesterov is True; momentum must be above 0, and dampening must be 0")
         return settings
 
     def _start(self, options: Options) -> dict[str, float | None]:

@@ -106,10 +106,7 @@ def load(path: PathLike) -> dict[str, Any]:
 
 def _path_and_suffix(path: PathLike, who: str) -> tuple[str, str]:
     if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(
-            f"{who}: path is of type {type(path).__name__}; it must be a str or a path, and comes first: "
-            "save(path, state), load(path)"
-        )
+        raise TypeError(f"{who}: path is of type {type(path).__name__}; it comes first: save(path, state), load(path)")
     shown = os.fsdecode(path)
     suffix = os.path.splitext(shown)[1]
     if suffix not in (".npz", ".safetensors"):

@@ -39,9 +39,7 @@ def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
             raise ValueError(f"{who}: this key is reserved by the format; use another, or save as .npz")
         array = stored_array(value, who)
         if array is None:
-            raise TypeError(
-                f"{who} is of type {type(value).__name__}; a .safetensors file holds arrays only, a .npz file more"
-            )
+            raise TypeError(f"{who} is of type {type(value).__name__}; .safetensors holds arrays only; save as .npz")
         arrays[key] = np.asarray(array, order="C")
     file.write(save(arrays))
 
@@ -76,7 +74,5 @@ def _library() -> ModuleType:
     try:
         import safetensors.numpy
     except ImportError:
-        raise ImportError(
-            'files that end in .safetensors need another package: pip install "microtensor[safetensors]"'
-        ) from None
+        raise ImportError('.safetensors files need a package: pip install "microtensor[safetensors]"') from None
     return safetensors

@@ -248,13 +248,13 @@ def several_heads(q, k=None, v=None, layer=(6, 2), **options):
         (
             attend((2, 3), (4, 3), (4, 2), np.ones((4, 2), dtype=bool)),
             ValueError,
-            r"a mask of shape \(4, 2\) does not broadcast to the scores, 2 queries by 4 keys, shape \(2, 4\)",
+            r"mask of shape \(4, 2\) does not broadcast to scores \(2, 4\)",
         ),
         (attend((2, 3), (4, 3), (4, 2), np.ones((5, 2, 4), dtype=bool)), ValueError, r"mask of shape \(5, 2, 4\)"),
         (
             attend((2, 3), (4, 3), (4, 2), np.ones((2, 4), dtype=int)),
             TypeError,
-            r"attn_mask has dtype int64; it must be of booleans",
+            r"attn_mask has dtype int64; it must hold booleans",
         ),
         (attend((2, 3), (4, 3), (4, 2), dropout_p=2.0), ValueError, r"p is 2.0"),
         (lambda: MultiheadAttention(0, 1), ValueError, r"MultiheadAttention: embed_dim is 0"),

@@ -199,7 +199,7 @@ WRONG_SETTINGS = [
     ("Bilinear(3, 4, 0)", ValueError, "Bilinear: out_features is 0; it must be a positive integer"),
     ("Conv2d(0, 1, 3)", ValueError, "Conv2d: in_channels is 0"),
     ("Conv2d(1, True, 3)", TypeError, "Conv2d: out_channels is True"),
-    ("Conv2d(3, 4, 3, groups=2)", ValueError, "Conv2d: 3 and 4 channels cannot both be divided into 2 groups"),
+    ("Conv2d(3, 4, 3, groups=2)", ValueError, "Conv2d: 2 groups must divide 3 and 4 channels"),
     ("Conv2d(3, 4, 0)", ValueError, "Conv2d: kernel_size is 0; 2 integers from 1 on"),
     ("Conv2d(3, 4, (3, 3, 3))", ValueError, r"Conv2d: kernel_size is \(3, 3, 3\); 2 integers from 1 on"),
     ("Conv2d(3, 4, 2.0)", TypeError, "Conv2d: kernel_size is 2.0; 2 integers from 1 on"),

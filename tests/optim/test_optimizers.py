@@ -213,7 +213,7 @@ def test_settings_out_of_range_are_refused(make, options, name):
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9, "dampening": 0.1}])
 def test_nesterov_needs_momentum_without_dampening(options):
-    with pytest.raises(ValueError, match=r"SGD: with nesterov .*momentum.* above 0 and dampening 0"):
+    with pytest.raises(ValueError, match=r"SGD: nesterov .*momentum must be above 0, and dampening .* 0"):
         mt.optim.SGD([leaf(1.0)], nesterov=True, **options)
 
 

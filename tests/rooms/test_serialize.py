@@ -243,7 +243,7 @@ for _ in range(100_000):
             "65534 arrays are more than the 65533 that a file can hold",
         ),
         (".safetensors", {1: np.ones(2)}, TypeError, "save: state has the key 1; keys are strings"),
-        (".safetensors", {"a": 0.1}, TypeError, "state['a'] is of type float; a .safetensors file holds arrays only"),
+        (".safetensors", {"a": 0.1}, TypeError, "state['a'] is of type float; .safetensors holds arrays only"),
         (".safetensors", {"a": np.ones(2, complex)}, TypeError, "dtype complex128 is not a boolean"),
         (".safetensors", {"__metadata__": np.ones(2)}, ValueError, "reserved by the format"),
         (".safetensors", {"\ud800": np.ones(2)}, ValueError, "surrogates not allowed"),

@@ -93,9 +93,7 @@ class RunningNorm(Module):
         if not isinstance(track, (bool, np.bool_)):
             raise TypeError(f"{self.who()}: track_running_stats is {track!r}; it must be True or False")
         if not track and self.frozen_stats:
-            raise ValueError(
-                f"{self.who()}: the running statistics are frozen, and so in use; freeze(stats=False) first"
-            )
+            raise ValueError(f"{self.who()}: the running statistics are frozen; call freeze(stats=False) first")
         if track and any(getattr(self, name) is None for name in self._initial):
             self._tracks = True
             self.track(**{name: self._initial[name] for name in self.statistics})
@@ -140,10 +138,7 @@ class RunningNorm(Module):
         """
         stats, affine = check_flag(stats, "stats", self.who()), check_flag(affine, "affine", self.who())
         if stats and not self.track_running_stats:
-            raise ValueError(
-                f"{self.who()}: no running statistics to freeze; make the layer with track_running_stats=True, or "
-                "freeze(stats=False)"
-            )
+            raise ValueError(f"{self.who()}: no running statistics to freeze; set track_running_stats=True")
         self.frozen_stats = stats
         for parameter in self._scales():
             parameter.requires_grad_(not affine)

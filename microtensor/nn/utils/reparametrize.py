@@ -89,9 +89,7 @@ def _removed(module: M, name: str, kind: type[Reparametrization], who: str) -> M
     hook = module.__dict__.get("forward")
     how = hook.weights.get(name) if isinstance(hook, _Forward) else None
     if not isinstance(hook, _Forward) or not isinstance(how, kind):
-        raise ValueError(
-            f"{who}: {name!r} of {type(module).__name__} is not computed in that way, so there is nothing to remove"
-        )
+        raise ValueError(f"{who}: {name!r} of {type(module).__name__} is not computed so; there is nothing to remove")
     del hook.weights[name]
     if not hook.weights:
         del module.__dict__["forward"]
