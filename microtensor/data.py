@@ -15,16 +15,10 @@ from microtensor.tensor import Tensor
 
 # PyTorch's other settings, and the value with which each does what happens here anyway.
 _PYTORCH: dict[str, Any] = {
-    "sampler": None,
-    "batch_sampler": None,
-    "num_workers": 0,
-    "pin_memory": False,
-    "timeout": 0,
-    "worker_init_fn": None,
-    "multiprocessing_context": None,
-    "generator": None,
+    **dict.fromkeys(("sampler", "batch_sampler", "worker_init_fn", "multiprocessing_context", "generator")),
     "prefetch_factor": None,
-    "persistent_workers": False,
+    **dict.fromkeys(("num_workers", "timeout"), 0),
+    **dict.fromkeys(("pin_memory", "persistent_workers"), False),
     "pin_memory_device": "",
     "in_order": True,
 }

@@ -29,15 +29,8 @@ from microtensor.ops import (
     where,
 )
 from microtensor.primitive import Traced, label
+from microtensor.support import checks
 from microtensor.support.arrays import own_array
-from microtensor.support.checks import (
-    KL_REDUCTIONS,
-    check_float,
-    check_integer,
-    check_number,
-    check_positive,
-    check_reduction,
-)
 from microtensor.support.quiet import quietly
 
 if TYPE_CHECKING:
@@ -79,7 +72,7 @@ def check_weight(weight: Any, name: str, who: str) -> Any:
 
 def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
     """The loss of a batch from the losses of its elements: their mean, their sum, or as they are."""
-    check_reduction(reduction, who)
+    checks.check_reduction(reduction, who)
     if reduction == "mean" and not values.size:
         raise ValueError(f"{who}: there are no elements to take the mean of; use reduction='sum'")
     if reduction != "none":
@@ -94,7 +87,7 @@ def _as_constant(value: Any, who: str) -> Any:
 
 def _matched(input: Tensor, target: Any, who: str) -> Any:
     """The target, after checking that it has the shape of the input and that the input is of floats."""
-    check_float(input, who)
+    checks.check_float(input, who)
     target = _as_constant(target, f"{who}: target")
     if input.shape != target.shape:
         raise ValueError(f"{who}: input of shape {input.shape} and target of shape {target.shape} differ")
@@ -217,7 +210,7 @@ def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta:
     """
     who = "smooth_l1_loss"
     target = _matched(input, target, who)
-    beta = check_number(beta, "beta", who, 0)
+    beta = checks.check_number(beta, "beta", who, 0)
     values = _huber(input - target, beta) / beta if beta else absolute(input - target)
     return _reduced(values, reduction, who)
 
@@ -252,7 +245,7 @@ def huber_loss(input: Tensor, target: Any, *, reduction: str = "mean", delta: fl
     tensor([0.5, 4. ])
     """
     target = _matched(input, target, "huber_loss")
-    values = _huber(input - target, check_positive(delta, "delta", "huber_loss"))
+    values = _huber(input - target, checks.check_positive(delta, "delta", "huber_loss"))
     return _reduced(values, reduction, "huber_loss")
 
 
@@ -323,11 +316,11 @@ def cross_entropy(
     who = "cross_entropy"
     target = _as_constant(target, f"{who}: target")
     axis = _class_axis(input, target, who)
-    smoothing = check_number(label_smoothing, "label_smoothing", who, 0, 1)
+    smoothing = checks.check_number(label_smoothing, "label_smoothing", who, 0, 1)
     logp = log_softmax(input, axis=axis)
     if target.dtype.kind != "f":
         return _from_indices(logp, target, weight, ignore_index, reduction, smoothing, axis, who)
-    check_integer(ignore_index, "ignore_index", who)
+    checks.check_integer(ignore_index, "ignore_index", who)
     _check_distribution(as_array(target), axis, who)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / input.shape[axis]
@@ -389,7 +382,7 @@ def nll_loss(
 
 def _class_axis(input: Tensor, target: Any, who: str) -> int:
     """The axis of the classes, after checking input and target."""
-    check_float(input, who)
+    checks.check_float(input, who)
     if input.ndim == 0:
         raise ValueError(f"{who}: input has shape (); it must be (C,), (N, C) or (N, C, …)")
     axis = 0 if input.ndim == 1 else 1
@@ -407,19 +400,12 @@ def _class_axis(input: Tensor, target: Any, who: str) -> int:
 
 
 def _from_indices(
-    logp: Tensor,
-    target: Any,
-    weight: Any,
-    ignore_index: int,
-    reduction: str,
-    smoothing: float,
-    axis: int,
-    who: str,
+    logp: Tensor, target: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float, axis: int, who: str
 ) -> Tensor:
     """The weighted negative logarithms at the target's classes, mixed with those of all classes."""
     if target.dtype.kind == "b":
         raise TypeError(f"{who}: target has dtype bool; class indices are integers")
-    ignore_index = check_integer(ignore_index, "ignore_index", who)
+    ignore_index = checks.check_integer(ignore_index, "ignore_index", who)
     ignored = equal(target, ignore_index)
     some_ignored = bool(any(ignored))
     # An ignored index need not be a class: class 0 stands in for it, and counts for nothing afterwards.
@@ -586,7 +572,7 @@ def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: b
     """
     who = "kl_div"
     target = _matched(input, target, who)
-    check_reduction(reduction, who, KL_REDUCTIONS)
+    checks.check_reduction(reduction, who, checks.KL_REDUCTIONS)
     # The logarithm is 0 where t is 0, and 0 · 0 is the limit of t ln t.
     if log_target:
         probability, logarithm = quietly(exp, target), where(equal(target, -math.inf), 0.0, target)
@@ -668,7 +654,7 @@ def hinge_embedding_loss(input: Tensor, target: Any, *, margin: float = 1.0, red
     """
     who = "hinge_embedding_loss"
     target = _signs(input, target, who)
-    margin = check_number(margin, "margin", who)
+    margin = checks.check_number(margin, "margin", who)
     return _reduced(where(equal(target, 1), input, relu(margin - input)), reduction, who)
 
 

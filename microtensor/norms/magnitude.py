@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 @scoped
-def rms_norm(
-    x: Tensor,
-    normalized_shape: Shape,
-    weight: Tensor | None = None,
-    eps: float | None = None,
-) -> Tensor:
+def rms_norm(x: Tensor, normalized_shape: Shape, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """Root mean square normalization: γ x / √(mean(x²) + ε) over the last axes; the mean stays.
 
     If the mean of the input is 0, the result is that of layer norm.

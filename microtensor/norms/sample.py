@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 @scoped
 def layer_norm(
-    x: Tensor,
-    normalized_shape: Shape,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
+    x: Tensor, normalized_shape: Shape, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
 
@@ -152,11 +148,7 @@ def instance_norm(
 
 @scoped
 def group_norm(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
+    x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """Group normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
 

@@ -9,15 +9,7 @@ import numpy as np
 
 from microtensor.nn.module import Module, settings_text
 from microtensor.norms import AXES
-from microtensor.support.checks import (
-    check_channel_count,
-    check_eps,
-    check_flag,
-    check_float,
-    check_momentum,
-    check_several,
-    check_size,
-)
+from microtensor.support import checks
 from microtensor.tensor import Parameter, Tensor, get_default_dtype, ones, zeros
 
 R = TypeVar("R", bound="RunningNorm")
@@ -60,9 +52,9 @@ class RunningNorm(Module):
     ) -> None:
         super().__init__()
         who = type(self).__name__
-        self.num_features = check_size(num_features, "num_features", who)
-        self.eps = check_eps(eps, who)
-        self.momentum = None if momentum is None else check_momentum(momentum, who)
+        self.num_features = checks.check_size(num_features, "num_features", who)
+        self.eps = checks.check_eps(eps, who)
+        self.momentum = None if momentum is None else checks.check_momentum(momentum, who)
         self._tracks = bool(track_running_stats)
         self.frozen_stats = False
         self.register_parameter("weight", Parameter(ones(num_features), name="γ") if affine else None)
@@ -136,7 +128,7 @@ class RunningNorm(Module):
         TypeError
             A flag is neither True nor False.
         """
-        stats, affine = check_flag(stats, "stats", self.who()), check_flag(affine, "affine", self.who())
+        stats, affine = checks.check_flag(stats, "stats", self.who()), checks.check_flag(affine, "affine", self.who())
         if stats and not self.track_running_stats:
             raise ValueError(f"{self.who()}: no running statistics to freeze; set track_running_stats=True")
         self.frozen_stats = stats
@@ -160,14 +152,14 @@ class RunningNorm(Module):
     def check(self, x: Tensor) -> None:
         """Raise unless x has floats, the right number of axes and the right channels."""
         who = self.who()
-        check_float(x, self)
+        checks.check_float(x, self)
         if x.ndim not in self.shapes:
             needed = " or ".join(self.shapes.values())
             raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; it must be {needed}")
-        check_channel_count(x, self.num_features, who)
+        checks.check_channel_count(x, self.num_features, who)
         if self.several is not None and (self.learning() or self.running()[0] is None):
             axes = AXES[self.several].statistics(x.ndim)
-            check_several(x.shape, axes, who, training=self.training)
+            checks.check_several(x.shape, axes, who, training=self.training)
 
     def learning(self) -> bool:
         """Whether the mode asks for the statistics of the batch."""
