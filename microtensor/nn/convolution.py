@@ -181,6 +181,8 @@ class ConvTranspose2d(_Convolution):
     ------
     ValueError
         A size is out of range, or the input has another number of channels.
+    TypeError
+        A size is not an integer, or the input is not floating point.
 
     Examples
     --------

@@ -10,7 +10,7 @@ from microtensor import norms
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.normalization.batch import BatchNorm, BatchNorm1d, BatchNorm2d
 from microtensor.nn.normalization.running import RunningNorm
-from microtensor.support.checks import check_groups, check_number, check_size
+from microtensor.support.checks import check_groups, check_momentum, check_number, check_size
 from microtensor.tensor import Tensor
 
 __all__ = ["BatchRenorm1d", "BatchRenorm2d", "GhostBatchNorm1d", "GhostBatchNorm2d", "IterNorm"]
@@ -137,8 +137,8 @@ class GhostBatchNorm1d(BatchNorm):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        if momentum is None:
-            raise ValueError(f"{type(self).__name__}: momentum is None; it must be a number from 0 to 1")
+        # Unlike the others, this norm cannot give all batches the same weight.
+        check_momentum(momentum, type(self).__name__)
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
         self.ghost_size = check_size(ghost_size, "ghost_size", type(self).__name__)
 

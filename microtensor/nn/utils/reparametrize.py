@@ -10,7 +10,7 @@ from microtensor.norms.weights import as_matrix, weight_length
 from microtensor.ops import equal
 from microtensor.primitive import no_grad
 from microtensor.random import generator
-from microtensor.support.checks import check_eps, check_integer
+from microtensor.support.checks import check_eps, check_size
 from microtensor.tensor import Parameter, Tensor
 
 M = TypeVar("M", bound=Module)
@@ -239,8 +239,7 @@ def spectral_norm(
     """
     who = "spectral_norm"
     check_eps(eps, who)
-    if check_integer(n_power_iterations, "n_power_iterations", who) < 1:
-        raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; it must be at least 1")
+    check_size(n_power_iterations, "n_power_iterations", who)
     weight = _parameter(module, name, 2, who)
     if dim is None:
         dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0
