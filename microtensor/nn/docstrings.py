@@ -14,8 +14,8 @@ _ORDER = ("", "Parameters", "Raises", "References", "Examples")
 _HEADING = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)
 
 
-def completed_by(source: type[Any]) -> Callable[[C], C]:
-    """A decorator of classes: what the docstring leaves out is taken from that of another class."""
+def completed_by(source: Any) -> Callable[[C], C]:
+    """A decorator of classes: what the docstring leaves out is taken from that of another class or function."""
 
     def complete(cls: C) -> C:
         cls.__doc__ = completed(cls.__doc__ or "", source.__doc__ or "", list(inspect.signature(cls).parameters))

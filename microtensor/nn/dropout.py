@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.functional import scoped
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module
 from microtensor.ops import masked
 from microtensor.primitive import label
@@ -59,6 +60,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = 
     return left if p == 1 else left * (1 / (1 - p))
 
 
+@completed_by(dropout)
 class Dropout(Module):
     """Dropout: in training each element is 0 with probability p and divided by 1 − p otherwise.
 
@@ -70,17 +72,6 @@ class Dropout(Module):
         The probability, from 0 to 1.
     rng : int or numpy.random.Generator, optional
         For the masks. Default: the generator that :func:`microtensor.manual_seed` seeds.
-
-    Raises
-    ------
-    ValueError
-        p is not a probability.
-    TypeError
-        The input is not floating point.
-
-    References
-    ----------
-    Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, *Dropout*, 2014.
 
     Examples
     --------

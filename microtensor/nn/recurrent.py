@@ -185,6 +185,7 @@ class RNNCell(_Elman, _Cell):
         self._choose(nonlinearity)
 
 
+@completed_by(RNNCell)
 class LSTMCell(_LongShortTerm, _Cell):
     """A step of long short-term memory, whose state is a pair (h, c).
 
@@ -195,10 +196,6 @@ class LSTMCell(_LongShortTerm, _Cell):
     ----------
     input_size, hidden_size : int
         x has shape (N, input_size) or (input_size,), h and c have (N, hidden_size) or (hidden_size,).
-    bias : bool
-        Whether there are b_ih and b_hh.
-    rng : int or numpy.random.Generator, optional
-        For the initial values, uniform in ±1/√hidden_size as in PyTorch.
 
     Raises
     ------
@@ -222,6 +219,7 @@ class LSTMCell(_LongShortTerm, _Cell):
     """
 
 
+@completed_by(RNNCell)
 class GRUCell(_Gated, _Cell):
     """A step of the gated recurrent unit.
 
@@ -232,10 +230,6 @@ class GRUCell(_Gated, _Cell):
     ----------
     input_size, hidden_size : int
         x has shape (N, input_size) or (input_size,), h and h′ have (N, hidden_size) or (hidden_size,).
-    bias : bool
-        Whether there are b_ih and b_hh.
-    rng : int or numpy.random.Generator, optional
-        For the initial values, uniform in ±1/√hidden_size as in PyTorch.
 
     Raises
     ------

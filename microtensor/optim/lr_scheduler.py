@@ -537,7 +537,7 @@ class ReduceLROnPlateau(_Schedule):
     factor : float
         The factor of a reduction, in [0, 1).
     patience : int
-        The number of epochs without improvement before the rate is lowered.
+        The number of epochs without improvement that do not lower the rate.
     threshold : float
         By how much a value must be better to count as an improvement.
     threshold_mode : {'rel', 'abs'}

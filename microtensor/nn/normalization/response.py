@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from microtensor import norms
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module, settings_text
 from microtensor.support.checks import check_channel_count, check_eps, check_float, check_number, check_size
 from microtensor.tensor import Parameter, Tensor, ones, zeros
@@ -10,6 +11,7 @@ from microtensor.tensor import Parameter, Tensor, ones, zeros
 __all__ = ["FilterResponseNorm", "LocalResponseNorm"]
 
 
+@completed_by(norms.filter_response_norm)
 class FilterResponseNorm(Module):
     """Filter response normalization of (N, C, …): max(γ x / √(mean(x²) + ε) + β, τ) for each sample and channel.
 
@@ -19,8 +21,6 @@ class FilterResponseNorm(Module):
     ----------
     num_channels : int
         C.
-    eps : float
-        ε, added to the mean square.
     threshold : bool
         Whether there is a learnt τ, the thresholded linear unit. Without it, put an activation behind the layer.
 
@@ -30,10 +30,6 @@ class FilterResponseNorm(Module):
         A wrong setting, a wrong number of channels, or no positions.
     TypeError
         The input is not floating point.
-
-    References
-    ----------
-    Singh & Krishnan, *Filter Response Normalization Layer*, 2020.
 
     Examples
     --------
@@ -62,28 +58,11 @@ class FilterResponseNorm(Module):
         return norms.filter_response_norm(x, self.weight, self.bias, self.threshold, self.eps)
 
 
+@completed_by(norms.local_response_norm)
 class LocalResponseNorm(Module):
     """Local response normalization of (N, C, …): x / (k + α mean(x²))^β over `size` neighbouring channels.
 
     Nothing is learnt. As in PyTorch, α multiplies the mean; in the paper it multiplies the sum.
-
-    Parameters
-    ----------
-    size : int
-        The number of channels in a window.
-    alpha, beta, k : float
-        α, β and k.
-
-    Raises
-    ------
-    ValueError
-        A wrong setting.
-    TypeError
-        The input is not floating point.
-
-    References
-    ----------
-    Krizhevsky, Sutskever & Hinton, *ImageNet Classification with Deep Convolutional Neural Networks*, 2012.
 
     Examples
     --------

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
 from microtensor import norms
+from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module, settings_text
 from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
 from microtensor.support.checks import check_channel_count, check_eps, check_float, check_groups, check_size
@@ -14,6 +15,7 @@ from microtensor.tensor import Parameter, Tensor, full, ones, zeros
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm", "ScaleNorm"]
 
 
+@completed_by(norms.layer_norm)
 class LayerNorm(Module):
     """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
 
@@ -22,10 +24,6 @@ class LayerNorm(Module):
 
     Parameters
     ----------
-    normalized_shape : int or sequence of int
-        The sizes of the last axes.
-    eps : float
-        ε, added to the variance.
     elementwise_affine : bool
         Whether γ (``weight``) and β (``bias``), parameters of shape `normalized_shape`, are learnt.
     bias : bool
@@ -37,10 +35,6 @@ class LayerNorm(Module):
         A wrong setting, or an input that does not end in `normalized_shape`.
     TypeError
         The input is not floating point.
-
-    References
-    ----------
-    Ba, Kiros & Hinton, *Layer Normalization*, 2016.
 
     Examples
     --------
@@ -88,6 +82,7 @@ class LayerNorm(Module):
         return norms.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
+@completed_by(norms.group_norm)
 class GroupNorm(Module):
     """Group normalization of (N, C, …): γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
 
@@ -100,8 +95,6 @@ class GroupNorm(Module):
         The number of groups. It must divide `num_channels`.
     num_channels : int
         C.
-    eps : float
-        ε, added to the variance.
     affine : bool
         Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
 
@@ -111,10 +104,6 @@ class GroupNorm(Module):
         A wrong setting or a wrong number of channels.
     TypeError
         The input is not floating point.
-
-    References
-    ----------
-    Wu & He, *Group Normalization*, 2018.
 
     Examples
     --------
@@ -158,15 +147,12 @@ class GroupNorm(Module):
         return norms.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
+@completed_by(norms.rms_norm)
 class RMSNorm(Module):
     """Root mean square normalization: γ x / √(mean(x²) + ε) over the last axes; the mean stays.
 
     Parameters
     ----------
-    normalized_shape : int or sequence of int
-        The sizes of the last axes.
-    eps : float, optional
-        ε, added to the mean square. Default, as in PyTorch: the machine epsilon of the input's dtype.
     elementwise_affine : bool
         Whether γ (``weight``), a parameter of shape `normalized_shape`, is learnt.
 
@@ -176,10 +162,6 @@ class RMSNorm(Module):
         A wrong setting, or an input that does not end in `normalized_shape`.
     TypeError
         The input is not floating point.
-
-    References
-    ----------
-    Zhang & Sennrich, *Root Mean Square Layer Normalization*, 2019.
 
     Examples
     --------
@@ -211,6 +193,7 @@ class RMSNorm(Module):
         return norms.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
+@completed_by(norms.scale_norm)
 class ScaleNorm(Module):
     """Scale normalization: γ x / √(Σ x² + ε) over the last axis, with one learnt γ that starts at √d.
 
@@ -218,8 +201,6 @@ class ScaleNorm(Module):
     ----------
     dim : int
         d, the size of the last axis.
-    eps : float
-        ε, added to the squared length.
 
     Raises
     ------
@@ -227,10 +208,6 @@ class ScaleNorm(Module):
         A wrong setting, or an input that does not end in d.
     TypeError
         The input is not floating point.
-
-    References
-    ----------
-    Nguyen & Salazar, *Transformers without Tears*, 2019.
 
     Examples
     --------
