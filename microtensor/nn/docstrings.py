@@ -18,7 +18,9 @@ def completed_by(source: Any) -> Callable[[C], C]:
     """A decorator of classes: what the docstring leaves out is taken from that of another class or function."""
 
     def complete(cls: C) -> C:
-        cls.__doc__ = completed(cls.__doc__ or "", source.__doc__ or "", list(inspect.signature(cls).parameters))
+        # Python leaves docstrings out under -OO.
+        if cls.__doc__:
+            cls.__doc__ = completed(cls.__doc__, source.__doc__ or "", list(inspect.signature(cls).parameters))
         return cls
 
     return complete
