@@ -1,4 +1,4 @@
-"""Where results go: to standard output, or into a file that is either written completely or left as it was."""
+"""Where results go: to standard output, or into a file that is written completely or left as it was."""
 
 from __future__ import annotations
 
@@ -7,37 +7,65 @@ import re
 import stat
 import sys
 from contextlib import suppress
-from typing import BinaryIO
+from typing import IO, Any
 
 import click
 
 from microtensor.atomic import replacing
-from microtensor.support.text import LINE, safe_text
+from microtensor.support.text import LINE, safe_lines, safe_text
 
 ERROR, USAGE = 1, 2
 
 
-class CommandError(Exception):
+class CommandError(click.ClickException):
     """An error with its exit code, and what is printed before its message."""
 
     def __init__(self, message: str, exit_code: int = ERROR, details: str = "") -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        # Click declares it for the class alone.
+        vars(self)["exit_code"] = exit_code
         self.details = details
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the details and the message to standard error."""
+        details = safe_lines(self.details)
+        click.echo(details, nl=bool(details) and not details.endswith("\n"), err=True)
+        super().show(file)
 
 
 class Destination:
-    """A file that is either written completely or left as it was."""
+    """Standard output, or a file that is written completely or left as it was.
 
-    def __init__(self, shown: str, no_clobber: bool) -> None:
-        self.shown = safe_text(shown, LINE)
-        self.path = os.path.abspath(shown)
+    Parameters
+    ----------
+    path : str or None
+        None and ``-`` are standard output.
+    no_clobber : bool
+        Whether a file that exists is an error.
+    """
+
+    def __init__(self, path: str | None, no_clobber: bool = False) -> None:
+        self.is_stdout = path in (None, "-")
+        self.shown = safe_text(path or "-", LINE)
+        self.path = os.path.abspath(path or "-")
         self.no_clobber = no_clobber
         opened = re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", self.path)
-        self.descriptor = {"/dev/stdout": 1, "/dev/stderr": 2}.get(self.path, int(opened[1]) if opened else None)
+        named = {"/dev/stdout": 1, "/dev/stderr": 2}.get(self.path, int(opened[1]) if opened else None)
+        self.descriptor = 1 if self.is_stdout else named
 
-    def check(self, source: str | None) -> None:
-        """Refuse what cannot succeed, before a script has run for an hour."""
+    def check(self, *sources: str | None) -> None:
+        """Raise for a file that cannot be written, before a script runs for an hour.
+
+        Parameters
+        ----------
+        *sources : str or None
+            Files that are read, which must not be replaced.
+
+        Raises
+        ------
+        CommandError
+            The file is a source, is a directory, is in no directory, exists, or must not be written.
+        """
         if self.descriptor is not None:
             return
         if os.path.isdir(self.path):
@@ -47,15 +75,16 @@ class Destination:
             raise self._failure(f"the directory {safe_text(parent, LINE)} does not exist; make it first")
         if not os.path.exists(self.path):
             return
-        if source is not None and os.path.exists(source) and os.path.samefile(self.path, source):
-            raise CommandError(f"-o {self.shown} is the target script itself; name another file", USAGE)
+        for source in sources:
+            if source is not None and os.path.exists(source) and os.path.samefile(self.path, source):
+                raise CommandError(f"-o {self.shown} is the target script itself; name another file", USAGE)
         if self.no_clobber and self._is_regular():
-            raise self._exists()
+            raise self._failure("it exists; drop --no-clobber to replace it")
         if not os.access(self.path, os.W_OK):
             raise self._failure("Permission denied")
 
     def write(self, data: bytes) -> None:
-        """Write, and turn what goes wrong into a message."""
+        """Write, and turn what goes wrong into a CommandError."""
         try:
             if self.descriptor == 1:
                 print_bytes(data)
@@ -66,13 +95,13 @@ class Destination:
                 with replacing(self.path, exclusive=self.no_clobber) as file:
                     file.write(data)
             else:
-                # No temporary file beside a pipe or a device: it would take the place of the thing itself.
+                # A temporary file would take the place of a pipe or a device.
                 with open(os.open(self.path, os.O_WRONLY), "wb") as file:
                     file.write(data)
         except BrokenPipeError:
             raise click.exceptions.Exit(ERROR) from None
         except FileExistsError:
-            raise self._exists() from None
+            raise self._failure("it exists; drop --no-clobber to replace it") from None
         except OSError as error:
             raise self._failure(error.strerror or str(error)) from error
 
@@ -85,27 +114,19 @@ class Destination:
     def _failure(self, why: str) -> CommandError:
         return CommandError(f"cannot write {self.shown}: {why}")
 
-    def _exists(self) -> CommandError:
-        return CommandError(f"cannot write {self.shown}: it exists; drop --no-clobber to replace it")
-
 
 def print_bytes(data: bytes) -> None:
-    """Write bytes to standard output; a reader that has gone away is not an error worth a word."""
+    """Write bytes to standard output; end quietly when nobody reads it any more."""
     if sys.stdout is None:
         raise CommandError("cannot write: standard output is closed")
     stream = sys.stdout.buffer
     try:
         stream.write(data)
         stream.flush()
-    except BrokenPipeError:
-        _discard(stream)
-        raise click.exceptions.Exit(ERROR) from None
     except OSError as error:
-        _discard(stream)
+        # What is still buffered goes nowhere: the interpreter would complain about it at its exit.
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise click.exceptions.Exit(ERROR) from None
         raise CommandError(f"cannot write: {error.strerror}") from error
-
-
-def _discard(stream: BinaryIO) -> None:
-    """Send what is still buffered nowhere, or the interpreter would complain about it at its exit."""
-    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), stream.fileno())

@@ -18,13 +18,14 @@ MAIN_HELP = f"""{EXAMPLES.rstrip()}
   microtensor paths demo:batch_norm                  what each path of a norm's gradient carries
   microtensor norms -o norms.svg                     every norm as a cube
 
-Pictures of how a microtensor computation was made, and of every path a gradient takes back through it; and checks
-that the gradients are right.
+Draw how a microtensor computation was made, and every path that a gradient takes back through it. Check that its
+gradients are right.
 """
 
 
 @click.group(
     cls=Commands,
+    commands=[viz_command, check_command, paths_command, norms_command],
     help=MAIN_HELP,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -32,9 +33,3 @@ that the gradients are right.
 @click.version_option(__version__, prog_name="microtensor", message="%(prog)s %(version)s")
 def main() -> None:
     """Entry point of the command ``microtensor``."""
-
-
-main.add_command(viz_command)
-main.add_command(check_command)
-main.add_command(paths_command)
-main.add_command(norms_command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microtensor import script
-from microtensor.cli.common import EPILOG, STOP, exit_codes, note, seconds
+from microtensor.cli import common
 from microtensor.output import ERROR, print_bytes
 from microtensor.support.text import LINE, columns, padded, safe_text
 
@@ -27,54 +27,47 @@ CHECK_HELP = f"""{EXAMPLES}
 Compare gradients with central finite differences in float64. TARGET is as for viz: a script (file.py), something in it
 (file.py:loss), something of a module (package.module:loss) or a built-in demo (demo:batch_norm).
 
-A tensor, or a function without parameters that returns one, is checked as it was recorded: the rule of every operation
-by itself, and the gradient of the whole for each leaf. What was not recorded (detached values, masks) counts as
-constant, so a path that is cut by mistake shows only in a function.
+A tensor is checked as it was recorded, and so is what a function without parameters returns: the rule of every
+operation by itself, and the gradient of the whole for each leaf. What was not recorded (detached values, masks) counts
+as constant. So a path that is cut by mistake shows only in a function.
 
-A function of which every parameter has a tensor, an array or a float as its default is called again with moved inputs,
-so a detached path is found. Arrays of integers are passed on as they are.
+A function of which every parameter has a tensor, an array or a float as its default is called again with moved inputs.
+This finds a detached path. Arrays of integers are passed on as they are.
 
-One line for each input: name, shape, the largest error, ok or WRONG. Then the verdict, and what is wrong, where, and
-the likely cause. The script's own output goes to standard error.
+The output has one line for each input: name, shape, the largest error, ok or WRONG. Then it says whether all is right;
+if not, what is wrong, where, and the likely cause. The script's own output goes to standard error. The check counts as
+part of the script for --timeout.
 """
 
 
-@click.command("check", help=CHECK_HELP, short_help="Check gradients by finite differences.", epilog=EPILOG)
+@click.command("check", help=CHECK_HELP, short_help="Check gradients by finite differences.", epilog=common.EPILOG)
 @click.argument("target")
-@click.argument("script_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- SCRIPT_ARGS...]")
-@click.option(
-    "--order", type=click.Choice(("1", "2")), default="1", show_default=True, help="2: the gradient's gradient too."
-)
-@click.option(
-    "--timeout",
-    type=float,
-    metavar="SECONDS",
-    callback=seconds,
-    help=f"The check counts as part of the script. {STOP}",
-)
-@click.option("--debug", is_flag=True, help="Show every frame of an error, the tool's own too.")
+@common.SCRIPT_ARGS
+@common.choice("--order", ("1", "2"), help="2: the gradient's gradient too.")
+@common.TIMEOUT
+@common.DEBUG
 @click.pass_context
 def check_command(
-    ctx: click.Context, target: str, script_args: tuple[str, ...], order: str, timeout: float | None, debug: bool
+    ctx: click.Context, /, target: str, script_args: tuple[str, ...], order: str, timeout: float | None
 ) -> None:
     """Check the gradients of a tensor or a function."""
     from microtensor.checking import examine
 
-    with exit_codes(debug):
-        goal = script.parse(target)
-        with script.running(goal, script_args, timeout, functions=True) as found:
-            shown = target if goal.attr else found.tensor.name or target
-            function, inputs, notes = _checkable(found, shown)
-            for remark in (*found.notes, *notes):
-                note(remark)
-            report = examine(function, inputs, order=int(order))
-    checked = [(name, inputs[i], report.inputs[i]) for i, name in _input_names(found, inputs) if i in report.inputs]
-    rows = [
-        (name, str(x.shape) if x.shape else "scalar", f"{one.error:.1e}", "ok" if one.right else "WRONG")
-        for name, x, one in checked
-    ]
+    goal = script.parse(target)
+    with script.running(goal, script_args, timeout, functions=True) as found:
+        shown = target if goal.attr else found.tensor.name or target
+        function, inputs, notes = _checkable(found, shown)
+        for remark in (*found.notes, *notes):
+            common.note(remark)
+        report = examine(function, inputs, order=int(order))
+    rows = []
+    for i, (name, x) in enumerate(zip(_input_names(found, inputs), inputs, strict=True)):
+        if i in report.inputs:
+            one = report.inputs[i]
+            shape = str(x.shape) if x.shape else "scalar"
+            rows.append((name, shape, f"{one.error:.1e}", "ok" if one.right else "WRONG"))
     widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = ["  ".join(map(padded, row, widths)).rstrip() for row in rows]
     if report.mismatches:
         lines.append(f"wrong: {safe_text(shown, LINE)}")
         lines += [f"  {safe_text(str(mismatch), LINE)}" for mismatch in report.mismatches]
@@ -84,8 +77,7 @@ def check_command(
         lines.append(f"right: {safe_text(shown, LINE)}, {orders}, for {many}")
     print_bytes("".join(f"{line}\n" for line in lines).encode())
     if found.failure is not None:
-        with exit_codes(debug):
-            raise found.failure
+        raise found.failure
     if report.mismatches:
         ctx.exit(ERROR)
 
@@ -122,7 +114,7 @@ def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], lis
     return function, inputs, notes
 
 
-def _input_names(found: script.Found, inputs: list[Tensor]) -> list[tuple[int, str]]:
+def _input_names(found: script.Found, inputs: list[Tensor]) -> list[str]:
     """A name for each input; parameters that share one are told apart by the scope that reads them first."""
     from microtensor.inspect.checking.replay import reader_of
 
@@ -131,4 +123,4 @@ def _input_names(found: script.Found, inputs: list[Tensor]) -> list[tuple[int, s
         f"{reader_of(found.tensor, x)}.{name}" if names.count(name) > 1 and found.function is None else name
         for name, x in zip(names, inputs, strict=True)
     ]
-    return [(i, safe_text(f"{name} ({i})" if told.count(name) > 1 else name, LINE)) for i, name in enumerate(told)]
+    return [safe_text(f"{name} ({i})" if told.count(name) > 1 else name, LINE) for i, name in enumerate(told)]

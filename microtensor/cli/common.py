@@ -1,25 +1,29 @@
-"""What the commands share: exit codes, options, what a terminal can show."""
+"""What the commands share: exit codes, options, the place and the format of a result."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from microtensor import script
-from microtensor.output import ERROR, USAGE, CommandError
+from microtensor.output import ERROR, USAGE, CommandError, Destination
 from microtensor.script import watch
-from microtensor.support.text import safe_lines
+from microtensor.support.text import LINE, safe_lines, safe_text
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 SCRIPT_FAILED, ENGINE_FAILED, INTERRUPTED = 3, 4, 130
 LONGEST = 1e6
+DEBUGGED = "microtensor.debug"
 UNEXPECTED = "microtensor itself failed, or the script changed what it stands on; --debug shows where"
 EPILOG = """\
 \b
@@ -38,31 +42,40 @@ class Commands(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run as the whole of a process, which another one watches."""
-        return watch.watched(lambda: self._interruptible(*args, **kwargs))
 
-    def _interruptible(self, *args: Any, **kwargs: Any) -> Any:
+        def run() -> Any:
+            try:
+                if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                return self.main(*args, **kwargs)
+            except KeyboardInterrupt:
+                _exit_interrupted()
+
+        return watch.watched(run)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and exit as the table of exit codes says."""
         try:
-            if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-            return self.main(*args, **kwargs)
-        except KeyboardInterrupt:
-            _say_interrupted()
-            sys.exit(INTERRUPTED)
+            code = super().main(*args, **kwargs | {"standalone_mode": False})
+        except click.ClickException as failure:
+            # Click quotes what was typed as it was typed.
+            vars(failure)["message"] = safe_lines(failure.message)
+            failure.show()
+            sys.exit(failure.exit_code)
+        except click.Abort:
+            _exit_interrupted()
+        sys.exit(code)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         try:
             return super().make_context(*args, **options)
+        except KeyboardInterrupt:
+            raise click.Abort from None
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
             # The help is written from here.
             raise click.ClickException(f"cannot write: {error.strerror}") from error
-        except click.ClickException as failure:
-            _quote_safely(failure)
-            raise
-        except KeyboardInterrupt:
-            _say_interrupted()
-            raise click.exceptions.Exit(INTERRUPTED) from None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command by its name."""
@@ -72,80 +85,53 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            with exit_codes(debug=False):
-                return super().invoke(ctx)
-        except CommandError as failure:
-            details = safe_lines(failure.details)
-            click.echo(details, nl=bool(details) and not details.endswith("\n"), err=True)
-            click.echo(f"Error: {safe_lines(str(failure))}", err=True)
-            ctx.exit(failure.exit_code)
-        except click.ClickException as failure:
-            _quote_safely(failure)
-            raise
-        except KeyboardInterrupt:
-            _say_interrupted()
-            ctx.exit(INTERRUPTED)
+        with exit_codes(ctx):
+            return super().invoke(ctx)
 
 
-def _say_interrupted() -> None:
+def _exit_interrupted() -> NoReturn:
     # Who signals the whole group is heard twice, once through the watching process.
     if watch.board is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     click.echo("Interrupted", err=True)
+    sys.exit(INTERRUPTED)
 
 
-def _quote_safely(failure: click.ClickException) -> None:
-    """Make what was typed safe to show; Click quotes it as it was typed."""
-    vars(failure)["message"] = safe_lines(failure.message)
+@contextmanager
+def exit_codes(ctx: click.Context) -> Iterator[None]:
+    """Give each kind of failure its exit code."""
+    from microtensor.viz import EngineError
+
+    codes = {
+        script.PathError: USAGE,
+        script.TargetError: ERROR,
+        script.ScriptError: SCRIPT_FAILED,
+        EngineError: ENGINE_FAILED,
+    }
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        raise click.Abort from None
+    except (Exception, SystemExit, GeneratorExit) as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            raise
+        debug = ctx.meta.get(DEBUGGED, False)
+        details = "".join(traceback.format_exception(error)) if debug else getattr(error, "details", "")
+        for kind, code in codes.items():
+            if isinstance(error, kind):
+                raise CommandError(str(error), code, details) from error
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise CommandError(f"cannot write: {error.strerror}", ERROR, details) from error
+        # A traceback of the tool is for those who ask for one.
+        said = "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]
+        raise CommandError(f"{UNEXPECTED}: {said}", ERROR, details if debug else "") from error
 
 
 def note(text: str) -> None:
     """Print a remark beside the result."""
     click.echo(f"Note: {safe_lines(text)}", err=True)
-
-
-STOP = "Stop the script then; on Linux, end it and all that it started 3 s later if need be. Unlimited if not given."
-
-
-def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """A time limit that this platform can keep."""
-    if value is None:
-        return None
-    if not hasattr(signal, "SIGALRM"):
-        raise click.BadParameter("this platform has no alarm signal, so a script cannot be stopped; use Ctrl-C")
-    if not 0 < value <= LONGEST:
-        raise click.BadParameter(f"{value:g} is not between 0 and {LONGEST:g} seconds")
-    return value
-
-
-@contextmanager
-def exit_codes(debug: bool) -> Iterator[None]:
-    """Give each kind of failure its exit code."""
-    from microtensor.viz import EngineError
-
-    try:
-        yield
-    except script.PathError as error:
-        raise CommandError(str(error), USAGE, _frames(error) if debug else "") from error
-    except script.TargetError as error:
-        raise CommandError(str(error), ERROR, _frames(error) if debug else "") from error
-    except script.ScriptError as error:
-        raise CommandError(str(error), SCRIPT_FAILED, _frames(error) if debug else error.details) from error
-    except EngineError as error:
-        raise CommandError(str(error), ENGINE_FAILED, _frames(error) if debug else "") from error
-    except (CommandError, click.ClickException, click.exceptions.Exit, click.Abort):
-        raise
-    except (Exception, SystemExit, GeneratorExit) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise CommandError(f"cannot write: {error.strerror}", ERROR, _frames(error) if debug else "") from error
-        # Nobody is to read a traceback of ours who has not asked for one.
-        said = "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]
-        raise CommandError(f"{UNEXPECTED}: {said}", ERROR, _frames(error) if debug else "") from error
-
-
-def _frames(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
 
 
 def has_color(no_color: bool) -> bool:
@@ -160,3 +146,118 @@ def has_color(no_color: bool) -> bool:
 def is_terminal() -> bool:
     """Whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+# --- options --------------------------------------------------------------------------------------------------
+
+
+def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """A time limit that this platform can keep."""
+    if value is None:
+        return None
+    if not hasattr(signal, "SIGALRM"):
+        raise click.BadParameter("this platform has no alarm signal, so a script cannot be stopped; use Ctrl-C")
+    if not 0 < value <= LONGEST:
+        raise click.BadParameter(f"{value:g} is not between 0 and {LONGEST:g} seconds")
+    return value
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """The sizes that are joined by x, as in 4x3."""
+    plain = text.lower().replace("×", "x")
+    if not re.fullmatch(r"\d+(x\d+)*", plain):
+        raise click.BadParameter(f"{text!r} is not sizes joined by x, such as 8x6x4x4")
+    return tuple(map(int, plain.split("x")))
+
+
+def _remember_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[DEBUGGED] = value
+
+
+def choice(name: str, values: tuple[str, ...], help: str | None = None) -> Callable[[F], F]:
+    """An option with a word out of several as its value; the first one is the default."""
+    return click.option(name, type=click.Choice(values), default=values[0], show_default=True, help=help)
+
+
+SCRIPT_ARGS = click.argument("script_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- SCRIPT_ARGS...]")
+THEME = choice("--theme", ("auto", "light", "dark"))
+NO_LEGEND = click.option("--no-legend", is_flag=True, help="Leave the legend out.")
+ENGINE = choice("--engine", ("auto", "embedded", "system"))
+ASCII = click.option("--ascii", is_flag=True, help="Draw with plain characters.")
+TIMEOUT = click.option(
+    "--timeout",
+    type=float,
+    metavar="SECONDS",
+    callback=seconds,
+    help="Stop the script after this time. On Linux, 3 s later, end it and all that it started. Default: no limit.",
+)
+DEBUG = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_debug,
+    help="Show every frame of an error, the tool's own too.",
+)
+
+
+def output_options(suffixes: Mapping[str, str]) -> Callable[[F], F]:
+    """The options that :func:`destination` reads; `suffixes` maps the suffix of a file to its format."""
+    formats = tuple(dict.fromkeys(suffixes.values()))
+    options = (
+        click.option(
+            "-o", "--output", metavar="FILE", help="Write here; the suffix picks the format, - is standard output."
+        ),
+        click.option("-f", "--format", type=click.Choice(formats), help="Needed where the suffix does not say."),
+        click.option("--no-clobber", is_flag=True, help="Do not replace a file that exists."),
+        click.option("--no-color", is_flag=True, help="No colour on the terminal; NO_COLOR does the same."),
+    )
+
+    def add(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+def destination(
+    ctx: click.Context, suffixes: Mapping[str, str], *, on_terminal: str, piped: str
+) -> tuple[Any, Destination]:
+    """The format and the place that the options ask for; decides about colour as well.
+
+    Parameters
+    ----------
+    ctx : Context
+        Of a command with :func:`output_options`.
+    suffixes : mapping
+        From the suffix of a file to its format.
+    on_terminal, piped : str
+        The formats without ``--output``, and with ``--output -``.
+    """
+    options = ctx.params
+    output, format = options["output"], options["format"]
+    place = Destination(output, options["no_clobber"])
+    if place.is_stdout:
+        format = format or (on_terminal if output is None else piped)
+        if format in ("png", "pdf") and is_terminal():
+            raise CommandError(
+                f"a {format.upper()} is not for a terminal; write it to a file with -o FILE.{format}", USAGE
+            )
+    else:
+        format = _format_of_file(output, format, suffixes)
+    ctx.color = place.is_stdout and has_color(options["no_color"])
+    return format, place
+
+
+def _format_of_file(output: str, format: str | None, suffixes: Mapping[str, str]) -> str:
+    """The format that the option and the suffix agree on."""
+    suffix = os.path.splitext(output)[1].lower()
+    implied, shown = suffixes.get(suffix), safe_text(output, LINE)
+    if format is not None and implied not in (None, format):
+        raise CommandError(f"--format {format} and the suffix of {shown} disagree; drop one of them", USAGE)
+    chosen = format or implied
+    if chosen is None:
+        what = f"the suffix {safe_text(suffix)} of {shown} is not known" if suffix else f"{shown} has no suffix"
+        formats = "|".join(dict.fromkeys(suffixes.values()))
+        raise CommandError(f"{what}; use one of {' '.join(suffixes)}, or say --format {formats}", USAGE)
+    return chosen

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from microtensor.cli.common import EPILOG, exit_codes, has_color, is_terminal
-from microtensor.output import USAGE, CommandError, Destination, print_bytes
-from microtensor.support.text import LINE, safe_text
+from microtensor.cli import common
+from microtensor.output import USAGE, CommandError
 
 if TYPE_CHECKING:
     from microtensor.norms import Axes
     from microtensor.viz.engine import Engine
     from microtensor.viz.svg import Theme
 
-Format: TypeAlias = Literal["text", "json", "svg", "png"]
 Shape: TypeAlias = tuple[int, ...]
 
 SCHEMA = "microtensor.norms/1"
-SUFFIXES: dict[str, Format] = {".txt": "text", ".json": "json", ".svg": "svg", ".png": "png"}
+SUFFIXES = {".txt": "text", ".json": "json", ".svg": "svg", ".png": "png"}
 
 NORMS_HELP = """\
 \b
@@ -35,24 +32,21 @@ Examples:
   microtensor norms -o norms.svg                     cubes: amber shares one mean and variance
   microtensor norms group_norm -o gn.png --groups 3
 
-Show what each norm takes its statistics over: formula, axes, code, how many statistics there are for an input (or a
-weight) of some shape, the shape of its parameters, and the paper. NAMES are functions of microtensor.norms; all of
-them if none is given.
+Show what each norm takes its statistics over: formula, axes, code, the number of statistics for an input (or a weight)
+of some shape, the shape of its parameters, and the paper. NAMES are functions of microtensor.norms; without names, all
+of them are shown. The engine makes a PNG; the other formats need none.
 """
 
 
 def _shape(ctx: click.Context, param: click.Parameter, value: str) -> Shape:
-    """Sizes joined by x: 8x6x4x4."""
-    try:
-        shape = tuple(int(size) for size in value.lower().replace("×", "x").split("x"))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not sizes joined by x, such as 8x6x4x4") from None
+    """The sizes of an input or a weight: 8x6x4x4."""
+    shape = common.sizes(value)
     if not 2 <= len(shape) <= 5 or min(shape) < 1:
-        raise click.BadParameter(f"{value!r}: 2 to 5 positive sizes are needed: N, C and up to three of positions")
+        raise click.BadParameter(f"{value!r} must be 2 to 5 positive sizes: N, C and up to three of positions")
     return shape
 
 
-@click.command("norms", help=NORMS_HELP, short_help="Show what each norm is taken over.", epilog=EPILOG)
+@click.command("norms", help=NORMS_HELP, short_help="Show what each norm is taken over.", epilog=common.EPILOG)
 @click.argument("names", nargs=-1)
 @click.option(
     "--shape",
@@ -69,53 +63,29 @@ def _shape(ctx: click.Context, param: click.Parameter, value: str) -> Shape:
     show_default=True,
     help="How many groups of channels, or parts of the batch.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write here; the suffix picks the format, - is standard output.")
-@click.option(
-    "-f", "--format", type=click.Choice(tuple(SUFFIXES.values())), help="Needed where the suffix does not say."
-)
-@click.option("--theme", type=click.Choice(("auto", "light", "dark")), default="auto", show_default=True)
-@click.option("--engine", type=click.Choice(("auto", "embedded", "system")), default="auto", help="It makes the PNG.")
-@click.option("--no-clobber", is_flag=True, help="Do not replace a file that exists.")
-@click.option("--no-color", is_flag=True, help="No colour on the terminal; NO_COLOR does the same.")
-@click.option("--debug", is_flag=True, help="Show every frame of an error, the tool's own too.")
+@common.output_options(SUFFIXES)
+@common.THEME
+@common.ENGINE
+@common.DEBUG
 @click.pass_context
 def norms_command(
-    ctx: click.Context,
-    names: tuple[str, ...],
-    shape: Shape,
-    groups: int,
-    output: str | None,
-    format: Format | None,
-    theme: Theme,
-    engine: Engine,
-    no_clobber: bool,
-    no_color: bool,
-    debug: bool,
+    ctx: click.Context, /, names: tuple[str, ...], shape: Shape, groups: int, theme: Theme, engine: Engine, **_: Any
 ) -> None:
     """Show the table of axes."""
     from microtensor.viz import cubes
 
     rows = _rows(names)
-    chosen = _format(output, format)
-    destination = None if output in (None, "-") else Destination(output, no_clobber)
-    if destination is not None:
-        destination.check(None)
-    elif chosen == "png" and is_terminal():
-        raise CommandError("a PNG is not for a terminal; write it to a file with -o FILE.png", USAGE)
-    colored = ctx.color = destination is None and has_color(no_color)
-    with exit_codes(debug):
-        if chosen == "svg":
-            data = cubes.to_svg(rows, shape=shape, parts=groups, theme=theme)
-        elif chosen == "png":
-            data = cubes.to_png(rows, shape=shape, parts=groups, theme=theme, engine=engine)
-        elif chosen == "json":
-            data = _json(rows, shape, groups).encode()
-        else:
-            data = _text(rows, shape, groups, colored).encode()
-        if destination is None:
-            print_bytes(data)
-        else:
-            destination.write(data)
+    format, place = common.destination(ctx, SUFFIXES, on_terminal="text", piped="svg")
+    place.check()
+    if format == "svg":
+        data = cubes.to_svg(rows, shape=shape, parts=groups, theme=theme)
+    elif format == "png":
+        data = cubes.to_png(rows, shape=shape, parts=groups, theme=theme, engine=engine)
+    elif format == "json":
+        data = _json(rows, shape, groups).encode()
+    else:
+        data = _text(rows, shape, groups, bool(ctx.color)).encode()
+    place.write(data)
 
 
 def _rows(names: Sequence[str]) -> list[Axes]:
@@ -125,20 +95,6 @@ def _rows(names: Sequence[str]) -> list[Axes]:
     if unknown:
         raise CommandError(f"there is no norm {unknown[0]!r}; there are {', '.join(AXES)}", USAGE)
     return [AXES[name] for name in names or AXES]
-
-
-def _format(output: str | None, format: Format | None) -> Format:
-    """The format that the option and the suffix agree on."""
-    if output in (None, "-"):
-        return format or ("text" if output is None else "svg")
-    suffix = os.path.splitext(output)[1].lower()
-    implied, shown = SUFFIXES.get(suffix), safe_text(output, LINE)
-    if format is None and implied is None:
-        what = f"the suffix {safe_text(suffix)} of {shown} is not known" if suffix else f"{shown} has no suffix"
-        raise CommandError(f"{what}; use one of {' '.join(SUFFIXES)}, or say --format", USAGE)
-    if format is not None and implied not in (None, format):
-        raise CommandError(f"--format {format} and the suffix of {shown} disagree; drop one of them", USAGE)
-    return cast("Format", format or implied)
 
 
 def _json(rows: Sequence[Axes], shape: Shape, groups: int) -> str:
@@ -166,7 +122,7 @@ def _json(rows: Sequence[Axes], shape: Shape, groups: int) -> str:
 
 
 def _text(rows: Sequence[Axes], shape: Shape, groups: int, colored: bool) -> str:
-    """A block of lines a norm: what is counted on the left, what is said about it on the right."""
+    """A block of lines per norm: what is counted on the left, what is said about it on the right."""
     from microtensor.viz import cubes
 
     def painted(text: str, code: str) -> str:
@@ -175,7 +131,6 @@ def _text(rows: Sequence[Axes], shape: Shape, groups: int, colored: bool) -> str
     left = [(row.name, cubes.count(row, shape, groups), cubes.parameters(row, shape)) for row in rows]
     margin = max(len(cell) for cells in left for cell in cells) + 3
     room = max(40, min(shutil.get_terminal_size((100, 24)).columns, 120) - margin)
-    styles = ("1", "33", "32")
     blocks = [_head(rows, shape, groups)]
     for row, cells in zip(rows, left, strict=True):
         wanting = cubes.problem(row, shape, groups)
@@ -185,12 +140,11 @@ def _text(rows: Sequence[Axes], shape: Shape, groups: int, colored: bool) -> str
             (wanting or cubes.code(row, len(shape)), "36"),
             *((line, "2") for line in textwrap.wrap(row.source.replace("*", ""), room)),
         ]
-        said = [(text, style) for text, style in said if text]
-        lines = []
-        for i, (text, style) in enumerate(said):
-            cell = cells[i] if i < len(cells) else ""
-            gap = " " * (margin - len(cell))
-            lines.append(painted(cell, styles[min(i, 2)]) + gap + painted(text, style))
+        beside = [*zip(cells, ("1", "33", "32"), strict=True), *[("", "0")] * len(said)]
+        lines = [
+            painted(cell, style) + " " * (margin - len(cell)) + painted(text, colour)
+            for (cell, style), (text, colour) in zip(beside, filter(lambda line: line[0], said), strict=False)
+        ]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 

@@ -281,7 +281,7 @@ def test_who_decides_about_colour(
 
 
 def test_a_png_is_not_written_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("microtensor.cli.viz.is_terminal", lambda: True)
+    monkeypatch.setattr("microtensor.cli.common.is_terminal", lambda: True)
     result = invoke("s.py", "-f", "png")
     assert (result.exit_code, "not for a terminal" in message(result)) == (2, True)
 

@@ -172,7 +172,7 @@ def test_debug_shows_the_frames() -> None:
 
 
 def test_a_picture_needs_a_file_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "is_terminal", lambda: True)
+    monkeypatch.setattr("microtensor.cli.common.is_terminal", lambda: True)
     result = paths("demo:batch_norm", "-f", "png")
     assert (result.exit_code, message(result)) == (
         2,

@@ -234,7 +234,7 @@ def test_a_png_of_fewer_dots_says_so() -> None:
 
 
 def test_a_pdf_is_not_written_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("microtensor.cli.viz.is_terminal", lambda: True)
+    monkeypatch.setattr("microtensor.cli.common.is_terminal", lambda: True)
     result = invoke("demo:batch_norm", "-f", "pdf")
     assert (result.exit_code, "a PDF is not for a terminal" in message(result)) == (2, True)
 

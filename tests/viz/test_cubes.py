@@ -270,8 +270,8 @@ def test_files(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("gn",), "there is no norm 'gn'; there are batch_norm, "),
-        (("--shape", "8"), "2 to 5 positive sizes are needed"),
-        (("--shape", "8x0"), "2 to 5 positive sizes are needed"),
+        (("--shape", "8"), "2 to 5 positive sizes"),
+        (("--shape", "8x0"), "2 to 5 positive sizes"),
         (("--shape", "8,6"), "'8,6' is not sizes joined by x, such as 8x6x4x4"),
         (("--groups", "0"), "--groups"),
         (("-o", "norms.pdf"), "the suffix .pdf of norms.pdf is not known; use one of .txt .json .svg .png"),
@@ -287,7 +287,7 @@ def test_wrong_use_exits_with_2(arguments: tuple[str, ...], message: str) -> Non
 
 
 def test_a_png_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("microtensor.cli.norms.is_terminal", lambda: True)
+    monkeypatch.setattr("microtensor.cli.common.is_terminal", lambda: True)
     done = run("-f", "png")
     assert done.exit_code == 2
     assert "write it to a file with -o FILE.png" in done.stderr
