@@ -166,7 +166,7 @@ def sizes(text: str) -> tuple[int, ...]:
     """The sizes that are joined by x, as in 4x3."""
     plain = text.lower().replace("×", "x")
     if not re.fullmatch(r"\d+(x\d+)*", plain):
-        raise click.BadParameter(f"{text!r} is not sizes joined by x, such as 8x6x4x4")
+        raise click.BadParameter(f"{text!r} must be sizes joined by x, such as 4x3")
     return tuple(map(int, plain.split("x")))
 
 

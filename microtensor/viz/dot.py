@@ -8,21 +8,21 @@ where it stands in markup, and everywhere through the quoting of :mod:`microtens
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
 from microtensor.support.text import safe_text
 from microtensor.viz import labels
+from microtensor.viz.frames import contents, first_nodes
 from microtensor.viz.labels import View
 from microtensor.viz.legend import legend as legend_of
-from microtensor.viz.markup import font, label, numbers, table
+from microtensor.viz.markup import boxed, font, label, numbers, table
 from microtensor.viz.source import Source
 from microtensor.viz.theme import ThemeName, palette
 
 __all__ = ["View", "to_dot"]
 
 ZERO = 1e-12
+DATA_SIZE = {"margin": "0.2,0.05", "width": "1.15"}
 
 
 def to_dot(
@@ -95,28 +95,17 @@ class _Picture:
         }
 
     def source(self, legend: bool) -> str:
-        c = self.colour
-        self.dot.attributes(
-            "graph",
-            bgcolor=c["bg"],
-            rankdir="TB",
-            ranksep=self._rank_gap(),
-            nodesep="0.34",
-            pad="0.25",
-            newrank="true",
-            fontname="Helvetica",
-            fontsize="12",
-            fontcolor=c["ink"],
+        self.dot.defaults(
+            self.colour,
+            graph={"ranksep": self._rank_gap(), "nodesep": "0.34", "newrank": "true"},
+            edge={"arrowsize": "0.75"},
+            legend=legend_of(self.graph, self.view, self.values, self.colour) if legend else "",
         )
-        if legend:
-            self.dot.attributes("graph", labelloc="b", label=legend_of(self.graph, self.view, self.values, c))
-        self.dot.attributes("node", fontname="Helvetica", fontsize="12", fontcolor=c["ink"])
-        self.dot.attributes("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], arrowsize="0.75")
         self._body()
         for edge in self.graph.edges:
             self._edge(edge)
         if self.output:
-            self._output_edge()
+            self._edge_to_output()
         return self.dot.text()
 
     def _rank_gap(self) -> str:
@@ -127,85 +116,59 @@ class _Picture:
     # --- frames and what stands in them -------------------------------------------------------------------
 
     def _body(self) -> None:
-        nodes: dict[int | None, list[GraphNode]] = defaultdict(list)
-        for node in self.graph.nodes:
-            nodes[node.scope].append(node)
-        scopes: dict[int | None, list[GraphScope]] = defaultdict(list)
-        for scope in self.graph.scopes:
-            scopes[scope.parent].append(scope)
-        first = self._first_appearance()
+        nodes, scopes = contents(self.graph)
+        first, levels = first_nodes(self.graph), self.graph.scope_levels()
 
-        def entries(scope: int | None) -> Iterator[GraphNode | GraphScope]:
+        def entries(scope: int | None) -> list[GraphNode | GraphScope]:
             """Frames and nodes in program order, but a statistics frame ahead, so that it hangs on the left."""
             found: list[tuple[int, int, GraphNode | GraphScope]] = [(1, n.id, n) for n in nodes[scope]]
             found += [(0 if s.statistics else 1, first.get(s.id, 0), s) for s in scopes[scope]]
-            return (entry for _, _, entry in sorted(found, key=lambda e: e[:2]))
+            return [entry for *_, entry in sorted(found, key=lambda e: e[:2])]
 
-        opened: list[tuple[int | None, Iterator[GraphNode | GraphScope]]] = [(None, entries(None))]
-        while opened:
-            around, rest = opened[-1]
-            entry = next(rest, None)
-            if isinstance(entry, GraphNode):
-                self._pills_of(entry)
-                self._node(entry)
-            elif entry is not None:
-                self.dot.open(f"cluster_s{entry.id}")
-                self._frame(entry, len(opened) - 1)
-                opened.append((entry.id, entries(entry.id)))
+        # A node, a frame to open, or the number of a frame to close; None is the whole picture.
+        tasks: list[GraphNode | GraphScope | int | None] = [None, *reversed(entries(None))]
+        while tasks:
+            task = tasks.pop()
+            if isinstance(task, GraphNode):
+                self._pills_of(task)
+                self._node(task)
+            elif isinstance(task, GraphScope):
+                self.dot.open(f"cluster_s{task.id}")
+                self._frame(task, levels[task.id])
+                tasks += [task.id, *reversed(entries(task.id))]
             else:
-                for node in nodes[around]:
+                for node in nodes[task]:
                     self._beside(node)
-                opened.pop()
-                if opened:
+                if task is not None:
                     self.dot.close()
         if self.output:
             self._output_node()
 
-    def _first_appearance(self) -> dict[int, int]:
-        """Of each scope the first node inside it, at any depth."""
-        first: dict[int, int] = {}
-        for node in self.graph.nodes:
-            scope = node.scope
-            while scope is not None and scope not in first:
-                first[scope] = node.id
-                scope = self.graph.scopes[scope].parent
-        return first
-
     def _frame(self, scope: GraphScope, depth: int) -> None:
         c = self.colour
+        name, detail = safe_text(scope.name), safe_text(scope.detail)
+        title = font(name, 12, c["ink"], bold=True)
         if scope.statistics:
-            title = font(safe_text(scope.name) + " " * 14, 11, c["statistics-border"], bold=True)
-            fill, border, style, margin = (
-                "statistics-scope-fill",
-                "statistics-scope-border",
-                "rounded,filled,dashed",
-                11,
-            )
+            title = font(name + " " * 14, 11, c["statistics-border"], bold=True)
+        elif scope.detail and scope.id in self.normed:
+            # The edges into a statistic enter beside the name, so a norm's frame has it in two short lines.
+            title += f'<BR ALIGN="LEFT"/>{font(detail, 11, c["muted"])}<BR ALIGN="LEFT"/>'
+        elif scope.detail:
+            title += font("  " + detail, 11, c["muted"])
         else:
-            title = font(safe_text(scope.name), 12, c["ink"], bold=True)
-            if scope.detail:
-                # The edges into a statistic enter beside the name, so a norm's frame has it in two short lines.
-                stacked = scope.id in self.normed
-                detail = font(("" if stacked else "  ") + safe_text(scope.detail), 11, c["muted"])
-                title += f'<BR ALIGN="LEFT"/>{detail}<BR ALIGN="LEFT"/>' if stacked else detail
-            else:
-                # Room on the right keeps the name of a narrow frame beside the edge that enters at the middle.
-                title += font(" " * (2 * len(safe_text(scope.name)) + 6), 12, c["ink"])
-            fill, border, style, margin = (
-                ("scope-odd" if depth % 2 else "scope-even"),
-                "scope-border",
-                "rounded,filled",
-                13,
-            )
+            # Room on the right keeps the name of a narrow frame beside the edge that enters at the middle.
+            title += font(" " * (2 * len(name) + 6), 12, c["ink"])
+        kind = "statistics-scope" if scope.statistics else "scope"
+        fill = f"{kind}-fill" if scope.statistics else "scope-odd" if depth % 2 else "scope-even"
         self.dot.attributes(
             label=label(title),
             labelloc="t",
             labeljust="l",
-            style=style,
+            style="rounded,filled,dashed" if scope.statistics else "rounded,filled",
             fillcolor=c[fill],
-            color=c[border],
+            color=c[f"{kind}-border"],
             penwidth="1.2",
-            margin=str(margin),
+            margin="11" if scope.statistics else "13",
             tooltip=safe_text(f"{scope.name} {scope.detail}", labels.TOOLTIP),
             **{"class": "mt-scope mt-statistics" if scope.statistics else "mt-scope"},
         )
@@ -230,15 +193,10 @@ class _Picture:
     # --- nodes --------------------------------------------------------------------------------------------
 
     def _node(self, node: GraphNode) -> None:
-        lines = labels.lines(
-            node, self.graph, self.inputs.get(node.id, []), self.consumers.get(node.id, []), self.view, self.values
-        )
-        if node.kind == "parameter":
-            self._parameter(node, lines)
-        elif node.kind == "module":
-            self._module(node, lines)
-        else:
-            self._box(node, lines)
+        inputs = self.inputs.get(node.id, [])
+        lines = labels.lines(node, self.graph, inputs, self.consumers.get(node.id, []), self.view, self.values)
+        write = {"parameter": self._parameter, "module": self._module}.get(node.kind, self._box)
+        write(node, labels.title(node, inputs, self.graph), lines)
 
     def _rows(self, node: GraphNode, lines: list[tuple[str, str]]) -> list[str]:
         """The lines as markup; the numbers of a small array stand under the first one."""
@@ -247,30 +205,17 @@ class _Picture:
             rows[1] = numbers(node.table, self.colour["muted"])
         return rows
 
-    def _box(self, node: GraphNode, lines: list[tuple[str, str]]) -> None:
-        c = self.colour
-        kind = self._family(node)
-        heading = labels.title(node, self.inputs.get(node.id, []), self.graph)
-        data = node.kind == "data"
-        rows = [font(heading, 15 if data else 14, c["ink"], bold=True), *self._rows(node, lines)]
-        attributes = {
-            "style": "rounded,filled,dashed" if node.kind == "constant" else "rounded,filled",
-            "fillcolor": c[f"{kind}-fill"],
-            "color": c[f"{kind}-border"],
-            "penwidth": "2.2" if data else "1.4",
-        }
-        if node.repeats > 1:
-            attributes["peripheries"] = "2"
-        self.dot.node(
-            f"n{node.id}",
-            label=table(rows),
-            shape="box",
-            margin="0.2,0.05" if data else "0.13,0.04",
-            width="1.15" if data else "0.95",
-            tooltip=labels.tooltip(node),
-            **attributes | self._marked(node),
-            **self._place(node, kind),
-        )
+    def _write(self, node: GraphNode, attributes: dict[str, str]) -> None:
+        """The node with its tooltip, on the direct path in a line with the rest of that path."""
+        if node.id in self.spine and node.kind != "parameter":
+            attributes = attributes | {"group": "spine"}
+        self.dot.node(f"n{node.id}", **attributes, tooltip=labels.tooltip(node))
+
+    def _box(self, node: GraphNode, title: str, lines: list[tuple[str, str]]) -> None:
+        size = DATA_SIZE if node.kind == "data" else {"margin": "0.13,0.04", "width": "0.95"}
+        repeated = {"peripheries": "2"} if node.repeats > 1 else {}
+        box = boxed(title, self._rows(node, lines), _family(node), self.colour)
+        self._write(node, box | size | repeated | self._marked(node))
 
     def _marked(self, node: GraphNode) -> dict[str, str]:
         """What a mark changes: the line round the node; a dotted one tells the second graph from the first."""
@@ -283,80 +228,46 @@ class _Picture:
             return {"color": c["second"], "penwidth": "2.8", "style": "rounded,filled,dotted"}
         return {}
 
-    def _family(self, node: GraphNode) -> str:
-        if node.kind in ("data", "constant"):
-            return node.kind
-        return "statistics" if node.statistics else "operation"
-
-    def _place(self, node: GraphNode, kind: str) -> dict[str, str]:
-        attributes = {"class": f"mt-node mt-{kind}"}
-        if node.id in self.spine:
-            attributes["group"] = "spine"
-        return attributes
-
-    def _parameter(self, node: GraphNode, lines: list[tuple[str, str]]) -> None:
+    def _parameter(self, node: GraphNode, title: str, lines: list[tuple[str, str]]) -> None:
         c = self.colour
         border = self._marked(node).get("color", c["parameter-border"])
-        heading = labels.title(node, [], self.graph)
-        texts = [font(heading, 14, c["ink"], bold=True), *self._rows(node, [(f" {t} ", colour) for t, colour in lines])]
-        bar = f'<TD ROWSPAN="{len(texts)}" WIDTH="7" CELLPADDING="0" BGCOLOR="{border}"></TD>'
-        rows = f'<TR>{bar}<TD WIDTH="48">{texts[0]}</TD></TR>'
-        rows += "".join(f"<TR><TD>{text}</TD></TR>" for text in texts[1:])
+        texts = self._rows(node, [(f" {text} ", colour) for text, colour in lines])
+        bar = f'<TD ROWSPAN="{len(texts) + 1}" WIDTH="7" CELLPADDING="0" BGCOLOR="{border}"></TD>'
+        rows = f'<TR>{bar}<TD WIDTH="48">{font(title, 14, c["ink"], bold=True)}</TD></TR>'
+        rows += "".join(f"<TR><TD>{text}</TD></TR>" for text in texts)
         markup = label(
             f'<TABLE BORDER="2" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2" COLOR="{border}" '
             f'BGCOLOR="{c["parameter-fill"]}">{rows}</TABLE>'
         )
-        place = {k: v for k, v in self._place(node, "parameter").items() if k != "group"}
-        self.dot.node(f"n{node.id}", label=markup, shape="plain", tooltip=labels.tooltip(node), **place)
+        self._write(node, {"label": markup, "shape": "plain", "class": "mt-node mt-parameter"})
 
-    def _module(self, node: GraphNode, lines: list[tuple[str, str]]) -> None:
+    def _module(self, node: GraphNode, title: str, lines: list[tuple[str, str]]) -> None:
         c = self.colour
-        kind = self._family(node)
-        rows = [font(labels.card(node), 13, c["ink"], bold=True) + font("  " + safe_text(node.role), 11, c["muted"])]
+        rows = [font(title, 13, c["ink"], bold=True) + font("  " + safe_text(node.role), 11, c["muted"])]
         if node.parameters:
-            listed = "  ".join(f"{safe_text(name, 12)} {size}" for name, size in node.parameters[:4])
-            listed += "  …" if len(node.parameters) > 4 else ""
             each = "  each" if node.repeats > 1 else ""
-            rows.append(font(listed + each, 10, c["parameter-border"]))
+            rows.append(font(labels.parameters(node) + each, 10, c["parameter-border"]))
         rows.append(font(f"out {labels.shape(node)}", 10, c["muted"]))
         rows += [font(text, 10, c[colour]) for text, colour in lines[1:]]
-        attributes = {"fillcolor": c[f"{kind}-fill"], "color": c[f"{kind}-border"], "penwidth": "1.2"}
-        self.dot.node(
-            f"n{node.id}",
-            label=table(rows, left=True, padding=2),
-            shape="box",
-            peripheries="2",
-            margin="0.12,0.04",
-            width="2.15",
-            tooltip=labels.tooltip(node),
-            **{"style": "rounded,filled", **attributes, **self._marked(node)},
-            **self._place(node, "module"),
-        )
+        card = {
+            "label": table(rows, left=True, padding=2),
+            "penwidth": "1.2",
+            "peripheries": "2",
+            "margin": "0.12,0.04",
+            "width": "2.15",
+            "class": "mt-node mt-module",
+        }
+        self._write(node, boxed(title, [], _family(node), c) | card | self._marked(node))
 
     def _output_node(self) -> None:
         root = self.graph.nodes[self.graph.root]
-        c = self.colour
-        rows = [
-            font(safe_text(root.name or "output"), 15, c["ink"], bold=True),
-            font(f"output  {labels.shape(root)}", 10, c["muted"]),
-        ]
+        lines = [(f"output  {labels.shape(root)}", "muted")]
         if self.view != "forward":
             arrow = "↑ " if self.view == "combined" else ""
-            rows.append(font(arrow + labels.gradient(root, 1), 10, c["gradient"]))
-        self.dot.node(
-            "output",
-            label=table(rows),
-            shape="box",
-            style="rounded,filled",
-            fillcolor=c["data-fill"],
-            color=c["data-border"],
-            penwidth="2.2",
-            margin="0.2,0.05",
-            width="1.15",
-            tooltip="output",
-            group="spine",
-            **{"class": "mt-node mt-data"},
-        )
+            lines.append((arrow + labels.gradient(root, 1), "gradient"))
+        rows = [font(text, 10, self.colour[colour]) for text, colour in lines]
+        box = boxed(safe_text(root.name or "output"), rows, "data", self.colour)
+        self.dot.node("output", **box | DATA_SIZE, tooltip="output", group="spine")
 
     # --- edges --------------------------------------------------------------------------------------------
 
@@ -366,23 +277,23 @@ class _Picture:
             if (edge.source, edge.target) not in self.pills:
                 continue
             zero = edge.grad is not None and edge.grad < ZERO
-            attributes = {"group": "spine"} if edge.kind == "direct" else {}
+            pill = ("constant-fill", "constant-border", "muted") if zero else ("pill-fill", "gradient", "gradient")
+            fill, line, ink = (c[token] for token in pill)
             self.dot.node(
                 self._pill(edge),
                 label=f"‖g‖ = {labels.number(edge.grad)}",
                 shape="box",
                 style="rounded,filled,dashed" if zero else "rounded,filled",
-                fillcolor=c["constant-fill" if zero else "pill-fill"],
-                color=c["constant-border" if zero else "gradient"],
-                fontcolor=c["muted" if zero else "gradient"],
+                fillcolor=fill,
+                color=line,
+                fontcolor=ink,
                 fontsize="10",
                 penwidth="0.8",
                 height="0.24",
                 width="0.3",
                 margin="0.07,0.02",
                 tooltip="norm of the contribution along this edge",
-                **{"class": "mt-pill"},
-                **attributes,
+                **{"class": "mt-pill"} | ({"group": "spine"} if edge.kind == "direct" else {}),
             )
 
     @staticmethod
@@ -442,6 +353,13 @@ class _Picture:
         span = math.log10(self.high) - math.log10(self.low)
         return min(5.5, max(1.0, 1 + 4.5 * (math.log10(norm) - math.log10(self.low)) / span))
 
-    def _output_edge(self) -> None:
+    def _edge_to_output(self) -> None:
         root = self.graph.nodes[self.graph.root]
         self.dot.edge(f"n{root.id}", "output", **self._style(GraphEdge(root.id, root.id, 0, "direct", root.grad)))
+
+
+def _family(node: GraphNode) -> str:
+    """The name of a node's colours."""
+    if node.kind in ("data", "constant"):
+        return node.kind
+    return "statistics" if node.statistics else "operation"

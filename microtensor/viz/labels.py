@@ -7,6 +7,7 @@ import textwrap
 from typing import Literal, TypeAlias
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.inspect.ledger.model import Step
 from microtensor.support.text import safe_text
 
 View: TypeAlias = Literal["forward", "backward", "combined"]
@@ -49,7 +50,7 @@ def values(node: GraphNode) -> str:
     return f"= {signed(mean)}" if low == high else " … ".join(signed(v) for v in (low, mean, high))
 
 
-def shape(node: GraphNode) -> str:
+def shape(node: GraphNode | Step) -> str:
     """The shape of a result; a scalar is called one."""
     return "scalar" if node.shape == () else str(node.shape)
 
@@ -73,6 +74,12 @@ def title(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
 def card(node: GraphNode) -> str:
     """The title of a folded scope: its name, and how many of its like stand on the card."""
     return safe_text(node.op) + (f"  × {node.repeats}" if node.repeats > 1 else "")
+
+
+def parameters(node: GraphNode) -> str:
+    """The names and shapes of the parameters inside a folded scope; of many, the first four."""
+    listed = "  ".join(f"{safe_text(name, 12)} {size}" for name, size in node.parameters[:4])
+    return listed + ("  …" if len(node.parameters) > 4 else "")
 
 
 def is_epsilon(node: GraphNode) -> bool:

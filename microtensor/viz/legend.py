@@ -10,15 +10,13 @@ from microtensor.viz.markup import font, label
 
 def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) -> str:
     """The label of a whole picture; empty when there is nothing to explain."""
-    items = _nodes(graph, view, colours) + _lines(graph, view, colours) + _marks(graph, colours)
-    if values != "none" or view == "combined":
-        items.append(("", "numbers: min … mean … max"))
+    items = [(swatch, words) for occurs, swatch, words in _rows(graph, view, values, colours) if occurs]
+    if not items:
+        return ""
     cells = [
         (f"<TD>{swatch}</TD>" if swatch else "") + f'<TD ALIGN="LEFT">{font(words + "  ", 10, colours["muted"])}</TD>'
         for swatch, words in items
     ]
-    if not cells:
-        return ""
     # Two short rows are narrower than most pictures; one long row would be wider.
     half = len(cells) if len(cells) <= 5 else (len(cells) + 1) // 2
     rows = "".join(
@@ -29,47 +27,35 @@ def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) ->
     return label(f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{rows}</TABLE>')
 
 
-def _nodes(graph: Graph, view: View, c: dict[str, str]) -> list[tuple[str, str]]:
-    nodes = graph.nodes
+def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[tuple[bool, str, str]]:
+    """All that can be explained: whether it occurs, how it is drawn, what it is called."""
+    nodes, back = graph.nodes, view == "backward"
     kinds = {node.kind for node in nodes}
-    items = []
-    if view == "backward":
-        items.append((_line(c["gradient"]), "gradient, width ~ log of its norm"))
-    elif "data" in kinds or nodes[graph.root].shape != ():
-        items.append((_box(c, "data", 2), "data"))
-    if "parameter" in kinds:
-        items.append((_parameter(c), "parameter"))
-    elif any(node.parameters for node in nodes):
-        items.append((_parameter(c), "parameters in green text"))
-    if view == "forward" and any(node.kind == "operation" and not node.statistics for node in nodes):
-        items.append((_box(c, "operation", 1), "operation"))
-    if any(node.statistics for node in nodes):
-        held = not any(node.statistics and node.kind == "operation" for node in nodes)
-        words = "through the statistics" if view == "backward" else "statistics path"
-        items.append((_box(c, "statistics", 1), "holds a statistics path" if held else words))
-    return items
-
-
-def _lines(graph: Graph, view: View, c: dict[str, str]) -> list[tuple[str, str]]:
-    items = []
-    if view != "backward" and any(edge.kind == "direct" for edge in graph.edges):
-        items.append((_line(c["edge-direct"]), "direct path"))
-    if view == "combined":
-        items.append((_line(c["gradient"]), "gradient"))
-    return items
-
-
-def _marks(graph: Graph, c: dict[str, str]) -> list[tuple[str, str]]:
-    marks = {node.mark for node in graph.nodes} | {edge.mark for edge in graph.edges}
-    items = []
-    for mark, name in zip(("first", "second"), graph.compared, strict=False):
-        if mark in marks:
-            items.append((_line(c[mark]), f"only in {safe_text(name, 30)}"))
-    if "changed" in marks:
-        items.append(("", "≠ differs"))
-    if "failed" in marks:
-        items.append((_box({**c, "failed-border": c["failed"]}, "failed", 2), "the operation that raised"))
-    return items
+    plain = {node.statistics for node in nodes if node.kind == "operation"}
+    marks = {node.mark for node in nodes} | {edge.mark for edge in graph.edges}
+    names = dict(zip(("first", "second"), graph.compared, strict=False))
+    statistics = "through the statistics" if back else "statistics path"
+    holds_data = "data" in kinds or nodes[graph.root].shape != ()
+    holds_parameters = "parameter" not in kinds and any(node.parameters for node in nodes)
+    failed = {"failed-border": c["failed"], "failed-fill": c["failed-fill"]}
+    return [
+        (back, _line(c["gradient"]), "gradient, width ~ log of its norm"),
+        (not back and holds_data, _box(c, "data", 2), "data"),
+        ("parameter" in kinds, _parameter(c), "parameter"),
+        (holds_parameters, _parameter(c), "parameters in green text"),
+        (view == "forward" and False in plain, _box(c, "operation", 1), "operation"),
+        (
+            any(node.statistics for node in nodes),
+            _box(c, "statistics", 1),
+            statistics if True in plain else "holds a statistics path",
+        ),
+        (not back and any(edge.kind == "direct" for edge in graph.edges), _line(c["edge-direct"]), "direct path"),
+        (view == "combined", _line(c["gradient"]), "gradient"),
+        *((mark in marks, _line(c[mark]), f"only in {safe_text(name, 30)}") for mark, name in names.items()),
+        ("changed" in marks, "", "≠ differs"),
+        ("failed" in marks, _box(failed, "failed", 2), "the operation that raised"),
+        (values != "none" or view == "combined", "", "numbers: min … mean … max"),
+    ]
 
 
 def _line(colour: str) -> str:

@@ -29,6 +29,20 @@ def table(rows: list[str], left: bool = False, padding: int = 1) -> Markup:
     return label(f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="{padding}">{cells}</TABLE>')
 
 
+def boxed(title: str, rows: list[str], kind: str, c: dict[str, str]) -> dict[str, str]:
+    """The attributes of a node in the colours of its kind, with a title and rows of markup below it."""
+    is_data = kind == "data"
+    return {
+        "label": table([font(title, 15 if is_data else 14, c["ink"], bold=True), *rows]),
+        "shape": "box",
+        "style": "rounded,filled,dashed" if kind == "constant" else "rounded,filled",
+        "fillcolor": c[f"{kind}-fill"],
+        "color": c[f"{kind}-border"],
+        "penwidth": "2.2" if is_data else "1.4",
+        "class": f"mt-node mt-{kind}",
+    }
+
+
 def numbers(rows: tuple[tuple[float, ...], ...], colour: str) -> str:
     """The numbers of a small array, right-aligned in columns, as a row of a label."""
     lines = "".join(

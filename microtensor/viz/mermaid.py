@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
 from microtensor.support.text import safe_text
 from microtensor.viz import labels
+from microtensor.viz.frames import contents
 from microtensor.viz.labels import View
 from microtensor.viz.theme import palette
 
@@ -30,6 +31,7 @@ JOINED = re.compile(r"\$(?=\$)|:(?=fa-)|\\")
 DIRECTION = re.compile(r"d(?=irection\s)")
 # Deeper frames are not indented further: the text would grow with the square of the depth.
 DEEPEST = 8
+MARKS = ("first", "second", "failed")
 
 
 def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none") -> str:
@@ -66,36 +68,25 @@ class _Chart:
         self.lines = ["flowchart TD"]
 
     def text(self) -> str:
-        nodes: dict[int | None, list[GraphNode]] = defaultdict(list)
-        for node in self.graph.nodes:
-            nodes[node.scope].append(node)
-        scopes: dict[int | None, list[int]] = defaultdict(list)
-        for scope in self.graph.scopes:
-            scopes[scope.parent].append(scope.id)
-        # A frame is opened, then what is in it, then closed; scopes are nested as deep as a program likes.
-        tasks: list[int | str | None] = [None]
+        nodes, scopes = contents(self.graph)
+        # A frame to open, or its last line; scopes are nested as deep as a program likes.
+        tasks: list[GraphScope | str | None] = [None]
         while tasks:
             task = tasks.pop()
             if isinstance(task, str):
                 self.lines.append(task)
                 continue
-            level = 0 if task is None else self.levels[task] + 1
-            indent = "  " * (1 + min(level, DEEPEST))
+            number, level = (None, 0) if task is None else (task.id, self.levels[task.id] + 1)
+            indent = "  " * min(level, DEEPEST)
             if task is not None:
-                self._open(task, "  " * min(level, DEEPEST))
-                tasks.append(f"{'  ' * min(level, DEEPEST)}end")
-            self.lines += [indent + self._node(node) for node in nodes[task]]
-            tasks += reversed(scopes[task])
+                detail = f" {entities(safe_text(task.detail))}" if task.detail else ""
+                self.lines.append(f'{indent}subgraph s{number}["<b>{entities(safe_text(task.name))}</b>{detail}"]')
+                tasks.append(f"{indent}end")
+            self.lines += [f"{indent}  {self._node(node)}" for node in nodes[number]]
+            tasks += reversed(scopes[number])
         self.lines += [f"  {self._edge(edge)}" for edge in self.graph.edges]
         self._styles()
         return "\n".join(self.lines) + "\n"
-
-    def _open(self, number: int, indent: str) -> None:
-        scope = self.graph.scopes[number]
-        words = f"<b>{entities(safe_text(scope.name))}</b>"
-        if scope.detail:
-            words += f" {entities(safe_text(scope.detail))}"
-        self.lines.append(f'{indent}subgraph s{number}["{words}"]')
 
     def _node(self, node: GraphNode) -> str:
         inputs, uses = self.inputs.get(node.id, []), self.consumers.get(node.id, [])
@@ -104,8 +95,7 @@ class _Chart:
             title += f"</b> {entities(safe_text(node.role))}<b>"
         lines = [f"<b>{title}</b>".removesuffix("<b></b>")]
         if node.parameters:
-            listed = "  ".join(f"{safe_text(name, 12)} {shape}" for name, shape in node.parameters[:4])
-            lines.append(entities(listed + ("  …" if len(node.parameters) > 4 else "")))
+            lines.append(entities(labels.parameters(node)))
         found = labels.lines(node, self.graph, inputs, uses, self.view, self.values)
         lines += [entities(text) for text, _ in found]
         left, right = OPEN_CLOSE[node.kind]
@@ -124,22 +114,26 @@ class _Chart:
         c = palette("light")
         for name in dict.fromkeys(_class(node) for node in self.graph.nodes):
             family = name if f"{name}-fill" in c else "operation"
-            border = c.get(f"{family}-border", c.get(name, ""))
-            stroke = c[name] if name in ("first", "second", "failed") else border
+            stroke = c.get(name) or c[f"{family}-border"]
             more = ",stroke-dasharray:4 3" if name in ("constant", "second") else ""
-            more += ",stroke-width:3px" if name in ("failed", "first", "second") else ""
+            more += ",stroke-width:3px" if name in MARKS else ""
             self.lines.append(f"  classDef {name} fill:{c[f'{family}-fill']},stroke:{stroke},color:{c['ink']}{more}")
         for scope in self.graph.scopes:
-            kind = "statistics-scope" if scope.statistics else "scope"
-            odd = "scope-odd" if self.levels[scope.id] % 2 else "scope-even"
-            fill = c["statistics-scope-fill"] if scope.statistics else c[odd]
-            dash = ",stroke-dasharray:5 3" if scope.statistics else ""
-            self.lines.append(f"  style s{scope.id} fill:{fill},stroke:{c[f'{kind}-border']},color:{c['ink']}{dash}")
+            if scope.statistics:
+                fill, border, dash = c["statistics-scope-fill"], c["statistics-scope-border"], ",stroke-dasharray:5 3"
+            else:
+                fill, border, dash = (
+                    c["scope-odd" if self.levels[scope.id] % 2 else "scope-even"],
+                    c["scope-border"],
+                    "",
+                )
+            self.lines.append(f"  style s{scope.id} fill:{fill},stroke:{border},color:{c['ink']}{dash}")
         colours: dict[str, list[int]] = defaultdict(list)
         for i, edge in enumerate(self.graph.edges):
-            gradient = self.view == "backward" and edge.grad is not None
-            name = edge.mark if edge.mark in ("first", "second") else f"edge-{edge.kind}"
-            colours[c["gradient" if gradient else name]].append(i)
+            name = edge.mark if edge.mark in MARKS else f"edge-{edge.kind}"
+            if self.view == "backward" and edge.grad is not None:
+                name = "gradient"
+            colours[c[name]].append(i)
         for colour, numbers in colours.items():
             self.lines.append(f"  linkStyle {','.join(map(str, numbers))} stroke:{colour}")
 
@@ -151,7 +145,7 @@ def entities(text: str) -> str:
 
 
 def _class(node: GraphNode) -> str:
-    if node.mark in ("first", "second", "failed"):
+    if node.mark in MARKS:
         return node.mark
     if node.kind in ("data", "parameter", "constant"):
         return node.kind

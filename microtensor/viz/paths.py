@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 from microtensor.inspect.ledger import Ledger, NormSection, Path
 from microtensor.inspect.ledger.table import bounds
 from microtensor.support.text import safe_text
+from microtensor.viz import labels
 from microtensor.viz.engine import Engine, layout
 from microtensor.viz.labels import TOOLTIP, number
-from microtensor.viz.markup import font, label, table
+from microtensor.viz.markup import boxed, font, label, table
+from microtensor.viz.pdf import to_pdf
 from microtensor.viz.source import Source
 from microtensor.viz.svg import Theme, finish
 from microtensor.viz.theme import ThemeName, palette
 
-PathsFormat: TypeAlias = Literal["svg", "png", "dot"]
+PathsFormat: TypeAlias = Literal["svg", "png", "pdf", "dot"]
 
 PNG_DPI = 144
 
@@ -61,19 +62,7 @@ def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = T
     """
     c = palette(theme)
     dot = Source("paths")
-    dot.attributes(
-        "graph",
-        bgcolor=c["bg"],
-        rankdir="TB",
-        ranksep="0.36",
-        nodesep="0.3",
-        pad="0.25",
-        fontname="Helvetica",
-        fontsize="12",
-        fontcolor=c["ink"],
-    )
-    dot.attributes("node", fontname="Helvetica", fontsize="12", fontcolor=c["ink"])
-    dot.attributes("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], arrowsize="0.7", dir="back")
+    dot.defaults(c, graph={"ranksep": "0.36", "nodesep": "0.3"}, edge={"arrowsize": "0.7", "dir": "back"})
     shown = ledger.blocks[:MOST_BLOCKS]
     for i, block in enumerate(shown):
         if len(shown) == 1:
@@ -93,7 +82,7 @@ def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = T
         _Drawing(dot, ledger, block, c, f"b{i}n").draw()
         dot.close()
     if legend:
-        dot.attributes("graph", labelloc="b", label=_caption(ledger, c))
+        dot.legend(_caption(ledger, c))
     return dot.text()
 
 
@@ -115,17 +104,9 @@ def render_paths(
     title = f"The gradient of {safe_text(ledger.output)} with respect to {safe_text(ledger.input)}, path by path"
     described = [f"{safe_text(path.name)} {number(path.norm)}" for block in ledger.blocks for path in block.paths]
     words = f"Norms of the contributions: {', '.join(described[: MOST_BLOCKS * MOST_PATHS])}."
-    return finish(layout(source, "svg", engine), title=title, description=words, theme=theme)
-
-
-@dataclass(frozen=True)
-class _Style:
-    """How a path is drawn."""
-
-    line: str
-    fill: str
-    style: str
-    width: float
+    flat: Theme = "light" if format == "pdf" and theme == "auto" else theme
+    svg = finish(layout(source, "svg", engine), title=title, description=words, theme=flat)
+    return to_pdf(svg, "Paths of a gradient") if format == "pdf" else svg
 
 
 class _Drawing:
@@ -139,18 +120,20 @@ class _Drawing:
         self.steps = {step.at: step for path in self.paths for step in path.route}
         self.largest = max((path.norm for path in self.paths if path.norm < float("inf")), default=0.0)
         direct = next((path for path in self.paths if path.name == "direct"), self.paths[0])
-        self.direct = {step.at for step in direct.route}
-        self.statistics = {at for at in self.steps if block.title and at not in self.direct}
+        self.statistics = self.steps.keys() - {step.at for step in direct.route} if block.title else set()
 
     def draw(self) -> None:
         """The nodes in the order of the program, then the lines."""
-        drawn = sorted({at for route in self.routes for at, _ in route})
         runs = {at: hidden for route in self.routes for at, hidden in route}
-        for at in drawn:
+        for at in sorted(runs):
             self._node(at, runs[at])
-        self._output(drawn[-1])
-        for edge in self.shared:
-            self._trunk(*edge)
+        last = max(runs)
+        shape = labels.shape(self.steps[last])
+        trunk = {"color": self.colour["edge-plain"], "penwidth": "2.4", "weight": "9"}
+        self._box("y", self.ledger.output, [(f"output  {shape}", "muted")], "data")
+        self.dot.edge(self._id(last), self._id("y"), **trunk)
+        for a, b in self.shared:
+            self.dot.edge(self._id(a), self._id(b), **trunk, **{"class": "mt-edge mt-plain"})
         for i, (path, route) in enumerate(zip(self.paths, self.routes, strict=True)):
             self._line(i, path, [at for at, _ in route])
         if len(self.paths) > 1:
@@ -165,7 +148,7 @@ class _Drawing:
             self.dot.edge(f"{self.prefix}p{a}", f"{self.prefix}p{b}", style="invis")
         self.dot.close()
 
-    def _id(self, at: int) -> str:
+    def _id(self, at: int | str) -> str:
         return f"{self.prefix}{at}"
 
     def _shared(self) -> list[tuple[int, int]]:
@@ -176,93 +159,61 @@ class _Drawing:
 
     def _node(self, at: int, hidden: int) -> None:
         step = self.steps[at]
+        shape = labels.shape(step)
         if at == 0:
             total = number(float((self.ledger.gradient.astype("float64") ** 2).sum()) ** 0.5)
             several = f" = sum of {len(self.block.paths)} paths" if len(self.block.paths) > 1 else ""
-            lines = [(f"input  {_shape(step.shape)}", "muted"), (f"grad {total}{several}", "gradient")]
-            self._box(self._id(at), self.ledger.input, lines, "data", "2.2")
+            lines = [(f"input  {shape}", "muted"), (f"grad {total}{several}", "gradient")]
+            self._box(at, self.ledger.input, lines, "data")
         elif hidden:
-            self._box(self._id(at), "…", [(f"{hidden} operations", "muted")], "constant", "1.2")
+            self._box(at, "…", [(f"{hidden} operations", "muted")], "constant", penwidth="1.2")
         else:
             named = " " in step.label
-            shape = _shape(step.shape)
             second = shape if named or not step.label else f"{step.label}  {shape}"
             kind = "statistics" if at in self.statistics else "operation"
-            self._box(self._id(at), step.label if named else step.symbol, [(second, "muted")], kind, "1.4")
+            self._box(at, step.label if named else step.symbol, [(second, "muted")], kind)
 
-    def _output(self, last: int) -> None:
-        shape, c = _shape(self.steps[last].shape), self.colour
-        self._box(f"{self.prefix}y", self.ledger.output, [(f"output  {shape}", "muted")], "data", "2.2")
-        self.dot.edge(self._id(last), f"{self.prefix}y", color=c["edge-plain"], penwidth="2.4", weight="9")
-
-    def _box(self, name: str, title: str, lines: list[tuple[str, str]], kind: str, border: str) -> None:
-        c = self.colour
-        rows = [font(safe_text(title), 15 if kind == "data" else 14, c["ink"], bold=True)]
-        rows += [font(safe_text(text), 10, c[colour]) for text, colour in lines]
-        self.dot.node(
-            name,
-            label=table(rows),
-            shape="box",
-            style="rounded,filled,dashed" if kind == "constant" else "rounded,filled",
-            fillcolor=c[f"{kind}-fill"],
-            color=c[f"{kind}-border"],
-            penwidth=border,
-            margin="0.14,0.04",
-            width="0.95",
-            tooltip=safe_text(title),
-            **{"class": f"mt-node mt-{kind}"},
-        )
+    def _box(self, at: int | str, title: str, lines: list[tuple[str, str]], kind: str, **more: str) -> None:
+        rows = [font(safe_text(text), 10, self.colour[colour]) for text, colour in lines]
+        size = {"margin": "0.14,0.04", "width": "0.95", "tooltip": safe_text(title)}
+        self.dot.node(self._id(at), **boxed(safe_text(title), rows, kind, self.colour) | size | more)
 
     # --- lines --------------------------------------------------------------------------------------------
 
-    def _style(self, i: int, path: Path) -> _Style:
-        if path.zero:
-            line, fill, style = ZERO
-        else:
-            line, fill, style = NAMED.get(path.name, (SCALE, OTHER, MEAN)[0 if self.block.title else i % 3])
-        thick = 1.0 if path.zero or not self.largest else 1 + 4.5 * min(path.norm / self.largest, 1.0)
-        return _Style(self.colour[line], self.colour[fill], style, thick)
-
-    def _trunk(self, a: int, b: int) -> None:
-        attributes = {"color": self.colour["edge-plain"], "penwidth": "2.4", "weight": "9"}
-        self.dot.edge(self._id(a), self._id(b), **attributes, **{"class": "mt-edge mt-plain"})
-
     def _line(self, i: int, path: Path, route: list[int]) -> None:
-        style = self._style(i, path)
-        own = [pair for pair in pairwise(route) if pair not in self.shared]
-        attributes = {"color": style.line, "penwidth": f"{style.width:.2f}", "style": style.style}
-        attributes["class"] = "mt-edge mt-gradient"
+        """The edges that this path does not share, with its pill on the first of them."""
+        unnamed = SCALE if self.block.title else (SCALE, OTHER, MEAN)[i % 3]
+        line, fill, style = ZERO if path.zero else NAMED.get(path.name, unnamed)
+        line, fill = self.colour[line], self.colour[fill]
+        width = 1.0 if path.zero or not self.largest else 1 + 4.5 * min(path.norm / self.largest, 1.0)
+        attributes = {"color": line, "penwidth": f"{width:.2f}", "style": style, "class": "mt-edge mt-gradient"}
         if i == 0:
             attributes["weight"] = "9"
-        for a, b in own:
-            if (a, b) == own[0]:
-                pill = f"{self.prefix}p{i}"
-                self._pill(pill, path, style)
-                self.dot.edge(self._id(a), pill, **attributes)
-                self.dot.edge(pill, self._id(b), **{**attributes, "dir": "none"})
-            else:
-                self.dot.edge(self._id(a), self._id(b), **attributes)
+        own = [pair for pair in pairwise(route) if pair not in self.shared]
+        for a, b in own[:1]:
+            pill = self._id(f"p{i}")
+            self._pill(pill, path, line, fill)
+            self.dot.edge(self._id(a), pill, **attributes)
+            self.dot.edge(pill, self._id(b), **attributes | {"dir": "none"})
+        for a, b in own[1:]:
+            self.dot.edge(self._id(a), self._id(b), **attributes)
 
-    def _pill(self, name: str, path: Path, style: _Style) -> None:
+    def _pill(self, name: str, path: Path, line: str, fill: str) -> None:
         value = ("= 0 exactly" if path.identity else "= 0") if path.zero else f"‖g‖ = {number(path.norm)}"
-        ink = self.colour["muted"] if path.zero else style.line
+        ink = self.colour["muted"] if path.zero else line
         self.dot.node(
             name,
             label=table([font(safe_text(path.name), 10, ink, bold=True), font(value, 10, ink)]),
             shape="box",
             style="rounded,filled,dashed" if path.zero else "rounded,filled",
-            fillcolor=style.fill,
-            color=style.line,
+            fillcolor=fill,
+            color=line,
             penwidth="0.9",
             margin="0.08,0.02",
             height="0.3",
             tooltip=safe_text(f"what {path.name} contributes to the gradient of {self.ledger.input}", TOOLTIP),
             **{"class": "mt-node mt-path"},
         )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return str(shape) if shape else "scalar"
 
 
 def _shortened(paths: Sequence[Path]) -> list[list[tuple[int, int]]]:

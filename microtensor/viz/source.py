@@ -1,4 +1,4 @@
-"""DOT source, statement by statement: what is marked as :class:`Markup` is markup, and everything else is text."""
+"""DOT source, statement by statement. A :class:`Markup` is markup, and everything else is text."""
 
 from __future__ import annotations
 
@@ -42,6 +42,19 @@ class Source:
     def __init__(self, name: str) -> None:
         self._dot: Any = graphviz.Digraph(name)
         self._depth = 0
+
+    def defaults(self, c: dict[str, str], graph: dict[str, str], edge: dict[str, str], legend: str = "") -> None:
+        """What all pictures begin with: fonts and colours, and attributes of this one's graph and its edges."""
+        plain = {"fontname": "Helvetica", "fontsize": "12", "fontcolor": c["ink"]}
+        self.attributes("graph", bgcolor=c["bg"], rankdir="TB", pad="0.25", **plain, **graph)
+        if legend:
+            self.legend(legend)
+        self.attributes("node", **plain)
+        self.attributes("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], **edge)
+
+    def legend(self, markup: str) -> None:
+        """A label below the picture."""
+        self.attributes("graph", labelloc="b", label=markup)
 
     def text(self) -> str:
         """All that was written."""

@@ -87,7 +87,7 @@ def test_a_module_with_two_inputs_and_a_tuple() -> None:
     ("args", "code", "said"),
     [
         (["net.py:model"], 1, "give it a random input with --input-shape 4x3"),
-        (["net.py:model", "--input-shape", "4,x"], 2, "'4,x' is not a shape such as 4x3"),
+        (["net.py:model", "--input-shape", "4,x"], 2, "'x' must be sizes joined by x, such as 4x3"),
         (["net.py:model", "--input-shape", "8x5"], 1, "does not take an input of shape (8, 5): Linear(4, 3)"),
         (["net.py:missing", "--input-shape", "8x4"], 1, "net.py has no missing"),
     ],

@@ -272,7 +272,7 @@ def test_files(tmp_path: Path) -> None:
         (("gn",), "there is no norm 'gn'; there are batch_norm, "),
         (("--shape", "8"), "2 to 5 positive sizes"),
         (("--shape", "8x0"), "2 to 5 positive sizes"),
-        (("--shape", "8,6"), "'8,6' is not sizes joined by x, such as 8x6x4x4"),
+        (("--shape", "8,6"), "'8,6' must be sizes joined by x"),
         (("--groups", "0"), "--groups"),
         (("-o", "norms.pdf"), "the suffix .pdf of norms.pdf is not known; use one of .txt .json .svg .png"),
         (("-o", "norms"), "norms has no suffix"),
