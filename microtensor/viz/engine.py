@@ -13,10 +13,10 @@ from contextlib import suppress
 from typing import Literal, TypeAlias
 
 from microtensor.support.text import LINE, safe_text
+from microtensor.viz.svg import tag
 
 Engine: TypeAlias = Literal["auto", "embedded", "system"]
 
-SVG = "{http://www.w3.org/2000/svg}"
 TIME_LIMIT = 60.0
 HARMLESS = "no value for width of non-ASCII character"
 
@@ -133,7 +133,7 @@ def _is_whole(data: bytes, format: Literal["svg", "png"]) -> bool:
     try:
         root = ElementTree.fromstring(data)
         # Whatever dot draws is in one group.
-        return root.tag == f"{SVG}svg" and root.find(f"{SVG}g") is not None
+        return root.tag == tag("svg") and root.find(tag("g")) is not None
     except (ElementTree.ParseError, ValueError, LookupError):
         return False
 

@@ -14,8 +14,8 @@ import zlib
 from collections.abc import Iterator
 
 from microtensor.support.text import LINE, safe_text
+from microtensor.viz.svg import points, tag
 
-SVG = "{http://www.w3.org/2000/svg}"
 # Widths in thousandths of the size, of the characters 32 to 126 of Helvetica and Helvetica-Bold (Adobe's font metrics).
 REGULAR = (
     "278 278 355 556 556 889 667 191 333 333 389 584 278 333 278 278 556 556 556 556 556 556 556 556 556 556 278 278 "
@@ -92,9 +92,9 @@ class _Drawing:
             move = re.search(r"translate\((-?[\d.]+)[ ,]+(-?[\d.]+)\)", element.get("transform", ""))
             if move:
                 self.origin = (self.origin[0] + float(move[1]), self.origin[1] - float(move[2]))
-            if element.tag in (f"{SVG}path", f"{SVG}polygon", f"{SVG}polyline", f"{SVG}ellipse"):
+            if element.tag in (tag("path"), tag("polygon"), tag("polyline"), tag("ellipse")):
                 self._shape(element)
-            elif element.tag == f"{SVG}text":
+            elif element.tag == tag("text"):
                 self._words(element)
 
     def _at(self, x: float, y: float) -> str:
@@ -117,24 +117,24 @@ class _Drawing:
         self.out += ["B" if filled and stroked else "f" if filled else "S", "Q"]
 
     def _path(self, element: ElementTree.Element) -> Iterator[str]:
-        if element.tag == f"{SVG}path":
+        if element.tag == tag("path"):
             for command, numbers in re.findall(r"([MCLZz])([^MCLZz]*)", element.get("d", "")):
                 if command in "Zz":
                     yield "h"
                     continue
-                at = [self._at(x, y) for x, y in _pairs(numbers)]
+                at = [self._at(x, y) for x, y in points(numbers)]
                 if command == "C":
                     yield from (f"{' '.join(at[i : i + 3])} c" for i in range(0, len(at), 3))
                 else:
                     yield f"{at[0]} {'m' if command == 'M' else 'l'}"
                     yield from (f"{point} l" for point in at[1:])
-        elif element.tag == f"{SVG}ellipse":
+        elif element.tag == tag("ellipse"):
             yield from self._ellipse(*(float(element.get(key, "0")) for key in ("cx", "cy", "rx", "ry")))
         else:
-            first, *rest = (self._at(x, y) for x, y in _pairs(element.get("points", "")))
+            first, *rest = (self._at(x, y) for x, y in points(element.get("points", "")))
             yield f"{first} m"
             yield from (f"{point} l" for point in rest)
-            if element.tag == f"{SVG}polygon":
+            if element.tag == tag("polygon"):
                 yield "h"
 
     def _ellipse(self, x: float, y: float, a: float, b: float) -> Iterator[str]:
@@ -241,19 +241,10 @@ def _accent(character: str, below: _Run, size: float, bold: bool, colour: str) -
     return run
 
 
-def _pairs(numbers: str) -> list[tuple[float, float]]:
-    values = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", numbers)]
-    return list(zip(values[::2], values[1::2], strict=True))
-
-
 def _rgb(colour: str) -> str:
     names = {"black": "#000000", "white": "#ffffff"}
     value = names.get(colour, colour)
     return " ".join(f"{int(value[i : i + 2], 16) / 255:.3f}" for i in (1, 3, 5))
-
-
-def _hex(text: str) -> bytes:
-    return text.encode("utf-16-be").hex().encode()
 
 
 def _file(content: bytes, width: float, height: float, title: str) -> bytes:

@@ -16,8 +16,20 @@ XLINK = "http://www.w3.org/1999/xlink"
 FONTS = '"Helvetica Neue",Helvetica,Arial,"Liberation Sans",Arimo,sans-serif'
 
 
-def _tag(name: str) -> str:
+def tag(name: str) -> str:
+    """The name of an SVG element as ElementTree has it."""
     return f"{{{SVG}}}{name}"
+
+
+def classes(element: ElementTree.Element) -> list[str]:
+    """The classes of an element."""
+    return element.get("class", "").split()
+
+
+def points(text: str) -> list[tuple[float, float]]:
+    """The points of a path or a polygon, without the commands between them."""
+    numbers = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto", prefix: str = "mt") -> bytes:
@@ -47,44 +59,37 @@ def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto", p
 
 def _unwrap_links(root: ElementTree.Element) -> None:
     """Take the engine's link elements away; what they say becomes the title of their group, a native tooltip."""
-    for group in list(root.iter(_tag("g"))):
-        for holder in list(group):
-            links = [child for child in holder if child.tag == _tag("a")]
-            if holder.tag != _tag("g") or len(links) != 1:
+    for group in list(root.iter(tag("g"))):
+        for holder in group.findall(tag("g")):
+            links = holder.findall(tag("a"))
+            if len(links) != 1:
                 continue
-            link = links[0]
-            tooltip = link.get(f"{{{XLINK}}}title")
-            heading = group.find(_tag("title"))
+            tooltip = links[0].get(f"{{{XLINK}}}title")
+            heading = group.find(tag("title"))
             if heading is not None and tooltip:
                 heading.text = tooltip
             at = list(group).index(holder)
-            group.remove(holder)
-            for offset, child in enumerate(list(link)):
-                group.insert(at + offset, child)
+            group[at : at + 1] = list(links[0])
 
 
 def _name_groups(root: ElementTree.Element, prefix: str) -> None:
-    for group in root.iter(_tag("g")):
+    """Give the ids their prefix, and take the tooltips of edges away."""
+    for group in root.iter(tag("g")):
         if "id" in group.attrib:
             group.set("id", f"{prefix}-{group.get('id')}")
-    for group in root.iter(_tag("g")):
-        if "edge" in (group.get("class") or "").split():
-            heading = group.find(_tag("title"))
-            if heading is not None:
-                group.remove(heading)
+        heading = group.find(tag("title"))
+        if heading is not None and "edge" in classes(group):
+            group.remove(heading)
 
 
 def _join_runs(root: ElementTree.Element) -> None:
     """Make one text of the runs of a line, so that they stay together whatever the font's widths."""
-    for group in root.iter(_tag("g")):
+    for group in root.iter(tag("g")):
         previous: ElementTree.Element | None = None
-        for text in [child for child in group if child.tag == _tag("text")]:
-            follows = previous is not None and text.get("y") == previous.get("y") and (text.text or "")[:1].isspace()
-            if follows and previous is not None:
-                span = ElementTree.SubElement(previous, _tag("tspan"))
-                for key in ("font-size", "font-weight", "fill"):
-                    span.set(key, text.get(key, "normal"))
-                span.text = text.text
+        for text in group.findall(tag("text")):
+            if previous is not None and text.get("y") == previous.get("y") and (text.text or "")[:1].isspace():
+                look = {key: text.get(key, "normal") for key in ("font-size", "font-weight", "fill")}
+                ElementTree.SubElement(previous, tag("tspan"), look).text = text.text
                 group.remove(text)
             else:
                 previous = text
@@ -92,40 +97,40 @@ def _join_runs(root: ElementTree.Element) -> None:
 
 def _lift_scope_labels(root: ElementTree.Element) -> None:
     """Draw the names of the frames last, with a halo, so that no edge runs through them."""
-    graph = root.find(_tag("g"))
+    graph = root.find(tag("g"))
     assert graph is not None
-    names = ElementTree.Element(_tag("g"), {"class": "mt-scope-names"})
-    for group in list(graph):
-        if "cluster" not in (group.get("class") or "").split():
+    names = ElementTree.Element(tag("g"), {"class": "mt-scope-names"})
+    halo = {"stroke-width": "3.5", "stroke-linejoin": "round", "paint-order": "stroke"}
+    for group in graph:
+        if "cluster" not in classes(group):
             continue
-        fill = next((p.get("fill", "") for p in group if p.tag in (_tag("path"), _tag("polygon"))), "#ffffff")
-        for text in [child for child in group if child.tag == _tag("text")]:
+        fill = next((p.get("fill", "") for p in group if p.tag in (tag("path"), tag("polygon"))), "#ffffff")
+        for text in group.findall(tag("text")):
             group.remove(text)
-            text.set("stroke", fill)
-            text.set("stroke-width", "3.5")
-            text.set("stroke-linejoin", "round")
-            text.set("paint-order", "stroke")
+            text.attrib.update({"stroke": fill} | halo)
             if text.text:
                 text.text = text.text.rstrip()
-            for span in [span for span in text if not (span.text or "").strip()]:
-                text.remove(span)
-            if not "".join(text.itertext()):
-                continue
-            names.append(text)
+            for span in list(text):
+                if not (span.text or "").strip():
+                    text.remove(span)
+            if "".join(text.itertext()):
+                names.append(text)
     if len(names):
         graph.append(names)
 
 
 def _centre_text(root: ElementTree.Element) -> None:
     """Anchor the lines of a box at its middle, so that they stay centred in any font."""
-    for group in root.iter(_tag("g")):
-        kinds = (group.get("class") or "").split()
+    for group in root.iter(tag("g")):
+        kinds = classes(group)
         if "node" not in kinds or "mt-module" in kinds or "mt-pill" in kinds:
             continue
-        left, right = _extent(group)
+        shapes = [shape for shape in group if shape.tag in (tag("path"), tag("polygon"))]
+        xs = [x for shape in shapes for x, _ in points(shape.get("d", "") + shape.get("points", ""))]
+        left, right = min(xs, default=0.0), max(xs, default=0.0)
         if "mt-parameter" in kinds:
             left += 9.0
-        texts = list(group.iter(_tag("text")))
+        texts = list(group.iter(tag("text")))
         lines = [text.get("y") for text in texts]
         for text in texts:
             if lines.count(text.get("y")) > 1:
@@ -135,31 +140,22 @@ def _centre_text(root: ElementTree.Element) -> None:
             text.text = (text.text or "").strip()
 
 
-def _extent(group: ElementTree.Element) -> tuple[float, float]:
-    xs: list[float] = []
-    for shape in group:
-        if shape.tag == _tag("path"):
-            numbers = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", shape.get("d", ""))]
-            xs += numbers[::2]
-        elif shape.tag == _tag("polygon"):
-            xs += [float(point.split(",")[0]) for point in shape.get("points", "").split()]
-    return (min(xs), max(xs)) if xs else (0.0, 0.0)
-
-
 def _head(root: ElementTree.Element, title: str, description: str, theme: Theme, prefix: str) -> None:
     root.set("role", "img")
     root.set("class", prefix)
     root.set("aria-labelledby", f"{prefix}-title {prefix}-desc")
     root.set("style", "max-width:100%;height:auto")
-    heading = ElementTree.Element(_tag("title"), {"id": f"{prefix}-title"})
-    heading.text = safe_text(title, LINE)
-    words = ElementTree.Element(_tag("desc"), {"id": f"{prefix}-desc"})
-    words.text = safe_text(description, 4 * LINE)
-    style = ElementTree.Element(_tag("style"))
-    style.text = _style(theme, prefix, {element.get(key) for element in root.iter() for key in ("fill", "stroke")})
-    for at, element in enumerate((heading, words, style)):
+    used = {element.get(key) for element in root.iter() for key in ("fill", "stroke")}
+    told: tuple[tuple[str, dict[str, str], str], ...] = (
+        ("title", {"id": f"{prefix}-title"}, safe_text(title, LINE)),
+        ("desc", {"id": f"{prefix}-desc"}, safe_text(description, 4 * LINE)),
+        ("style", {}, _style(theme, prefix, used)),
+    )
+    for at, (name, attributes, words) in enumerate(told):
+        element = ElementTree.Element(tag(name), attributes)
+        element.text = words
         root.insert(at, element)
-    for text in root.iter(_tag("text")):
+    for text in root.iter(tag("text")):
         text.attrib.pop("font-family", None)
 
 

@@ -16,7 +16,8 @@ from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, layout
-from microtensor.viz.svg import SVG, finish
+from microtensor.viz.frames import first_nodes
+from microtensor.viz.svg import classes, finish, points, tag
 from microtensor.viz.theme import TOKENS
 
 # What finish writes for pictures that stand alone, or what the style sheet of the page says once for all.
@@ -69,15 +70,11 @@ def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Eng
     _shrink(root)
     _arrange(root, graph)
     root.set("role", "group")
-    for tag in ("title", "desc"):
-        part = root.find(_tag(tag))
+    for name in ("title", "desc"):
+        part = root.find(tag(name))
         assert part is not None
-        part.set("id", f"{prefix}-{tag}")
+        part.set("id", f"{prefix}-{name}")
     return ElementTree.tostring(root, encoding="unicode")
-
-
-def _tag(name: str) -> str:
-    return f"{{{SVG}}}{name}"
 
 
 def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
@@ -92,10 +89,10 @@ def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
         source, target, argument = map(int, pill[1:].split("_"))
         return number[source, target, argument]
 
-    for group in root.iter(_tag("g")):
-        statement = group.findtext(_tag("title")) or ""
+    for group in root.iter(tag("g")):
+        statement = group.findtext(tag("title")) or ""
         if scope := re.fullmatch(r"cluster_s(\d+)", statement):
-            for part in (group, *group.iter(_tag("text"))):
+            for part in (group, *group.iter(tag("text"))):
                 part.set("data-scope", scope[1])
         elif node := re.fullmatch(r"n(\d+)", statement):
             group.set("data-node", node[1])
@@ -114,14 +111,14 @@ def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
 def _shrink(root: ElementTree.Element) -> None:
     """Take out what the page has elsewhere: styles, tooltips, fixed colours; boxes become rectangles."""
     for parent in list(root.iter()):
-        boxed = {"node", "cluster"} & set((parent.get("class") or "").split())
+        boxed = {"node", "cluster"} & set(classes(parent))
         for child in list(parent):
             background = (
-                child.tag == _tag("polygon") and child.get("stroke") == "none" and parent.get("class") == "graph"
+                child.tag == tag("polygon") and child.get("stroke") == "none" and parent.get("class") == "graph"
             )
-            if child.tag == _tag("style") or background or (child.tag == _tag("title") and parent is not root):
+            if child.tag == tag("style") or background or (child.tag == tag("title") and parent is not root):
                 parent.remove(child)
-            elif boxed and child.tag == _tag("path"):
+            elif boxed and child.tag == tag("path"):
                 _to_rectangle(child)
     for element in root.iter():
         element.text, element.tail = (element.text or "").strip("\n") or None, None
@@ -143,9 +140,8 @@ def _shrink(root: ElementTree.Element) -> None:
 
 def _to_rectangle(path: ElementTree.Element) -> None:
     """Replace the curves of a rounded box, which takes a fifth of the text."""
-    numbers = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", path.attrib.pop("d"))]
-    xs, ys = numbers[::2], numbers[1::2]
-    path.tag = _tag("rect")
+    xs, ys = zip(*points(path.attrib.pop("d")), strict=True)
+    path.tag = tag("rect")
     corners = {
         "x": min(xs),
         "y": min(ys),
@@ -159,38 +155,31 @@ def _to_rectangle(path: ElementTree.Element) -> None:
 
 def _arrange(root: ElementTree.Element, graph: Graph) -> None:
     """Put the parts in the order of the program, which is the order of the Tab key, and name them for a reader."""
-    drawing = root.find(_tag("g"))
+    drawing = root.find(tag("g"))
     assert drawing is not None
     drawing.attrib.update(INHERITED)
     drawing.set("transform", re.sub(r"(scale|rotate)\(.*?\) *", "", drawing.get("transform", "")))
     parts = list(drawing)
     names: dict[int, ElementTree.Element] = {}
-    for text in drawing.iterfind(f"{_tag('g')}[@class='mt-scope-names']/{_tag('text')}"):
+    for text in drawing.iterfind(f"{tag('g')}[@class='mt-scope-names']/{tag('text')}"):
         scope = int(text.attrib.pop("data-scope"))
         names.setdefault(scope, _button("mt-name", _words_of_scope(graph.scopes[scope]))).append(text)
         names[scope].set("data-scope", str(scope))
     # A frame's name comes before its first node; of frames that begin with the same node, the outer one's.
-    first: dict[int, tuple[int, int]] = {}
-    levels = graph.scope_levels()
-    for node in graph.nodes:
-        at = node.scope
-        while at is not None and at not in first:
-            first[at] = node.id, levels[at]
-            at = graph.scopes[at].parent
-    last = (len(graph.nodes), len(levels))
-    ordered = [((2, *first.get(s, last)), name) for s, name in names.items()]
+    first, levels, last = first_nodes(graph), graph.scope_levels(), len(graph.nodes)
+    ordered = [((2, first.get(s, last), levels[s]), name) for s, name in names.items()]
     for part in parts:
-        kinds = (part.get("class") or "").split()
+        kinds = classes(part)
         if "mt-scope-names" in kinds:
             continue
         if "mt-node" in kinds:
             number = int(part.get("data-node", 0))
-            place = (2, len(graph.nodes) if "mt-output" in kinds else number, len(levels))
+            place = (2, last if "mt-output" in kinds else number, len(levels))
             ordered.append((place, _button(None, _words_of_node(graph.nodes[number], graph), part)))
         else:
             # Of an edge in two parts the one with the arrow, at the source, comes first.
             layer = 0 if "cluster" in kinds else 1
-            ordered.append(((layer, layer * (part.find(_tag("polygon")) is None), 0), part))
+            ordered.append(((layer, layer * (part.find(tag("polygon")) is None), 0), part))
             _hoist(part)
         part.set("class", " ".join(kind for kind in kinds if kind not in ENGINE_KINDS))
     drawing[:] = [part for _, part in sorted(ordered, key=lambda entry: entry[0])]
@@ -198,7 +187,7 @@ def _arrange(root: ElementTree.Element, graph: Graph) -> None:
 
 def _hoist(part: ElementTree.Element) -> None:
     """Say once what the line of an edge and its arrow have in common."""
-    if part.find(_tag("path")) is None:
+    if part.find(tag("path")) is None:
         return
     for name in ("stroke", "stroke-width"):
         values = {child.get(name) for child in part}
@@ -209,7 +198,7 @@ def _hoist(part: ElementTree.Element) -> None:
 
 
 def _button(kind: str | None, words: str, element: ElementTree.Element | None = None) -> ElementTree.Element:
-    element = ElementTree.Element(_tag("g")) if element is None else element
+    element = ElementTree.Element(tag("g")) if element is None else element
     for name, value in {"class": kind, "tabindex": "0", "role": "button", "aria-label": words}.items():
         if value is not None:
             element.set(name, value)
