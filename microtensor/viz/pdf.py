@@ -12,6 +12,7 @@ import unicodedata
 import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from microtensor.support.text import LINE, safe_text
 from microtensor.viz.svg import points, tag
@@ -184,14 +185,18 @@ class _Drawing:
         yield "ET"
 
 
+@dataclass
 class _Run:
     """Characters that one font shows in one go."""
 
-    def __init__(
-        self, font: int, bold: bool, size: float, colour: str, codes: bytes, width: float, rise: float = 0.0
-    ) -> None:
-        self.font, self.bold, self.size, self.colour, self.codes = font, bold, size, colour, codes
-        self.width, self.rise, self.shift = width, rise, 0.0
+    font: int
+    bold: bool
+    size: float
+    colour: str
+    codes: bytes
+    width: float
+    rise: float = 0.0
+    shift: float = 0.0
 
     def escaped(self) -> str:
         return re.sub(r"([\\()])", r"\\\1", self.codes.decode("latin-1"))
@@ -200,28 +205,20 @@ class _Run:
 def _runs(text: str, size: float, bold: bool, colour: str) -> list[_Run]:
     runs: list[_Run] = []
     for character in unicodedata.normalize("NFC", text):
-        font, codes, scale, rise, width = int(bold), b"", 1.0, 0.0, 0
         if character in ACCENTS and runs:
-            runs.append(_accent(character, runs[-1], size, bold, colour))
-            continue
-        if character in SYMBOL:
-            font = 2
+            # Over the letter before, at no width of its own.
+            mark = ACCENTS[character]
+            codes, shift = NEAR.get(mark, mark).encode("cp1252"), -(runs[-1].width + 0.333 * size) / 2
+            runs.append(_Run(int(bold), bold, size, colour, codes, 0.0, shift=shift))
+        elif character in SYMBOL:
             code, width = SYMBOL[character]
-            codes = bytes((code,))
+            runs.append(_Run(2, bold, size, colour, bytes((code,)), width * size / 1000))
         else:
             words, scale, rise = DRAWN.get(character, (character, 1.0, 0.0))
-            codes = words.encode("cp1252", "replace") if _encodes(words) else "¿".encode("cp1252")
+            codes = words.encode("cp1252", "ignore") or "¿".encode("cp1252")
             width = sum(_width(code, bold) for code in codes)
-        runs.append(_Run(font, bold, size * scale, colour, codes, width * size * scale / 1000, rise * size))
+            runs.append(_Run(int(bold), bold, size * scale, colour, codes, width * size * scale / 1000, rise * size))
     return runs
-
-
-def _encodes(words: str) -> bool:
-    try:
-        words.encode("cp1252")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _width(code: int, bold: bool) -> int:
@@ -230,15 +227,6 @@ def _width(code: int, bold: bool) -> int:
     character = bytes((code,)).decode("cp1252", "replace")
     base = ord(unicodedata.normalize("NFD", character)[0])
     return OTHERS.get(character) or (WIDTHS[bold][base - 32] if 32 <= base < 127 else OTHER_WIDTH)
-
-
-def _accent(character: str, below: _Run, size: float, bold: bool, colour: str) -> _Run:
-    """A hat over the letter before, at no width of its own."""
-    mark = ACCENTS[character]
-    codes = NEAR.get(mark, mark).encode("cp1252")
-    run = _Run(int(bold), bold, size, colour, codes, 0.0)
-    run.shift = -(below.width + 0.333 * size) / 2
-    return run
 
 
 def _rgb(colour: str) -> str:

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from dataclasses import replace
 
-from microtensor.inspect.graph import Graph, GraphNode, GraphScope
+from microtensor.inspect.graph import Graph, GraphNode
 from microtensor.support.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.dot import to_dot
@@ -23,7 +23,6 @@ from microtensor.viz.theme import TOKENS
 # What finish writes for pictures that stand alone, or what the style sheet of the page says once for all.
 NEEDLESS = (
     "style",
-    "id",
     "font-weight",
     "stroke-linejoin",
     "paint-order",
@@ -70,27 +69,19 @@ def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Eng
     _shrink(root)
     _arrange(root, graph)
     root.set("role", "group")
-    for name in ("title", "desc"):
-        part = root.find(tag(name))
-        assert part is not None
-        part.set("id", f"{prefix}-{name}")
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
     """Turn the engine's titles, which name each part by its statement, into numbers of the graph."""
-    number = {(e.source, e.target, e.argument): i for i, e in enumerate(graph.edges)}
+    pills = {f"g{e.source}_{e.target}_{e.argument}": i for i, e in enumerate(graph.edges)}
     between: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, e in enumerate(graph.edges):
         between[f"n{e.source}", f"n{e.target}"].append(i)
     between[f"n{graph.root}", "output"] = [len(graph.edges)]
-
-    def edge_of(pill: str) -> int:
-        source, target, argument = map(int, pill[1:].split("_"))
-        return number[source, target, argument]
-
     for group in root.iter(tag("g")):
         statement = group.findtext(tag("title")) or ""
+        tail, _, head = statement.partition("->")
         if scope := re.fullmatch(r"cluster_s(\d+)", statement):
             for part in (group, *group.iter(tag("text"))):
                 part.set("data-scope", scope[1])
@@ -99,12 +90,10 @@ def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
         elif statement == "output":
             group.set("data-node", str(graph.root))
             group.set("class", f"{group.get('class')} mt-output")
-        elif re.fullmatch(r"g\d+_\d+_\d+", statement):
-            group.set("data-edge", str(edge_of(statement)))
-        elif "->" in statement:
-            tail, head = statement.split("->")
-            pill = next((end for end in (tail, head) if end.startswith("g")), None)
-            group.set("data-edge", str(edge_of(pill) if pill else between[tail, head].pop(0)))
+        elif tail in pills or head in pills:
+            group.set("data-edge", str(pills[tail if tail in pills else head]))
+        elif head:
+            group.set("data-edge", str(between[tail, head].pop(0)))
     return root
 
 
@@ -122,6 +111,8 @@ def _shrink(root: ElementTree.Element) -> None:
                 _to_rectangle(child)
     for element in root.iter():
         element.text, element.tail = (element.text or "").strip("\n") or None, None
+        if element.tag == tag("g"):
+            element.attrib.pop("id", None)
         if element.get("font-weight") == "bold":
             element.set("class", "b")
         for name, value in list(element.items()):
@@ -163,8 +154,11 @@ def _arrange(root: ElementTree.Element, graph: Graph) -> None:
     names: dict[int, ElementTree.Element] = {}
     for text in drawing.iterfind(f"{tag('g')}[@class='mt-scope-names']/{tag('text')}"):
         scope = int(text.attrib.pop("data-scope"))
-        names.setdefault(scope, _button("mt-name", _words_of_scope(graph.scopes[scope]))).append(text)
-        names[scope].set("data-scope", str(scope))
+        if scope not in names:
+            names[scope] = ElementTree.Element(tag("g"), {"class": "mt-name"})
+            _make_button(names[scope], graph.scopes[scope].name, graph.scopes[scope].detail)
+            names[scope].set("data-scope", str(scope))
+        names[scope].append(text)
     # A frame's name comes before its first node; of frames that begin with the same node, the outer one's.
     first, levels, last = first_nodes(graph), graph.scope_levels(), len(graph.nodes)
     ordered = [((2, first.get(s, last), levels[s]), name) for s, name in names.items()]
@@ -175,7 +169,8 @@ def _arrange(root: ElementTree.Element, graph: Graph) -> None:
         if "mt-node" in kinds:
             number = int(part.get("data-node", 0))
             place = (2, last if "mt-output" in kinds else number, len(levels))
-            ordered.append((place, _button(None, _words_of_node(graph.nodes[number], graph), part)))
+            ordered.append((place, part))
+            _make_button(part, *_words_of(graph.nodes[number]))
         else:
             # Of an edge in two parts the one with the arrow, at the source, comes first.
             layer = 0 if "cluster" in kinds else 1
@@ -197,20 +192,12 @@ def _hoist(part: ElementTree.Element) -> None:
                 del child.attrib[name]
 
 
-def _button(kind: str | None, words: str, element: ElementTree.Element | None = None) -> ElementTree.Element:
-    element = ElementTree.Element(tag("g")) if element is None else element
-    for name, value in {"class": kind, "tabindex": "0", "role": "button", "aria-label": words}.items():
-        if value is not None:
-            element.set(name, value)
-    return element
+def _make_button(element: ElementTree.Element, *words: str) -> None:
+    said = ", ".join(safe_text(word) for word in words if word)
+    element.attrib.update({"tabindex": "0", "role": "button", "aria-label": said})
 
 
-def _words_of_scope(scope: GraphScope) -> str:
-    return ", ".join(safe_text(word) for word in (scope.name, scope.detail) if word)
-
-
-def _words_of_node(node: GraphNode, graph: Graph) -> str:
+def _words_of(node: GraphNode) -> list[str]:
     kind = "statistics path" if node.statistics else node.role or node.kind
     heading = node.op or node.name or node.role
-    words = [heading, node.name if node.name != heading else "", kind if kind != heading else "", labels.shape(node)]
-    return ", ".join(safe_text(word) for word in words if word)
+    return [heading, *(word for word in (node.name, kind) if word != heading), labels.shape(node)]
