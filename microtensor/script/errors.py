@@ -8,10 +8,9 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from traceback import FrameSummary, TracebackException
-from types import FrameType, TracebackType
-from typing import Any
+from traceback import TracebackException, walk_tb
+from types import FrameType
+from typing import Any, NamedTuple
 
 from microtensor.functional import scoped
 from microtensor.inspect.graph import Graph, read_failure, size
@@ -92,11 +91,12 @@ def _report_of(target: Target, error: BaseException, timeout: float | None) -> S
         details = details.removesuffix("".join(said))
         return ScriptError(f"{target.shown}: script ran longer than {timeout:g} s", details)
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
-        where = f"{_shown(error.filename, target)}:{error.lineno}"
+        file, line = error.filename, error.lineno
         said = said[-1:]
     elif told.stack:
-        frame = _script_frame(told.stack, target)
-        where = f"{_shown(frame.filename, target)}:{frame.lineno}"
+        # The innermost frame of the script itself; where there is none, the innermost of all.
+        frame = ([frame for frame in told.stack if frame.filename == target.path] or told.stack)[-1]
+        file, line = frame.filename, frame.lineno or 0
     else:
         return None
     text = "".join(said)
@@ -106,7 +106,8 @@ def _report_of(target: Target, error: BaseException, timeout: float | None) -> S
         summary = "script asked for input, and there was none; pipe it in, or pass arguments after --"
     else:
         summary = text.partition("\n")[0]
-    return ScriptError(f"{where}: {summary}", details, _unfinished(error, target, summary))
+    shown = target.shown if file == target.path else safe_text(file, LINE)
+    return ScriptError(f"{shown}:{line}: {summary}", details, _unfinished(error, target, summary))
 
 
 def _drop_tool_frames(told: TracebackException, script: str | None) -> None:
@@ -133,22 +134,12 @@ def _is_tool(filename: str, script: str | None) -> bool:
     return filename.startswith((PACKAGE, "<frozen importlib")) or filename in (importlib.__file__, contextlib.__file__)
 
 
-def _script_frame(stack: Sequence[FrameSummary], target: Target) -> FrameSummary:
-    """The innermost frame of the script itself; where there is none, the innermost of all."""
-    own = [frame for frame in stack if frame.filename == target.path]
-    return (own or stack)[-1]
-
-
-def _shown(filename: str, target: Target) -> str:
-    return target.shown if filename == target.path else safe_text(filename, LINE)
-
-
 # --- how far it had come ----------------------------------------------------------------------------------
 
 
 def _unfinished(error: BaseException, target: Target, message: str) -> Graph | None:
     """The graph that led to the call of ours which raised; without one, to the latest result that the script held."""
-    frames = _frames(error.__traceback__)
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     own = [frame for frame in frames if not _is_tool(frame.f_code.co_filename, target.path)]
     for frame in own:
         name_variables({**frame.f_globals, **frame.f_locals})
@@ -167,8 +158,7 @@ def _unfinished(error: BaseException, target: Target, message: str) -> Graph | N
     return None if latest is None or size(latest) > LARGEST else Graph.from_tensor(latest, gradients=False)
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     """A call of ours that raised, and the frames of the calls around it."""
 
     name: str
@@ -179,17 +169,15 @@ class _Call:
 
 def _failed_call(frames: Sequence[FrameType], start: int) -> _Call | None:
     """What the script called, from a frame on: the operation that raised; else what refused its input."""
-    inside = [(i, frames[i]) for i in range(len(frames) - 1, start - 1, -1)]
-    for i, frame in inside:
-        called = frame.f_locals
-        if frame.f_code is Primitive.__call__.__code__ and _tensors_in(called["inputs"]):
+    inside = [(i, frames[i].f_code, frames[i].f_locals) for i in reversed(range(start, len(frames)))]
+    for i, code, called in inside:
+        if code is Primitive.__call__.__code__ and _tensors_in(called["inputs"]):
             return _Call(called["self"].name, called["self"].symbol, called["inputs"], frames[:i])
-    for i, frame in inside:
-        called = frame.f_locals
-        if frame.f_code is Module.__call__.__code__:
+    for i, code, called in inside:
+        if code is Module.__call__.__code__:
             title = called["self"].title()
             return _Call(title, title, _tensors_in(called["inputs"]), frames[:i])
-        if frame.f_code is SCOPED:
+        if code is SCOPED:
             name = called["function"].__name__
             return _Call(name, name, _tensors_in((*called["args"], *called["kwargs"].values())), frames[:i])
     return None
@@ -197,14 +185,6 @@ def _failed_call(frames: Sequence[FrameType], start: int) -> _Call | None:
 
 def _tensors_in(values: Iterable[Any]) -> tuple[Tensor, ...]:
     return tuple(x for x in values if is_a(x, Tensor))
-
-
-def _frames(trace: TracebackType | None) -> list[FrameType]:
-    found = []
-    while trace is not None:
-        found.append(trace.tb_frame)
-        trace = trace.tb_next
-    return found
 
 
 def _scope_of(frames: Sequence[FrameType], tensors: Sequence[Tensor]) -> Scope | None:

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -22,15 +22,11 @@ from microtensor.script.modules import forget, give_way
 from microtensor.tensor import get_default_dtype, set_default_dtype
 
 STREAMS = ("stdin", "stdout", "stderr")
-HOOKS = (
-    "excepthook",
-    "unraisablehook",
-    "displayhook",
-    "breakpointhook",
-    "exit",
-    "__stdin__",
-    "__stdout__",
-    "__stderr__",
+HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook", "exit", *(f"__{name}__" for name in STREAMS))
+SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (sys.getrecursionlimit, sys.setrecursionlimit),
+    (sys.gettrace, sys.settrace),
+    (sys.getprofile, sys.setprofile),
 )
 TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
 
@@ -64,23 +60,23 @@ class Interpreter:
         # Looked up now, since a script may leave no builtins to look anything up with.
         self._builtins, self._names = vars(builtins), dict(vars(builtins))
         self._modules, self._loaded = sys.modules, dict(sys.modules)
-        self._loaded.pop("__main__", None)
-        self._main = sys.modules.get("__main__")
+        self._main = self._loaded.pop("__main__", None)
         self._lists = [(name, getattr(sys, name), list(getattr(sys, name))) for name in ("meta_path", "path_hooks")]
         self._path, self._search = sys.path, list(sys.path)
         self._argv, self._arguments = sys.argv, list(sys.argv)
         self._streams = {name: getattr(sys, name) for name in STREAMS}
-        self._recursion = sys.getrecursionlimit()
-        self._tracers = (sys.gettrace(), sys.getprofile())
         self._hooks = {name: getattr(sys, name) for name in HOOKS}
         self._filters = list(warnings.filters)
+        self._settings = [(getter(), getter, setter) for getter, setter in SETTINGS]
         self._errors = np.geterr()
         self._mask = os.umask(0)
         os.umask(self._mask)
         self._environment, self._variables = os.environ, dict(os.environ)
         self._signals = _Signals(alarm) if threading.current_thread() is threading.main_thread() else None
         self._descriptors = [_Descriptor(number) for number in (0, 2)]
-        self._directory = _directory()
+        self._directory: str | None = None
+        with suppress(OSError):
+            self._directory = os.getcwd()
         self._dtype = get_default_dtype()
 
     def put_first(self, folder: str) -> None:
@@ -92,14 +88,11 @@ class Interpreter:
     def repair(self) -> None:
         """Make the interpreter fit for the tool's code; the script's main module, its path and its output stay."""
         self._builtins.update(self._names)
-        sys.setrecursionlimit(self._recursion)
         sys.modules = self._modules
         self._modules.update(self._loaded)
-        trace, profile = self._tracers
-        if sys.gettrace() is not trace:
-            sys.settrace(trace)
-        if sys.getprofile() is not profile:
-            sys.setprofile(profile)
+        for before, getter, setter in self._settings:
+            if getter() is not before:
+                setter(before)
         for name, value, content in self._lists:
             value[:] = content
             setattr(sys, name, value)
@@ -144,13 +137,6 @@ class Interpreter:
         if self._directory is not None:
             with suppress(OSError):
                 os.chdir(self._directory)
-
-
-def _directory() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:
-        return None
 
 
 class _Signals:

@@ -64,8 +64,9 @@ def name_variables(namespace: Mapping[str, Any]) -> None:
 
 def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Found:
     """What the target names, or the only candidate."""
+    shown = target.shown
     if target.attr is not None:
-        return _found(_lookup(namespace, target.attr, target), f"{target.shown}:{target.attr}", functions, target)
+        return _found(_lookup(namespace, target.attr, target), f"{shown}:{target.attr}", functions, target)
     if target.shapes:
         return Found(_called(*_only_module(namespace, target), target))
     results = _results(namespace)
@@ -73,29 +74,25 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Fo
         return Found(next(iter(results.values())))
     if results:
         first = safe_text(next(iter(results)), LINE)
-        raise TargetError(
-            f"{target.shown} has {len(results)} results; say which one with {target.shown}:{first}\n" + _listed(results)
-        )
+        raise TargetError(f"{shown} has {len(results)} results; say which one with {shown}:{first}\n{_listed(results)}")
     makers = _makers(namespace, functions)
+    names = [safe_text(name, LINE) for name in makers]
     if len(makers) == 1:
-        name, make = next(iter(makers.items()))
-        return _found(make, f"{target.shown}:{safe_text(name, LINE)}", functions, target)
+        return _found(next(iter(makers.values())), f"{shown}:{names[0]}", functions, target)
     if makers:
+        listed = "\n".join(f"  {name}()" for name in names)
         raise TargetError(
-            f"{target.shown} has {len(makers)} functions that return a Tensor; say which one with "
-            f"{target.shown}:{safe_text(next(iter(makers)), LINE)}\n"
-            + "\n".join(f"  {safe_text(name, LINE)}()" for name in makers)
+            f"{shown} has {len(makers)} functions that return a Tensor; say which one with {shown}:{names[0]}\n{listed}"
         )
     tensors = _tensors(namespace)
     if tensors:
         raise UndefinedError(
-            f"{target.shown} has no tensor with a history; compute one from a tensor with requires_grad=True, outside "
-            f"no_grad, or name one of these with {target.shown}:{safe_text(next(iter(tensors)), LINE)}\n"
-            + _listed(tensors)
+            f"{shown} has no tensor with a history; compute one from a tensor with requires_grad=True, outside no_grad,"
+            f" or name one of these with {shown}:{safe_text(next(iter(tensors)), LINE)}\n{_listed(tensors)}"
         )
     raise UndefinedError(
-        f"{target.shown} has no tensor at module level; assign the result to a variable there, or define a function "
-        "without arguments and with the annotation -> Tensor"
+        f"{shown} has no tensor at module level; assign the result to a variable there, or define a function without "
+        "arguments and with the annotation -> Tensor"
     )
 
 
@@ -134,13 +131,17 @@ def _makers(namespace: Mapping[str, Any], functions: bool) -> dict[str, Callable
 
     One that takes arrays need not say so, where `functions` are looked for.
     """
+
+    def takes_arrays(function: Any) -> bool:
+        return any(not isinstance(default, float) for default in _defaults(function).values())
+
     found: dict[str, Callable[[], Any]] = {}
     for name, value in namespace.items():
         if (
             is_a(value, FunctionType)
             and value.__module__ == namespace.get("__name__")
             and _needs_nothing(value)
-            and (_says_tensor(value.__annotations__.get("return")) or (functions and _takes_arrays(value)))
+            and (_says_tensor(value.__annotations__.get("return")) or (functions and takes_arrays(value)))
             and all(value is not other for other in found.values())
         ):
             found[name] = value
@@ -173,10 +174,6 @@ def _defaults(function: Any) -> dict[str, Any]:
     return defaults if all(isinstance(d, (Tensor, np.ndarray, float)) for d in defaults.values()) else {}
 
 
-def _takes_arrays(function: Any) -> bool:
-    return any(not isinstance(default, float) for default in _defaults(function).values())
-
-
 def _found(value: Any, shown: str, functions: bool, target: Target) -> Found:
     defaults = _defaults(value) if functions else {}
     if not defaults:
@@ -195,9 +192,14 @@ def _found(value: Any, shown: str, functions: bool, target: Target) -> Found:
         real = tensor.dtype.kind == "f"
         inputs.append(Tensor(tensor, dtype=np.float64 if real else None, requires_grad=real, name=name))
     result = function(*inputs)
+    return Found(_tensor(result, f"{shown}({', '.join(defaults)})"), (), function, tuple(inputs))
+
+
+def _tensor(result: Any, shown: str) -> Tensor:
+    """What a call returned, which must be a Tensor."""
     if not isinstance(result, Tensor):
-        raise TargetError(f"{shown}({', '.join(defaults)}) returned a {type(result).__name__}; a Tensor is needed")
-    return Found(result, (), function, tuple(inputs))
+        raise TargetError(f"{shown} must return a Tensor, not a value of type {type(result).__name__}")
+    return result
 
 
 def _lookup(namespace: Mapping[str, Any], attr: str, target: Target) -> Any:
@@ -232,13 +234,11 @@ def _made_by(value: Any, shown: str, functions: bool, target: Target) -> Tensor:
     if not callable(value) or not _needs_nothing(value):
         what = "needs arguments" if callable(value) else f"is of type {type(value).__name__}"
         hint = ", or one whose parameters all have a tensor, an array or a float as their default" if functions else ""
-        raise TargetError(f"{shown} {what}; a Tensor is needed, or a function without arguments that returns one{hint}")
+        raise TargetError(
+            f"{shown} {what}; it must be a Tensor, or a function without arguments that returns one{hint}"
+        )
     result = value()
-    if isinstance(result, Module):
-        return _called(result, f"{shown}()", target)
-    if not isinstance(result, Tensor):
-        raise TargetError(f"{shown}() returned a value of type {type(result).__name__}; a Tensor is needed")
-    return result
+    return _called(result, f"{shown}()", target) if isinstance(result, Module) else _tensor(result, f"{shown}()")
 
 
 def _only_module(namespace: Mapping[str, Any], target: Target) -> tuple[Module, str]:
@@ -275,9 +275,7 @@ def _called(module: Module, shown: str, target: Target) -> Tensor:
         shapes = ", ".join(str(shape) for shape in target.shapes)
         raise TargetError(f"{shown} does not take an input of shape {shapes}: {safe_text(str(error), LINE)}") from error
     # A recurrent layer returns its states beside its output.
-    first = result[0] if isinstance(result, tuple) and result else result
-    if not isinstance(first, Tensor):
-        raise TargetError(f"{shown} returned a value of type {type(result).__name__}; a Tensor is needed")
+    first = _tensor(result[0] if isinstance(result, tuple) and result else result, shown)
     for _, node in history(first):
         # A module of the library has no line of the program to its name: nobody's program called it.
         if node.line.startswith(contextlib.__file__):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
+from traceback import walk_tb
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -138,17 +139,17 @@ def _compile(shown: str, path: str) -> CodeType:
     try:
         with tokenize.open(path) as file:
             source = file.read()
+        if "\0" in source:
+            raise SyntaxError("null bytes")
     except OSError as error:
         raise PathError(f"cannot read {shown}: {error.strerror or error}") from error
     except (UnicodeDecodeError, SyntaxError, LookupError) as error:
         if "null bytes" in str(error):  # Python 3.14 finds them while it looks for the encoding.
             raise PathError(f"{shown} is not Python source: it contains null bytes") from error
         raise PathError(
-            f"{shown} is not Python source in UTF-8 or in the encoding it declares; if it is Python in another one, "
+            f"{shown} is not Python source in UTF-8 or in the encoding that it declares; for another encoding, "
             "say so in its first line: # coding: latin-1"
         ) from error
-    if "\0" in source:
-        raise PathError(f"{shown} is not Python source: it contains null bytes")
     try:
         return compile(source, path, "exec", dont_inherit=True)
     except (MemoryError, RecursionError, OverflowError, ValueError) as error:
@@ -175,9 +176,5 @@ def _import(name: str) -> ModuleType:
 
 def _reached(error: BaseException, name: str) -> dict[str, Any]:
     """What a module had defined when its import failed."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__") == name:
-            return trace.tb_frame.f_globals
-        trace = trace.tb_next
-    return {}
+    found = (frame.f_globals for frame, _ in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == name)
+    return next(found, {})

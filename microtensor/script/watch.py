@@ -12,7 +12,6 @@ import ctypes
 import mmap
 import os
 import signal
-import struct
 import sys
 import time
 import warnings
@@ -31,67 +30,46 @@ _SUBREAPER, _DEATH_SIGNAL = 36, 1
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
-class Board:
-    """What the watched process tells: the script it has begun, until when it may run, and how it ended."""
+class Board(ctypes.Structure):
+    """What the watched process tells on the shared page: the script, until when it may run, and how it ended."""
 
-    _layout = struct.Struct("=??Bddi")
+    _fields_ = (
+        ("owner", ctypes.c_long),
+        ("begun", ctypes.c_bool),
+        ("finished", ctypes.c_bool),
+        ("code", ctypes.c_ubyte),
+        ("seconds", ctypes.c_double),
+        ("deadline", ctypes.c_double),
+        ("target", ctypes.c_char * LONGEST),
+    )
 
-    def __init__(self) -> None:
-        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+    @property
+    def _is_ours(self) -> bool:
         # Processes that a script forks share the page as well, and have nothing to say.
-        self.owner = 0
-
-    def _read(self) -> tuple[bool, bool, int, float, float, int]:
-        return self._layout.unpack_from(self._page)
-
-    def _write(self, **changed: float) -> None:
-        if self.owner == _PID():
-            names = ("begun", "finished", "code", "seconds", "deadline", "length")
-            values = dict(zip(names, self._read(), strict=True)) | changed
-            self._layout.pack_into(self._page, 0, *values.values())
+        return bool(self.owner == _PID())
 
     def begin(self, target: str) -> None:
-        """A script is about to run; without one, what happens to the process is nobody's fault but its own."""
-        data = target.encode("utf-8", "backslashreplace")[:LONGEST]
-        if self.owner == _PID():
-            self._page[self._layout.size : self._layout.size + len(data)] = data
-            self._write(begun=True, length=len(data))
+        """A script is about to run: from here on it is to blame for what happens to the process."""
+        if self._is_ours:
+            self.target = target.encode("utf-8", "backslashreplace")[:LONGEST]
+            self.begun = True
 
     def limit(self, seconds: float) -> None:
         """From now on the process may run so long."""
-        self._write(seconds=seconds, deadline=time.monotonic() + seconds)
+        if self._is_ours:
+            self.seconds, self.deadline = seconds, time.monotonic() + seconds
 
     def lift(self) -> None:
         """The script has ended in time."""
-        self._write(deadline=0.0)
+        if self._is_ours:
+            self.deadline = 0.0
 
     def finish(self, code: int) -> None:
         """All is done, and this is the exit code; what a script left for the exit gets the same time once more."""
-        seconds = self.seconds
-        self._write(finished=True, code=code, deadline=self.deadline or (seconds and time.monotonic() + seconds))
-
-    @property
-    def begun(self) -> bool:
-        return self._read()[0]
-
-    @property
-    def code(self) -> int | None:
-        """The exit code, once the process has come to its end."""
-        _, finished, code, *_ = self._read()
-        return code if finished else None
-
-    @property
-    def seconds(self) -> float:
-        return self._read()[3]
-
-    @property
-    def deadline(self) -> float:
-        return self._read()[4]
-
-    @property
-    def target(self) -> str:
-        length = self._read()[5]
-        return self._page[self._layout.size : self._layout.size + length].decode("utf-8", "replace")
+        if self._is_ours:
+            self.code, self.finished = code, True
+            if self.seconds and not self.deadline:
+                self.deadline = time.monotonic() + self.seconds
 
 
 board: Board | None = None
@@ -101,7 +79,7 @@ def watched(run: Callable[[], object]) -> object:
     """Run what ends by a SystemExit, in a process that is watched where the system allows it."""
     if not sys.platform.startswith("linux") or board is not None:
         return run()
-    page = Board()
+    page = Board.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
     heard = {signal.SIGCHLD} | {getattr(signal, name) for name in _FORWARDED}
     heard = {number for number in heard if number == signal.SIGCHLD or signal.getsignal(number) != signal.SIG_IGN}
     children = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -168,7 +146,7 @@ def _watch(child: int, page: Board, heard: set[signal.Signals]) -> NoReturn:
 
 
 def _exit_as(status: int, page: Board, late: bool, passed_on: set[int]) -> NoReturn:
-    code = page.code
+    code = page.code if page.finished else None
     if late:
         if code != FAILED:
             _say(page, f"script ran longer than {page.seconds:g} s and did not stop when told to; it was ended")
@@ -193,8 +171,9 @@ def _exit_as(status: int, page: Board, late: bool, passed_on: set[int]) -> NoRet
 
 
 def _say(page: Board, what: str) -> None:
+    shown = safe_text(page.target.decode("utf-8", "replace"), LONGEST)
     with contextlib.suppress(OSError):
-        os.write(2, f"Error: {safe_text(page.target, LONGEST)}: {what}\n".encode("utf-8", "backslashreplace"))
+        os.write(2, f"Error: {shown}: {what}\n".encode("utf-8", "backslashreplace"))
 
 
 def _reaped(child: int) -> int | None:

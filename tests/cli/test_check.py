@@ -201,7 +201,7 @@ def test_a_rule_that_raises_is_a_wrong_rule_and_no_crash() -> None:
         (HEAD + "loss = w\n", 1, "t.py:loss has no history to check"),
         (HEAD + "loss = mt.no_grad()(mt.exp)(w)\n", 1, "t.py:loss has no history to check"),
         (HEAD + "def loss(x): return x\n", 1, "whose parameters all have a tensor, an array or a float"),
-        (HEAD + "def loss(x=1.0): return 3\n", 1, "t.py:loss(x) returned a int; a Tensor is needed"),
+        (HEAD + "def loss(x=1.0): return 3\n", 1, "t.py:loss(x) must return a Tensor, not a value of type int"),
         (HEAD + "def loss(i=np.arange(3)): return mt.sum(i)\n", 1, "no input requires a gradient"),
         (HEAD + "def loss(x=1.0): raise ValueError('mine')\n", 3, "ValueError: mine"),
         ("1 / 0\n", 3, "t.py:1: ZeroDivisionError: division by zero"),

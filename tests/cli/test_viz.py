@@ -106,7 +106,7 @@ def test_several_modules_or_none_need_a_name() -> None:
     assert (result.exit_code, "none at module level" in message(result)) == (1, True)
     text = "class Odd(mt.nn.Module):\n    def forward(self, x):\n        return 3\nodd = Odd()\n"
     result = invoke(script(text), "--input-shape", "3")
-    assert (result.exit_code, "returned a value of type int" in message(result)) == (1, True)
+    assert (result.exit_code, "must return a Tensor, not a value of type int" in message(result)) == (1, True)
 
 
 # --- stored graphs ----------------------------------------------------------------------------------------

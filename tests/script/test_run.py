@@ -102,7 +102,7 @@ def test_a_demo_is_run() -> None:
     [
         (b"\x89PNG\r\n\x1a\n\xff\xfe", "is not Python source in UTF-8"),
         (b"x = '\xe9'\n", "coding: latin-1"),
-        (b"# coding: klingon\n", "the encoding it declares"),
+        (b"# coding: klingon\n", "the encoding that it declares"),
         (b"x = 1\0\n", "null bytes"),
     ],
 )
@@ -488,9 +488,9 @@ model = Model()
 @pytest.mark.parametrize(
     ("attr", "why"),
     [
-        ("number", "is of type int; a Tensor is needed"),
+        ("number", "is of type int; it must be a Tensor"),
         ("needs", "needs arguments"),
-        ("gives", r"gives\(\) returned a value of type int"),
+        ("gives", r"gives\(\) must return a Tensor, not a value of type int"),
         ("layer", r"is a module \(ReLU\)"),
         ("number.real", "is of type int"),
     ],
