@@ -22,6 +22,17 @@ from microtensor.viz.theme import ThemeName, palette
 __all__ = ["View", "to_dot"]
 
 ZERO = 1e-12
+# What a mark changes: the line round a node, or an edge. A dotted line tells the second graph from the first.
+MARKS = {
+    "failed": {"color": "failed", "fillcolor": "failed-fill", "penwidth": "3"},
+    "first": {"color": "first", "penwidth": "2.8"},
+    "second": {"color": "second", "penwidth": "2.8", "style": "rounded,filled,dotted"},
+}
+MARKED_EDGES = {
+    "first": {"color": "first", "penwidth": "1.9", "style": "solid"},
+    "second": {"color": "second", "penwidth": "1.9", "style": "dotted"},
+}
+KINDS_OF_EDGES = {"direct": {"penwidth": "2.8", "weight": "9"}, "constant": {"style": "dashed"}}
 DATA_SIZE = {"margin": "0.2,0.05", "width": "1.15"}
 
 
@@ -75,7 +86,7 @@ class _Picture:
         self.pills = self._pills()
         norms = [e.grad for e in graph.edges if e.grad is not None and math.isfinite(e.grad) and e.grad >= ZERO]
         self.low, self.high = (min(norms), max(norms)) if norms else (1.0, 1.0)
-        self.dot = Source("microtensor")
+        self.dot = Source("microtensor", self.colour)
 
     def _needs_output(self) -> bool:
         """A loss is its operation; anything larger gets a node of its own at the end."""
@@ -96,7 +107,6 @@ class _Picture:
 
     def source(self, legend: bool) -> str:
         self.dot.defaults(
-            self.colour,
             graph={"ranksep": self._rank_gap(), "nodesep": "0.34", "newrank": "true"},
             edge={"arrowsize": "0.75"},
             legend=legend_of(self.graph, self.view, self.values, self.colour) if legend else "",
@@ -165,8 +175,8 @@ class _Picture:
             labelloc="t",
             labeljust="l",
             style="rounded,filled,dashed" if scope.statistics else "rounded,filled",
-            fillcolor=c[fill],
-            color=c[f"{kind}-border"],
+            fillcolor=fill,
+            color=f"{kind}-border",
             penwidth="1.2",
             margin="11" if scope.statistics else "13",
             tooltip=safe_text(f"{scope.name} {scope.detail}", labels.TOOLTIP),
@@ -214,23 +224,12 @@ class _Picture:
     def _box(self, node: GraphNode, title: str, lines: list[tuple[str, str]]) -> None:
         size = DATA_SIZE if node.kind == "data" else {"margin": "0.13,0.04", "width": "0.95"}
         repeated = {"peripheries": "2"} if node.repeats > 1 else {}
-        box = boxed(title, self._rows(node, lines), _family(node), self.colour)
-        self._write(node, box | size | repeated | self._marked(node))
-
-    def _marked(self, node: GraphNode) -> dict[str, str]:
-        """What a mark changes: the line round the node; a dotted one tells the second graph from the first."""
-        c = self.colour
-        if node.mark == "failed":
-            return {"color": c["failed"], "fillcolor": c["failed-fill"], "penwidth": "3"}
-        if node.mark == "first":
-            return {"color": c["first"], "penwidth": "2.8"}
-        if node.mark == "second":
-            return {"color": c["second"], "penwidth": "2.8", "style": "rounded,filled,dotted"}
-        return {}
+        box = boxed(title, self._rows(node, lines), labels.family(node), self.colour)
+        self._write(node, box | size | repeated | MARKS.get(node.mark, {}))
 
     def _parameter(self, node: GraphNode, title: str, lines: list[tuple[str, str]]) -> None:
         c = self.colour
-        border = self._marked(node).get("color", c["parameter-border"])
+        border = c[MARKS.get(node.mark, {}).get("color", "parameter-border")]
         texts = self._rows(node, [(f" {text} ", colour) for text, colour in lines])
         bar = f'<TD ROWSPAN="{len(texts) + 1}" WIDTH="7" CELLPADDING="0" BGCOLOR="{border}"></TD>'
         rows = f'<TR>{bar}<TD WIDTH="48">{font(title, 14, c["ink"], bold=True)}</TD></TR>'
@@ -257,7 +256,7 @@ class _Picture:
             "width": "2.15",
             "class": "mt-node mt-module",
         }
-        self._write(node, boxed(title, [], _family(node), c) | card | self._marked(node))
+        self._write(node, boxed(title, [], labels.family(node), c) | card | MARKS.get(node.mark, {}))
 
     def _output_node(self) -> None:
         root = self.graph.nodes[self.graph.root]
@@ -272,21 +271,18 @@ class _Picture:
     # --- edges --------------------------------------------------------------------------------------------
 
     def _pills_of(self, node: GraphNode) -> None:
-        c = self.colour
         for edge in self.inputs.get(node.id, []):
             if (edge.source, edge.target) not in self.pills:
                 continue
             zero = edge.grad is not None and edge.grad < ZERO
-            pill = ("constant-fill", "constant-border", "muted") if zero else ("pill-fill", "gradient", "gradient")
-            fill, line, ink = (c[token] for token in pill)
             self.dot.node(
                 self._pill(edge),
                 label=f"‖g‖ = {labels.number(edge.grad)}",
                 shape="box",
                 style="rounded,filled,dashed" if zero else "rounded,filled",
-                fillcolor=fill,
-                color=line,
-                fontcolor=ink,
+                fillcolor="constant-fill" if zero else "pill-fill",
+                color="constant-border" if zero else "gradient",
+                fontcolor="muted" if zero else "gradient",
                 fontsize="10",
                 penwidth="0.8",
                 height="0.24",
@@ -314,38 +310,24 @@ class _Picture:
     def _style(self, edge: GraphEdge) -> dict[str, str]:
         if self.view == "backward":
             return self._backward_style(edge)
-        style = self._forward_style(edge)
+        style = {"color": f"edge-{edge.kind}", "penwidth": "1.4", "class": f"mt-edge mt-{edge.kind}"}
+        style |= KINDS_OF_EDGES.get(edge.kind, {}) | MARKED_EDGES.get(edge.mark, {})
         if self.view == "combined" and edge.grad is not None:
             # Two lanes: the head takes the first colour, the tail's arrow the last.
-            style |= {"color": f"{style['color']}:{self.colour['gradient']}", "dir": "both", "arrowsize": "0.65"}
+            style |= {"color": f"{style['color']}:gradient", "dir": "both", "arrowsize": "0.65"}
             style["penwidth"] = "2.2" if edge.kind == "direct" else "1.4"
         return style
 
-    def _forward_style(self, edge: GraphEdge) -> dict[str, str]:
-        style = {"color": self.colour[f"edge-{edge.kind}"], "penwidth": "1.4", "class": f"mt-edge mt-{edge.kind}"}
-        if edge.kind == "direct":
-            style |= {"penwidth": "2.8", "weight": "9"}
-        elif edge.kind == "constant":
-            style["style"] = "dashed"
-        if edge.mark in ("first", "second"):
-            style["color"] = self.colour[edge.mark]
-            style["penwidth"] = "1.9"
-            style["style"] = "solid" if edge.mark == "first" else "dotted"
-        return style
-
     def _backward_style(self, edge: GraphEdge) -> dict[str, str]:
-        c = self.colour
         style = {"class": f"mt-edge mt-gradient mt-{edge.kind}", "dir": "back", "arrowsize": "0.7"}
         if edge.kind == "direct":
             style["weight"] = "9"
-        if edge.grad is None:
-            return style | {"color": c["edge-constant"], "penwidth": "1", "style": "dashed", "dir": "none"}
-        if edge.grad < ZERO:
-            return style | {"color": c["edge-constant"], "penwidth": "1", "style": "dashed"}
-        if not math.isfinite(edge.grad):
-            double = f"{c['gradient']}:{c['gradient']}"
-            return style | {"color": double, "penwidth": "2.5", "label": f" {labels.number(edge.grad)}"}
-        return style | {"color": c["gradient"], "penwidth": f"{self._width(edge.grad):.2f}"}
+        if edge.grad is None or edge.grad < ZERO:
+            style |= {"color": "edge-constant", "penwidth": "1", "style": "dashed"}
+            return style if edge.grad is not None else style | {"dir": "none"}
+        if math.isfinite(edge.grad):
+            return style | {"color": "gradient", "penwidth": f"{self._width(edge.grad):.2f}"}
+        return style | {"color": "gradient:gradient", "penwidth": "2.5", "label": f" {labels.number(edge.grad)}"}
 
     def _width(self, norm: float) -> float:
         if self.high <= self.low:
@@ -356,10 +338,3 @@ class _Picture:
     def _edge_to_output(self) -> None:
         root = self.graph.nodes[self.graph.root]
         self.dot.edge(f"n{root.id}", "output", **self._style(GraphEdge(root.id, root.id, 0, "direct", root.grad)))
-
-
-def _family(node: GraphNode) -> str:
-    """The name of a node's colours."""
-    if node.kind in ("data", "constant"):
-        return node.kind
-    return "statistics" if node.statistics else "operation"

@@ -71,6 +71,13 @@ def title(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
     return safe_text(node.symbol)
 
 
+def family(node: GraphNode) -> str:
+    """The name of a node's colours."""
+    if node.kind in ("data", "parameter", "constant"):
+        return node.kind
+    return "statistics" if node.statistics else "operation"
+
+
 def card(node: GraphNode) -> str:
     """The title of a folded scope: its name, and how many of its like stand on the card."""
     return safe_text(node.op) + (f"  × {node.repeats}" if node.repeats > 1 else "")

@@ -36,8 +36,8 @@ def boxed(title: str, rows: list[str], kind: str, c: dict[str, str]) -> dict[str
         "label": table([font(title, 15 if is_data else 14, c["ink"], bold=True), *rows]),
         "shape": "box",
         "style": "rounded,filled,dashed" if kind == "constant" else "rounded,filled",
-        "fillcolor": c[f"{kind}-fill"],
-        "color": c[f"{kind}-border"],
+        "fillcolor": f"{kind}-fill",
+        "color": f"{kind}-border",
         "penwidth": "2.2" if is_data else "1.4",
         "class": f"mt-node mt-{kind}",
     }

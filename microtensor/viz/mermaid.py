@@ -145,8 +145,4 @@ def entities(text: str) -> str:
 
 
 def _class(node: GraphNode) -> str:
-    if node.mark in MARKS:
-        return node.mark
-    if node.kind in ("data", "parameter", "constant"):
-        return node.kind
-    return "statistics" if node.statistics else "operation"
+    return node.mark if node.mark in MARKS else labels.family(node)

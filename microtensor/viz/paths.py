@@ -61,8 +61,8 @@ def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = T
     'digraph paths {'
     """
     c = palette(theme)
-    dot = Source("paths")
-    dot.defaults(c, graph={"ranksep": "0.36", "nodesep": "0.3"}, edge={"arrowsize": "0.7", "dir": "back"})
+    dot = Source("paths", c)
+    dot.defaults(graph={"ranksep": "0.36", "nodesep": "0.3"}, edge={"arrowsize": "0.7", "dir": "back"})
     shown = ledger.blocks[:MOST_BLOCKS]
     for i, block in enumerate(shown):
         if len(shown) == 1:
@@ -74,8 +74,8 @@ def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = T
             label=label(title + font("  " + safe_text(block.detail), 11, c["muted"])),
             labeljust="l",
             style="rounded,filled",
-            fillcolor=c["scope-even"],
-            color=c["scope-border"],
+            fillcolor="scope-even",
+            color="scope-border",
             penwidth="1.2",
             margin="13",
         )
@@ -129,7 +129,7 @@ class _Drawing:
             self._node(at, runs[at])
         last = max(runs)
         shape = labels.shape(self.steps[last])
-        trunk = {"color": self.colour["edge-plain"], "penwidth": "2.4", "weight": "9"}
+        trunk = {"color": "edge-plain", "penwidth": "2.4", "weight": "9"}
         self._box("y", self.ledger.output, [(f"output  {shape}", "muted")], "data")
         self.dot.edge(self._id(last), self._id("y"), **trunk)
         for a, b in self.shared:
@@ -184,7 +184,6 @@ class _Drawing:
         """The edges that this path does not share, with its pill on the first of them."""
         unnamed = SCALE if self.block.title else (SCALE, OTHER, MEAN)[i % 3]
         line, fill, style = ZERO if path.zero else NAMED.get(path.name, unnamed)
-        line, fill = self.colour[line], self.colour[fill]
         width = 1.0 if path.zero or not self.largest else 1 + 4.5 * min(path.norm / self.largest, 1.0)
         attributes = {"color": line, "penwidth": f"{width:.2f}", "style": style, "class": "mt-edge mt-gradient"}
         if i == 0:
@@ -200,7 +199,7 @@ class _Drawing:
 
     def _pill(self, name: str, path: Path, line: str, fill: str) -> None:
         value = ("= 0 exactly" if path.identity else "= 0") if path.zero else f"‖g‖ = {number(path.norm)}"
-        ink = self.colour["muted"] if path.zero else line
+        ink = self.colour["muted" if path.zero else line]
         self.dot.node(
             name,
             label=table([font(safe_text(path.name), 10, ink, bold=True), font(value, 10, ink)]),

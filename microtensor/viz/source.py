@@ -8,6 +8,7 @@ import graphviz
 
 # Deeper frames are not indented further: the source would grow with the square of the depth.
 DEEPEST = 8
+COLOURED = {"bgcolor", "color", "fillcolor", "fontcolor"}
 
 
 class Markup(str):
@@ -37,20 +38,28 @@ def quoted(value: str) -> str:
 
 
 class Source:
-    """A directed graph being written; frames are opened and closed, as deep as a program likes."""
+    """A directed graph being written; frames are opened and closed, as deep as a program likes.
 
-    def __init__(self, name: str) -> None:
+    Parameters
+    ----------
+    name : str
+    colours : dict, optional
+        From the name of a colour to its value: attributes of colour may use these names, joined by colons.
+    """
+
+    def __init__(self, name: str, colours: dict[str, str] | None = None) -> None:
         self._dot: Any = graphviz.Digraph(name)
         self._depth = 0
+        self._colours = colours or {}
 
-    def defaults(self, c: dict[str, str], graph: dict[str, str], edge: dict[str, str], legend: str = "") -> None:
+    def defaults(self, graph: dict[str, str], edge: dict[str, str], legend: str = "") -> None:
         """What all pictures begin with: fonts and colours, and attributes of this one's graph and its edges."""
-        plain = {"fontname": "Helvetica", "fontsize": "12", "fontcolor": c["ink"]}
-        self.attributes("graph", bgcolor=c["bg"], rankdir="TB", pad="0.25", **plain, **graph)
+        plain = {"fontname": "Helvetica", "fontsize": "12", "fontcolor": "ink"}
+        self.attributes("graph", bgcolor="bg", rankdir="TB", pad="0.25", **plain, **graph)
         if legend:
             self.legend(legend)
         self.attributes("node", **plain)
-        self.attributes("edge", fontname="Helvetica", fontsize="10", fontcolor=c["muted"], **edge)
+        self.attributes("edge", fontname="Helvetica", fontsize="10", fontcolor="muted", **edge)
 
     def legend(self, markup: str) -> None:
         """A label below the picture."""
@@ -62,17 +71,17 @@ class Source:
 
     def attributes(self, of: str | None = None, /, **values: str) -> None:
         """Attributes of the frame that is open, or of all graphs, nodes or edges that follow in it."""
-        self._dot.attr(of, **_quoted(values))
+        self._dot.attr(of, **self._quoted(values))
         self._indent()
 
     def node(self, name: str, /, **values: str) -> None:
         """A node."""
-        self._dot.node(name, **_quoted(values))
+        self._dot.node(name, **self._quoted(values))
         self._indent()
 
     def edge(self, tail: str, head: str, /, **values: str) -> None:
         """An edge."""
-        self._dot.edge(tail, head, **_quoted(values))
+        self._dot.edge(tail, head, **self._quoted(values))
         self._indent()
 
     def open(self, name: str = "") -> None:
@@ -90,9 +99,10 @@ class Source:
     def _indent(self) -> None:
         self._dot.body[-1] = "\t" * min(self._depth, DEEPEST) + self._dot.body[-1]
 
-
-def _quoted(values: dict[str, str]) -> dict[str, str]:
-    if "tooltip" in values:
-        # Graphviz reads the escapes of a tooltip twice.
-        values = {**values, "tooltip": values["tooltip"].replace("\\", "\\\\")}
-    return {name: quoted(value) for name, value in values.items()}
+    def _quoted(self, values: dict[str, str]) -> dict[str, str]:
+        for name in COLOURED & values.keys():
+            values[name] = ":".join(self._colours.get(token, token) for token in values[name].split(":"))
+        if "tooltip" in values:
+            # Graphviz reads the escapes of a tooltip twice.
+            values["tooltip"] = values["tooltip"].replace("\\", "\\\\")
+        return {name: quoted(value) for name, value in values.items()}

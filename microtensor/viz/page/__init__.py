@@ -134,12 +134,9 @@ def _style(theme: Theme) -> str:
     def block(name: ThemeName) -> str:
         return ":root{" + "".join(f"--{token}:{value};" for token, value in palette(name).items()) + "}"
 
-    if theme == "auto":
-        # Paper is white, so the dark colours are for screens alone.
-        return (
-            block("light") + f"@media screen and (prefers-color-scheme:dark){{{block('dark')}}}\n" + _part("page.css")
-        )
-    return block("light") + f"@media screen{{{block(theme)}}}\n" + _part("page.css")
+    # Paper is white, so the dark colours are for screens alone.
+    media = "@media screen and (prefers-color-scheme:dark)" if theme == "auto" else "@media screen"
+    return block("light") + f"{media}{{{block('light' if theme == 'light' else 'dark')}}}\n" + _part("page.css")
 
 
 def _policy(style: str, script: str) -> str:

@@ -187,20 +187,16 @@ def _rounded(value: Any, digits: int) -> float | int | str:
     return int(short) if short == int(short) and abs(short) < 1e15 else short
 
 
-def _signed(value: float) -> str:
-    return ("−" if value < 0 else "") + labels.number(abs(value))
-
-
 def _range(array: Array) -> str:
     """The value in a few characters: a number, or the least and the largest."""
     if array.size == 0:
         return "empty"
     low, high = float(array.min()), float(array.max())
     if array.size == 1:
-        return _signed(low)
+        return labels.signed(low)
     if low == high:
-        return f"all {_signed(low)}"
-    text = f"{_signed(low)} … {_signed(high)}"
+        return f"all {labels.signed(low)}"
+    text = f"{labels.signed(low)} … {labels.signed(high)}"
     return text if len(text) <= ROOM else f"|·| ≤ {labels.number(max(abs(low), abs(high)))}"
 
 
