@@ -28,6 +28,31 @@ class Path:
     fill: str = ""
     dashed: bool = False
 
+    def svg(self, palette: dict[str, str]) -> str:
+        """The path as an element."""
+        fill = palette[self.fill] if self.fill else "none"
+        trace = "".join(_trace(points, bool(self.fill)) for points in self.lines)
+        dashes = ' stroke-dasharray="5 4"' if self.dashed else ""
+        return (
+            f'<path fill="{fill}" stroke="{palette[self.stroke]}" stroke-width="{self.width:g}" '
+            f'stroke-linejoin="round" stroke-linecap="round"{dashes} d="{trace}"/>'
+        )
+
+    def xdot(self, palette: dict[str, str], height: float) -> str:
+        """The path in Graphviz's language for drawings, in which y points up."""
+        parts = [
+            _sized("S", "dashed" if self.dashed else "solid"),
+            _sized("S", f"setlinewidth({self.width:g})"),
+            _sized("c", palette[self.stroke]),
+        ]
+        if self.fill:
+            parts.append(_sized("C", palette[self.fill]))
+        letter = "P" if self.fill else "L"
+        for points in self.lines:
+            at = " ".join(f"{x:.2f} {height - y:.2f}" for x, y in points)
+            parts.append(f"{letter} {len(points)} {at}")
+        return " ".join(parts)
+
 
 @dataclass(frozen=True)
 class Text:
@@ -41,6 +66,35 @@ class Text:
     bold: bool = False
     mono: bool = False
     centred: bool = True
+
+    def svg(self, palette: dict[str, str]) -> str:
+        """The text as an element."""
+        extra = ' text-anchor="middle"' if self.centred else ""
+        extra += ' font-weight="bold"' if self.bold else ""
+        extra += ' class="mt-code"' if self.mono else ""
+        return (
+            f'<text x="{self.x:g}" y="{self.y:g}" font-size="{self.size:g}" fill="{palette[self.colour]}"{extra}>'
+            f"{escape(self.text, quote=False)}</text>"
+        )
+
+    def xdot(self, palette: dict[str, str], height: float) -> str:
+        """The text in Graphviz's language for drawings, in which y points up."""
+        font = ("Courier" if self.mono else "Helvetica") + ("-Bold" if self.bold else "")
+        width = len(self.text) * self.size * (0.6 if self.mono else 0.5)
+        # The engine draws a tenth of the size above the baseline that it is given.
+        baseline = height - self.y - 0.1 * self.size
+        at = f"T {self.x:g} {baseline:g} {0 if self.centred else -1} {width:g}"
+        return " ".join((_sized("c", palette[self.colour]), _sized(f"F {self.size:g}", font), _sized(at, self.text)))
+
+
+def _trace(points: tuple[Point, ...], closed: bool) -> str:
+    # Adding 0 turns a -0.0 of rounding into 0.
+    steps = "L".join(f"{round(x, 2) + 0:g} {round(y, 2) + 0:g}" for x, y in points)
+    return f"M{steps}{'Z' if closed else ''}"
+
+
+def _sized(letter: str, text: str) -> str:
+    return f"{letter} {len(text.encode('utf-8'))} -{text}"
 
 
 @dataclass(frozen=True)
@@ -89,44 +143,13 @@ def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "au
         )
         rules += f"@media (prefers-color-scheme:dark){{{changes}}}"
     ground = ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
-    shapes = "".join(
-        _svg_text(shape, palette) if isinstance(shape, Text) else _svg_path(shape, palette) for shape in drawing.shapes
-    )
+    shapes = "".join(shape.svg(palette) for shape in drawing.shapes)
     raw = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
         f'viewBox="0 0 {width:g} {height:g}"><style>{rules}</style>'
         f'<g><path fill="{palette["bg"]}" stroke="none" d="{_trace(ground, True)}"/>{shapes}</g></svg>'
     )
     return finish(raw.encode("utf-8"), title=title, description=description, theme=theme, prefix=prefix)
-
-
-def _trace(points: tuple[Point, ...], closed: bool) -> str:
-    # Adding 0 turns a -0.0 of rounding into 0.
-    steps = "L".join(f"{round(x, 2) + 0:g} {round(y, 2) + 0:g}" for x, y in points)
-    return f"M{steps}{'Z' if closed else ''}"
-
-
-def _svg_path(path: Path, palette: dict[str, str]) -> str:
-    fill = palette[path.fill] if path.fill else "none"
-    trace = "".join(_trace(points, bool(path.fill)) for points in path.lines)
-    dashes = ' stroke-dasharray="5 4"' if path.dashed else ""
-    return (
-        f'<path fill="{fill}" stroke="{palette[path.stroke]}" stroke-width="{path.width:g}" '
-        f'stroke-linejoin="round" stroke-linecap="round"{dashes} d="{trace}"/>'
-    )
-
-
-def _svg_text(text: Text, palette: dict[str, str]) -> str:
-    extra = ' text-anchor="middle"' if text.centred else ""
-    extra += ' font-weight="bold"' if text.bold else ""
-    extra += ' class="mt-code"' if text.mono else ""
-    return (
-        f'<text x="{text.x:g}" y="{text.y:g}" font-size="{text.size:g}" fill="{palette[text.colour]}"{extra}>'
-        f"{escape(text.text, quote=False)}</text>"
-    )
-
-
-# --- PNG ------------------------------------------------------------------------------------------------------
 
 
 def to_png(drawing: Drawing, *, theme: Theme = "light", engine: Engine = "auto") -> bytes:
@@ -145,12 +168,7 @@ def to_png(drawing: Drawing, *, theme: Theme = "light", engine: Engine = "auto")
             "Graphviz for its dot; an SVG needs none"
         ) from None
     palette = drawing.palette(theme)
-    operations = " ".join(
-        _drawn_text(shape, palette, drawing.height)
-        if isinstance(shape, Text)
-        else _drawn_path(shape, palette, drawing.height)
-        for shape in drawing.shapes
-    ).replace('"', '\\"')
+    operations = " ".join(shape.xdot(palette, drawing.height) for shape in drawing.shapes).replace('"', '\\"')
     corners = "".join(
         f'{name} [pos="{x:g},{y:g}", shape=point, style=invis, width=0, height=0];'
         for name, x, y in (("a", 0, 0), ("b", drawing.width, drawing.height))
@@ -159,31 +177,3 @@ def to_png(drawing: Drawing, *, theme: Theme = "light", engine: Engine = "auto")
         f'digraph {{ graph [layout=nop, pad=0, bgcolor="{palette["bg"]}", _background="{operations}"]; {corners} }}'
     )
     return _engine.layout(source, "png", engine, dpi=PNG_DPI)
-
-
-def _sized(letter: str, text: str) -> str:
-    return f"{letter} {len(text.encode('utf-8'))} -{text}"
-
-
-def _drawn_path(path: Path, palette: dict[str, str], height: float) -> str:
-    parts = [
-        _sized("S", "dashed" if path.dashed else "solid"),
-        _sized("S", f"setlinewidth({path.width:g})"),
-        _sized("c", palette[path.stroke]),
-    ]
-    if path.fill:
-        parts.append(_sized("C", palette[path.fill]))
-    letter = "P" if path.fill else "L"
-    for points in path.lines:
-        at = " ".join(f"{x:.2f} {height - y:.2f}" for x, y in points)
-        parts.append(f"{letter} {len(points)} {at}")
-    return " ".join(parts)
-
-
-def _drawn_text(text: Text, palette: dict[str, str], height: float) -> str:
-    font = ("Courier" if text.mono else "Helvetica") + ("-Bold" if text.bold else "")
-    width = len(text.text) * text.size * (0.6 if text.mono else 0.5)
-    # The engine draws a tenth of the size above the baseline that it is given.
-    baseline = height - text.y - 0.1 * text.size
-    at = f"T {text.x:g} {baseline:g} {0 if text.centred else -1} {width:g}"
-    return " ".join((_sized("c", palette[text.colour]), _sized(f"F {text.size:g}", font), _sized(at, text.text)))

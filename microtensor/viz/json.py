@@ -32,10 +32,12 @@ def to_json(graph: Graph) -> str:
 
 
 @functools.cache
-def _types(record: type) -> dict[str, Any]:
-    """The public fields of a record with their types."""
-    hints = get_type_hints(record)
-    return {field.name: hints[field.name] for field in dataclasses.fields(record) if field.compare}
+def _fields(record: type) -> tuple[dict[str, Any], list[str]]:
+    """The types of the public fields of a record, and the names of those without a default."""
+    hints, missing = get_type_hints(record), dataclasses.MISSING
+    public = [field for field in dataclasses.fields(record) if field.compare]
+    needed = [field.name for field in public if field.default is missing and field.default_factory is missing]
+    return {field.name: hints[field.name] for field in public}, needed
 
 
 def from_json(text: str | bytes) -> Graph:
@@ -64,11 +66,11 @@ def _restored(kind: Any, value: Any) -> Any:
     """A value as the type says, from what JSON has for it."""
     origin, args = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        types = _types(kind)  # type: ignore[arg-type]
+        types, needed = _fields(kind)  # type: ignore[arg-type]
         name = getattr(kind, "__name__", "record")
         if unknown := value.keys() - types:
             raise ValueError(f"a {name} has no field {min(unknown)}")
-        if missing := [field for field in _needed(kind) if field not in value]:  # type: ignore[arg-type]
+        if missing := [field for field in needed if field not in value]:
             raise ValueError(f"a {name} needs the field {missing[0]}")
         return kind(**{field: _restored(types[field], item) for field, item in value.items()})  # type: ignore[operator]
     if origin is tuple and isinstance(value, list):
@@ -85,13 +87,6 @@ def _restored(kind: Any, value: Any) -> Any:
     if type(value) is kind and (kind is not int or abs(value) < LARGEST):
         return value
     raise ValueError(f"{value!r:.60} stands where {getattr(kind, '__name__', kind)} is needed")
-
-
-@functools.cache
-def _needed(record: type) -> list[str]:
-    missing = dataclasses.MISSING
-    fields = dataclasses.fields(record)
-    return [field.name for field in fields if field.default is missing and field.default_factory is missing]
 
 
 def _check_links(graph: Graph) -> None:

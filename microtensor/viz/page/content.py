@@ -8,13 +8,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Reader
-from microtensor.inspect.graph.reading import seed_of, totals
+from microtensor.inspect.graph.reading import norm, seed_of, totals
 from microtensor.support.arrays import Array
 from microtensor.support.text import safe_text
 from microtensor.tensor import Tensor
@@ -123,7 +122,7 @@ class Content:
                 sums[edge.source] = None
                 continue
             total = sums[edge.source] = flow if before is None else before + flow
-            record |= {"adds": self.table(flow), "sum": self.table(total), "after": labels.number(_norm(total))}
+            record |= {"adds": self.table(flow), "sum": self.table(total), "after": labels.number(norm(total))}
         return records
 
     def table(self, array: Array) -> int:
@@ -171,11 +170,6 @@ def _line(value: Any) -> list[str] | None:
 # --- numbers ----------------------------------------------------------------------------------------------
 
 
-def _norm(array: Array) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.sqrt(np.sum(np.square(array, dtype=np.float64))))
-
-
 def _rounded(value: Any, digits: int) -> float | int | str:
     """A number that JSON can hold, with so many significant digits."""
     number = value.item()
@@ -215,14 +209,13 @@ def _table(array: Array) -> Record:
             # Rounding leaves a trace where the exact mean is zero.
             "mean": "≈ 0" if 0 < abs(mean) < 1e-12 * largest else _rounded(mean, 3),
             "std": _rounded(wide.std(), 3),
-            "norm": _rounded(np.float64(_norm(array)), 3),
+            "norm": _rounded(np.sqrt(np.square(wide).sum()), 3),
         }
     leading = array.shape[:-2]
     sheet = array[(0,) * len(leading)] if leading else array
     sheet = sheet.reshape((1,) * (2 - sheet.ndim) + sheet.shape)
     rows, columns = (list(_sampled(n)) for n in sheet.shape)
-    flat = [None if r is None or c is None else _rounded(sheet[r, c], 2) for r, c in product(rows, columns)]
-    record["rows"] = [flat[i : i + len(columns)] for i in range(0, len(flat), len(columns))]
+    record["rows"] = [[None if None in (r, c) else _rounded(sheet[r, c], 2) for c in columns] for r in rows]
     if leading:
         record["at"] = f"[{', '.join(['0'] * len(leading) + [':', ':'])}]"
     return record
