@@ -1,4 +1,4 @@
-"""Files that are written completely or left as they were: written beside their place, moved there in one step."""
+"""Files that are written completely or left as they were. They are written beside their place and moved in one step."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, exclusive: bool = False) -> Iterator[BinaryIO]:
-    """A file to write to that takes the place of `path` when the block ends; an exception leaves all as it was.
+    """A file to write to. It takes the place of `path` at the end of the block; an exception leaves all as it was.
 
-    A link is followed and kept. A new file gets its permissions from the umask, a replaced one keeps them. What a
-    killed process leaves behind is named ``.microtensor-*.tmp`` and may be deleted.
+    A link is followed and kept. A new file gets its permissions from the umask. A replaced file keeps its permissions.
+    A killed process may leave a file ``.microtensor-*.tmp`` behind, which may be deleted.
 
     Parameters
     ----------
     path : path
     exclusive : bool
-        Whether a file that is there already is an error.
+        Whether it is an error that the file exists.
 
     Raises
     ------
     FileExistsError
-        There is a file, and `exclusive` is set.
+        The file exists, and `exclusive` is True.
     OSError
-        The place is a directory or a device, or cannot be written.
+        The path is a directory or a device, or cannot be written.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def _mode_of(path: str) -> int | None:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         return None
-    # Moving a file over these would succeed where writing to them would not.
+    # A file could be moved over these, although they cannot be written to.
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):
@@ -82,7 +82,7 @@ def _mode_of(path: str) -> int | None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the new name last through a power failure, where the system can; the file is in place either way."""
+    """Make the new name survive a power failure, where the system can. The file is in place in any case."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

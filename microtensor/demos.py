@@ -1,4 +1,4 @@
-"""The built-in targets of the command line: small networks with real numbers, the same on every run."""
+"""The built-in targets of the command line: small networks with the same numbers on every run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Showing things on the spot: a picture in a notebook, a tree of text in a terminal; drawing is loaded when needed."""
+"""Shows things at once: a picture in a notebook, a tree of text in a terminal. Drawing is loaded when it is needed."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ def show(
 ) -> None:
     """Show a graph or a network: in a notebook as a picture, in a terminal as a tree.
 
-    Without a layout engine a notebook has the tree, too.
+    Without a layout engine, a notebook shows the tree as well.
 
     Parameters
     ----------
     shown : Tensor, Graph or Module
-        A tensor stands for its graph; a module is listed with its parameters.
+        Of a tensor its graph is shown, of a module its parts with their parameters.
     view : {"forward", "backward", "combined"}
-        What is computed, the gradients that come back, or both, with the range of the values.
+        "forward" shows what is computed, "backward" the gradients that come back, "combined" both, with the range of
+        the values.
     depth : int, optional
-        Fold scopes nested this deep or deeper; unless given, a graph of over 300 nodes is folded to fewer.
+        Fold scopes nested this deep or deeper. Default: a graph of over 300 nodes is folded to fewer.
     interactive : bool
-        In a notebook, the page on which the computation can be walked through, in a sandboxed frame.
+        Whether a notebook shows the page on which one walks through the computation, in a sandboxed frame.
 
     Raises
     ------
     TypeError
-        There is no picture of such a thing.
+        `shown` is something else.
     ValueError
         There is no such view, or the depth is negative.
 
@@ -67,5 +68,5 @@ def _text(graph: Graph) -> str:
     return to_tree(graph)
 
 
-# What tensors, modules and graphs, which know nothing of pictures, are shown by.
+# Tensors, modules and graphs know nothing of pictures. These functions show them.
 showing.register(mimebundle=_mimebundle, text=_text, show=show)

@@ -1,4 +1,4 @@
-"""An opt-in for large arrays: keep freed memory in the process instead of handing it back to the kernel."""
+"""An option for large arrays: freed memory stays in the process, and is not handed back to the kernel."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ NEVER = 2**31 - 1
 def keep_memory() -> bool:
     """Ask the C library to keep the memory of freed arrays for the next ones.
 
-    By default glibc returns large blocks to the kernel, and each new array of some 0.1 MiB or more is faulted in
-    page by page again; on big networks that can cost as much as the arithmetic. After this call the process
-    holds on to the largest amount of memory that it has needed. It concerns the whole process, so it is never done at
-    import.
+    By default glibc returns large blocks to the kernel. Then each new array of about 0.1 MiB or more is mapped again,
+    page by page. On big networks that can cost as much as the arithmetic. After this call, the process keeps the
+    largest amount of memory that it has needed. The call concerns the whole process, so it is never made at import.
 
     Returns
     -------
     bool
-        Whether it took effect: on Linux with glibc; elsewhere nothing happens.
+        Whether it took effect. It does on Linux with glibc; elsewhere nothing happens.
 
     Notes
     -----

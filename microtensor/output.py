@@ -1,4 +1,4 @@
-"""Where results go: to standard output, or into a file that is written completely or left as it was."""
+"""Where results go: to standard output, or to a file. A file is written completely, or left as it was."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Destination:
         self.descriptor = 1 if self.is_stdout else named
 
     def check(self, *sources: str | None) -> None:
-        """Raise for a file that cannot be written, before a script runs for an hour.
+        """Raise for a file that cannot be written. This is checked before a script runs for an hour.
 
         Parameters
         ----------
@@ -64,7 +64,8 @@ class Destination:
         Raises
         ------
         CommandError
-            The file is a source, is a directory, is in no directory, exists, or must not be written.
+            The file is one of the sources or a directory, its directory does not exist, it exists and must not be
+            replaced, or it is read-only.
         """
         if self.descriptor is not None:
             return
@@ -116,7 +117,7 @@ class Destination:
 
 
 def print_bytes(data: bytes) -> None:
-    """Write bytes to standard output; end quietly when nobody reads it any more."""
+    """Write bytes to standard output. If its reader has gone, end without a message."""
     if sys.stdout is None:
         raise CommandError("cannot write: standard output is closed")
     stream = sys.stdout.buffer
@@ -124,7 +125,7 @@ def print_bytes(data: bytes) -> None:
         stream.write(data)
         stream.flush()
     except OSError as error:
-        # What is still buffered goes nowhere: the interpreter would complain about it at its exit.
+        # Drop what is still buffered, or the interpreter would complain about it at its exit.
         with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
         if isinstance(error, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""The command line: options in, files out, and an exit code for each kind of failure. A file a command."""
+"""The command line. Each command has a file of its own, and each kind of failure an exit code."""
 
 from __future__ import annotations
 

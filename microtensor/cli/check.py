@@ -1,4 +1,4 @@
-"""``microtensor check``: gradients of a tensor or a function against finite differences."""
+"""``microtensor check``: compares gradients of a tensor or a function with finite differences."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def check_command(
 
 
 def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], list[Tensor], list[str]]:
-    """The function to check, its inputs, and remarks: a recorded graph becomes a function of its leaves."""
+    """The function to check, its inputs, and remarks. A recorded graph becomes a function of its leaves."""
     from microtensor.inspect.checking.calling import check_inputs
     from microtensor.inspect.checking.replay import changed_since, leaves_of, replay
 
@@ -115,7 +115,7 @@ def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], lis
 
 
 def _input_names(found: script.Found, inputs: list[Tensor]) -> list[str]:
-    """A name for each input; parameters that share one are told apart by the scope that reads them first."""
+    """A name for each input. Parameters of the same name get the scope that reads them first."""
     from microtensor.inspect.checking.replay import reader_of
 
     names = [x.name or f"input {i}" for i, x in enumerate(inputs)]

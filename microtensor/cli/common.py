@@ -38,10 +38,10 @@ Exit codes:
 
 
 class Commands(click.Group):
-    """A group in which a failure, and an interruption too, ends with its own exit code."""
+    """A group in which each kind of failure, and an interruption, has its own exit code."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run as the whole of a process, which another one watches."""
+        """Run in a process of its own, which this process watches."""
 
         def run() -> Any:
             try:
@@ -54,11 +54,11 @@ class Commands(click.Group):
         return watch.watched(run)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and exit as the table of exit codes says."""
+        """Run, and exit with the code that the help promises."""
         try:
             code = super().main(*args, **kwargs | {"standalone_mode": False})
         except click.ClickException as failure:
-            # Click quotes what was typed as it was typed.
+            # Click's messages quote what was typed, which may hold control characters.
             vars(failure)["message"] = safe_lines(failure.message)
             failure.show()
             sys.exit(failure.exit_code)
@@ -79,7 +79,7 @@ class Commands(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command by its name."""
-        # Before 8.2, Click takes a name that starts with no letter for an option, and shows the help.
+        # Before 8.2, Click reads a name that does not start with a letter as an option, and shows the help.
         if not args[0][:1].isalnum() and self.get_command(ctx, args[0]) is None:
             ctx.fail(f"No such command {args[0]!r}.")
         return super().resolve_command(ctx, args)
@@ -90,7 +90,7 @@ class Commands(click.Group):
 
 
 def _exit_interrupted() -> NoReturn:
-    # Who signals the whole group is heard twice, once through the watching process.
+    # A signal to the whole group arrives twice, once through the watching process.
     if watch.board is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     click.echo("Interrupted", err=True)
@@ -124,7 +124,7 @@ def exit_codes(ctx: click.Context) -> Iterator[None]:
                 raise CommandError(str(error), code, details) from error
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise CommandError(f"cannot write: {error.strerror}", ERROR, details) from error
-        # A traceback of the tool is for those who ask for one.
+        # A traceback of the tool is shown only on demand.
         said = "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]
         raise CommandError(f"{UNEXPECTED}: {said}", ERROR, details if debug else "") from error
 
@@ -152,13 +152,13 @@ def is_terminal() -> bool:
 
 
 def seconds(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """A time limit that this platform can keep."""
+    """Check a time limit: its size, and whether this platform can keep it."""
     if value is None:
         return None
     if not hasattr(signal, "SIGALRM"):
         raise click.BadParameter("this platform has no alarm signal, so a script cannot be stopped; use Ctrl-C")
     if not 0 < value <= LONGEST:
-        raise click.BadParameter(f"{value:g} is not between 0 and {LONGEST:g} seconds")
+        raise click.BadParameter(f"the time must be between 0 and {LONGEST:g} seconds, not {value:g}")
     return value
 
 
@@ -175,7 +175,7 @@ def _remember_debug(ctx: click.Context, param: click.Parameter, value: bool) -> 
 
 
 def choice(name: str, values: tuple[str, ...], help: str | None = None) -> Callable[[F], F]:
-    """An option with a word out of several as its value; the first one is the default."""
+    """An option whose value is one of several words. The first word is the default."""
     return click.option(name, type=click.Choice(values), default=values[0], show_default=True, help=help)
 
 
@@ -201,7 +201,7 @@ DEBUG = click.option(
 
 
 def output_options(suffixes: Mapping[str, str]) -> Callable[[F], F]:
-    """The options that :func:`destination` reads; `suffixes` maps the suffix of a file to its format."""
+    """The options that :func:`destination` reads. `suffixes` maps the suffix of a file to its format."""
     formats = tuple(dict.fromkeys(suffixes.values()))
     options = (
         click.option(
@@ -223,12 +223,12 @@ def output_options(suffixes: Mapping[str, str]) -> Callable[[F], F]:
 def destination(
     ctx: click.Context, suffixes: Mapping[str, str], *, on_terminal: str, piped: str
 ) -> tuple[Any, Destination]:
-    """The format and the place that the options ask for; decides about colour as well.
+    """The format and the place that the options ask for. This also sets the context's colour.
 
     Parameters
     ----------
     ctx : Context
-        Of a command with :func:`output_options`.
+        The context of a command with :func:`output_options`.
     suffixes : mapping
         From the suffix of a file to its format.
     on_terminal, piped : str
@@ -250,7 +250,7 @@ def destination(
 
 
 def _format_of_file(output: str, format: str | None, suffixes: Mapping[str, str]) -> str:
-    """The format that the option and the suffix agree on."""
+    """The format that the option or the suffix names; they must agree."""
     suffix = os.path.splitext(output)[1].lower()
     implied, shown = suffixes.get(suffix), safe_text(output, LINE)
     if format is not None and implied not in (None, format):

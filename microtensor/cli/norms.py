@@ -1,4 +1,4 @@
-"""``microtensor norms``: the table of what each norm takes its statistics over, as text, data or cubes."""
+"""``microtensor norms``: what each norm takes its statistics over, as text, data or cubes."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _json(rows: Sequence[Axes], shape: Shape, groups: int) -> str:
 
 
 def _text(rows: Sequence[Axes], shape: Shape, groups: int, colored: bool) -> str:
-    """A block of lines per norm: what is counted on the left, what is said about it on the right."""
+    """A block of lines per norm: its numbers on the left, its description on the right."""
     from microtensor.viz import cubes
 
     def painted(text: str, code: str) -> str:
@@ -150,7 +150,7 @@ def _text(rows: Sequence[Axes], shape: Shape, groups: int, colored: bool) -> str
 
 
 def _head(rows: Sequence[Axes], shape: Shape, groups: int) -> str:
-    """What the numbers below are counted for."""
+    """The shape and the groups for which the numbers below are counted."""
     from microtensor.viz import cubes
 
     words = []

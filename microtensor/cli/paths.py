@@ -1,4 +1,4 @@
-"""``microtensor paths``: a gradient path by path, as a table on the terminal, a file of data or a picture."""
+"""``microtensor paths``: a gradient path by path, as a table on the terminal, as data or as a picture."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ to standard error.
 @click.argument("target")
 @common.SCRIPT_ARGS
 @click.option("--of", metavar="NAME", help="The tensor whose gradient it is, or the scope that it enters.")
-@click.option("--norm", metavar="NAME", help="Tell the paths apart by this norm alone.")
-@click.option("--cut", type=click.Choice(("mean", "var", "mean@var")), help="Show the gradient without this path too.")
+@click.option("--norm", metavar="NAME", help="Group the paths by this norm only.")
+@click.option("--cut", type=click.Choice(("mean", "var", "mean@var")), help="Show also the gradient without this path.")
 @click.option("--limit", type=click.IntRange(min=1), default=32, show_default=True, help="Show no more rows.")
 @common.output_options(SUFFIXES)
 @common.THEME
@@ -90,7 +90,7 @@ def ledger_of(
 
 
 def rendered(ledger: Ledger, format: Any, options: dict[str, Any]) -> bytes:
-    """A ledger as the bytes of a file; `options` are those of the commands that draw."""
+    """A ledger as the bytes of a file. `options` are those of the commands that draw."""
     from microtensor.ledger import to_json, to_table
     from microtensor.viz.paths import render_paths
 

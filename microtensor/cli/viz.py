@@ -1,4 +1,4 @@
-"""``microtensor viz``: the graph of a tensor as a picture, a file of data or a tree on the terminal."""
+"""``microtensor viz``: the graph of a tensor as a tree on the terminal, as data or as a picture."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SUFFIXES: dict[str, Format] = {
     ".txt": "tree",
 }
 FORMATS: tuple[Format, ...] = tuple(dict.fromkeys(SUFFIXES.values()))
-# More operations than this are not even read unasked: drawing would be folding, and folding needs a decision.
+# A larger graph is not even read unless the user says how to fold it.
 HUGE = 20_000
 
 EXAMPLES = """\
@@ -150,7 +150,7 @@ def viz_command(
     try:
         data = drawing.of(*goals)
     except script.ScriptError as error:
-        # No fault of the picture may hide the error of the script.
+        # An error of the picture must not hide the error of the script.
         if error.graph is not None:
             with suppress(CommandError, ValueError, RuntimeError):
                 place.write(drawing.picture(error.graph, failed=True))
@@ -165,7 +165,7 @@ class _Drawing:
 
     def __init__(self, format: Format, options: dict[str, Any], args: tuple[str, ...], timeout: float | None) -> None:
         self.format, self.options, self.args, self.timeout = format, options, args, timeout
-        # What a script did wrong after its tensor was made: drawn, and then told.
+        # What a script did wrong after its tensor was made. The tensor is drawn first, then this is raised.
         self.failure: Exception | None = None
 
     def of(self, goal: script.Target, second: script.Target | None = None) -> bytes:
@@ -197,8 +197,8 @@ class _Drawing:
             asked = options["depth"] is not None or options["collapse"]
             if many > HUGE and not asked and self.format not in ("json", "dot", "mermaid"):
                 raise CommandError(
-                    f"the graph has {many:,} operations, which is not drawn unasked: fold its scopes with --depth 0 or "
-                    "--depth 1, draw less of it, or take --format json or dot"
+                    f"the graph has {many:,} operations, too many to draw as they are: fold its scopes with --depth 0 "
+                    "or --depth 1, draw less of it, or take --format json or dot"
                 )
             # A page collects its values itself.
             combined = options["values"] == "none" and options["view"] == "combined"
@@ -227,7 +227,7 @@ class _Drawing:
         }
         view = given["view"]
         if failed:
-            # The names may be those of scopes that it did not get to, and its gradients were not computed.
+            # The script may not have reached the named scopes, and its gradients were not computed.
             folding |= {"collapse": (), "expand": ()}
             view = "forward"
         passed = {name: given[name] for name in ("depth", "values", "theme", "engine", "ascii", "color", "lines")}
@@ -277,7 +277,7 @@ def _other_goal(other: str, goal: script.Target) -> script.Target:
 
 
 def _names(goal: script.Target, second: script.Target) -> tuple[str, str]:
-    """What to call the two in a picture: as briefly as tells them apart."""
+    """Short names for the two in a picture."""
     if not second.training:
         return "train", "eval"
     if goal.attr and second.attr and goal.attr != second.attr:

@@ -1,9 +1,9 @@
 """Runs a user's script as ``python SCRIPT args…`` would, and finds the tensor or function that was asked for.
 
-:func:`parse` reads a target (``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json``, ``demo:NAME``);
-:func:`running` runs it and keeps the state of its process in place while the tensor is being read. What goes
-wrong is one of three errors: :class:`PathError` (there is nothing to run), :class:`ScriptError` (the script failed)
-and :class:`TargetError` (it ran, and the tensor is not there).
+:func:`parse` reads a target (``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json``, ``demo:NAME``).
+:func:`running` runs it, and keeps the state of its process while the tensor is read. There are three errors:
+:class:`PathError` (there is nothing to run), :class:`ScriptError` (the script failed) and :class:`TargetError` (the
+script ran, but the tensor is not there).
 """
 
 from microtensor.script.errors import ScriptError

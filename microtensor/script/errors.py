@@ -1,4 +1,4 @@
-"""What a failing script is told: its own frames, one line of summary, and how far its graph had come."""
+"""The report of a failed script: its own frames, a summary of one line, and the graph that it had computed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from microtensor.tensor import Tensor
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 NO_INPUT = "EOF when reading a line"
-# Beyond this many operations nobody looks at what a failed script has left.
+# A larger graph of a failed script is not shown.
 LARGEST = 2000
 SCOPED = scoped(os.getcwd).__code__
 
@@ -39,7 +39,7 @@ class ScriptError(Exception):
     details : str
         The frames of the script, without those of the tool.
     graph : Graph, optional
-        What it had computed: what led to the operation that raised, or to the latest result.
+        The graph that led to the operation that raised, or to the latest result.
     """
 
     def __init__(self, summary: str, details: str = "", graph: Graph | None = None) -> None:
@@ -50,7 +50,7 @@ class ScriptError(Exception):
 
 @contextmanager
 def script_errors(target: Target, timeout: float | None) -> Iterator[None]:
-    """Turn what the script's code raises into a ScriptError; what is not the script's goes on as it is."""
+    """Turn an error of the script into a ScriptError. An error of the tool stays as it is."""
     try:
         yield
     except (KeyboardInterrupt, PathError, ScriptError, TargetError):
@@ -65,15 +65,15 @@ def script_errors(target: Target, timeout: float | None) -> Iterator[None]:
 
 
 def own_traceback(error: BaseException, script: str | None) -> str:
-    """What Python would have shown of an error, without the frames of the tool."""
+    """The traceback as Python would show it, without the frames of the tool."""
     told = TracebackException.from_exception(error)
     _drop_tool_frames(told, script)
     return "".join(told.format())
 
 
 def report_of(target: Target, error: BaseException, timeout: float | None) -> ScriptError | None:
-    """What the script has done wrong, or None for an error that lies wholly in the tool."""
-    # The error may be an object of the script's own that raises whatever is asked of it.
+    """The report of an error of the script; None for an error that is the tool's alone."""
+    # The error may be an object of the script that raises for every question.
     with contextlib.suppress(Exception):
         return _report_of(target, error, timeout)
     return ScriptError(f"{target.shown}: script raised an error that cannot be shown")
@@ -82,7 +82,7 @@ def report_of(target: Target, error: BaseException, timeout: float | None) -> Sc
 def _report_of(target: Target, error: BaseException, timeout: float | None) -> ScriptError | None:
     told = TracebackException.from_exception(error)
     if isinstance(error, TimedOut):
-        # A script that caught the first alarm has it as a context, which would say nothing of its own.
+        # Where a script caught the first alarm, that alarm is the context of this one. It says nothing new.
         told.__context__ = None
     _drop_tool_frames(told, target.path)
     said = list(told.format_exception_only())
@@ -94,7 +94,7 @@ def _report_of(target: Target, error: BaseException, timeout: float | None) -> S
         file, line = error.filename, error.lineno
         said = said[-1:]
     elif told.stack:
-        # The innermost frame of the script itself; where there is none, the innermost of all.
+        # The innermost frame of the script itself, or the innermost of all.
         frame = ([frame for frame in told.stack if frame.filename == target.path] or told.stack)[-1]
         file, line = frame.filename, frame.lineno or 0
     else:
@@ -111,7 +111,7 @@ def _report_of(target: Target, error: BaseException, timeout: float | None) -> S
 
 
 def _drop_tool_frames(told: TracebackException, script: str | None) -> None:
-    """Leave out the frames of this package, and the causes that lie wholly inside it."""
+    """Leave out the frames of this package, and the causes that have no other frames."""
     todo = [told]
     while todo:
         one = todo.pop()
@@ -138,7 +138,7 @@ def _is_tool(filename: str, script: str | None) -> bool:
 
 
 def _unfinished(error: BaseException, target: Target, message: str) -> Graph | None:
-    """The graph that led to the call of ours which raised; without one, to the latest result that the script held."""
+    """The graph that led to the operation that raised, or else to the latest result that the script held."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     own = [frame for frame in frames if not _is_tool(frame.f_code.co_filename, target.path)]
     for frame in own:
@@ -159,7 +159,7 @@ def _unfinished(error: BaseException, target: Target, message: str) -> Graph | N
 
 
 class _Call(NamedTuple):
-    """A call of ours that raised, and the frames of the calls around it."""
+    """A call into the package that raised, and the frames of the calls around it."""
 
     name: str
     symbol: str
@@ -168,7 +168,7 @@ class _Call(NamedTuple):
 
 
 def _failed_call(frames: Sequence[FrameType], start: int) -> _Call | None:
-    """What the script called, from a frame on: the operation that raised; else what refused its input."""
+    """The operation that raised, or else the module or function that refused its input; searched from a frame on."""
     inside = [(i, frames[i].f_code, frames[i].f_locals) for i in reversed(range(start, len(frames)))]
     for i, code, called in inside:
         if code is Primitive.__call__.__code__ and _tensors_in(called["inputs"]):
@@ -188,7 +188,7 @@ def _tensors_in(values: Iterable[Any]) -> tuple[Tensor, ...]:
 
 
 def _scope_of(frames: Sequence[FrameType], tensors: Sequence[Tensor]) -> Scope | None:
-    """The scope that the frames of modules and of named functions stand for; the blocks are over by now."""
+    """The scope in which the frames of modules and named functions ran. Its blocks have ended by now."""
     known = {
         (scope.name, scope.detail): scope
         for x in tensors
@@ -209,13 +209,13 @@ def _scope_of(frames: Sequence[FrameType], tensors: Sequence[Tensor]) -> Scope |
 
 
 def status_of(stop: SystemExit) -> int:
-    """What the process would have exited with; a message is printed, as the interpreter does."""
-    # Both the status and its text may be objects of the script's own, and do anything.
+    """The exit status of the process. A message is printed, as the interpreter would do."""
+    # The status and its text may be objects of the script, which may do anything.
     try:
         if stop.code is None:
             return 0
         if isinstance(stop.code, int):
-            # What no C long holds is -1 to the interpreter.
+            # A number that is too large for a C long is -1 to the interpreter.
             return int(stop.code) & 0xFF if -(2**63) <= int(stop.code) < 2**63 else 0xFF
         text = str(stop.code)
     except Exception:

@@ -1,4 +1,4 @@
-"""A process that a script has forked ends where the script ends: only the first one goes on to draw."""
+"""Processes that a script forks. They end where the script ends; only the first process goes on to draw."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from microtensor.script.target import Target
 
 @contextmanager
 def only_first(target: Target, repair: Callable[[], None]) -> Iterator[None]:
-    """End a process that comes out of the block and did not go in, as the interpreter would at the script's end."""
+    """End a process that was forked inside the block, as the interpreter would at the end of the script."""
     first = getpid()
     try:
         yield
@@ -36,9 +36,9 @@ def only_first(target: Target, repair: Callable[[], None]) -> Iterator[None]:
 
 
 def join(others: set[threading.Thread]) -> None:
-    """Wait for the threads that are no daemons, as the interpreter does at its end; they belong to the run.
+    """Wait for the threads that are no daemons, as the interpreter does at its end.
 
-    An executor that nobody has shut down ends once its work is done: its idle threads would wait for ever.
+    An executor that nobody has shut down is shut down once its work is done, else its idle threads would wait for ever.
     """
     while started := {thread for thread in threading.enumerate() if thread not in others and not thread.daemon}:
         for executor in _executors():

@@ -1,4 +1,4 @@
-"""Which modules a script gets: those beside it come before what the tool has loaded under the same names."""
+"""Which modules a script imports: those beside it come before modules of the same names that the tool has loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib.machinery import all_suffixes
 from types import ModuleType
 
-# What Python has loaded before any script: nothing beside a script takes their place, and nothing takes ours.
+# Python has loaded these before any script. No file beside a script replaces them, or this package.
 ALWAYS = {
     *sys.builtin_module_names,
     *("abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", "posixpath", "site", "stat", "zipimport"),
@@ -20,25 +20,25 @@ ALWAYS = {
 
 
 def give_way(folder: str) -> dict[str, ModuleType]:
-    """Take out of the way what the tool has loaded under the name of a module in a folder; gives what to put back."""
+    """Unload the tool's modules that have the name of a module in a folder; return them, to be put back later."""
     own = set(_importable(folder)) - ALWAYS
     hidden = {name for name in own & sys.modules.keys() if not _is_below(sys.modules[name], os.path.join(folder, name))}
     if not hidden:
         return {}
-    # From here on an import of the tool's, too, would find the script's modules, so it must have none to do.
+    # From here on an import of the tool would find the script's modules, so all its imports are done now.
     _load_all()
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in hidden}
 
 
 def forget(folder: str, before: Container[str]) -> None:
-    """Drop the modules that a script has loaded from its folder: another script may have others by these names."""
+    """Unload the modules that a script has loaded from its folder. Another script may have others of these names."""
     loaded: dict[str, list[tuple[str, ModuleType]]] = {}
     for name, module in list(sys.modules.items()):
         top = name.partition(".")[0]
         if name not in before and top not in ALWAYS:
             loaded.setdefault(top, []).append((name, module))
     for top, modules in loaded.items():
-        # An extension module is not loaded twice.
+        # An extension module cannot be loaded twice.
         python = all(not _origin(module) or _origin(module).endswith(".py") for _, module in modules)
         if python and any(_is_below(module, os.path.join(folder, top)) for _, module in modules):
             for name, _ in modules:
@@ -59,7 +59,7 @@ def _origin(module: ModuleType) -> str:
 
 
 def _is_below(module: ModuleType, place: str) -> bool:
-    """Whether a module is the file or the folder of that name."""
+    """Whether a module was loaded from the file or the folder of that name."""
     origin, place = os.path.realpath(_origin(module)), os.path.realpath(place)
     return bool(_origin(module)) and origin.startswith((place + os.sep, place + "."))
 

@@ -1,4 +1,4 @@
-"""The process state that a script runs in, put back afterwards: its streams, its modules, its time limit."""
+"""The state of the process in which a script runs: streams, modules, time limit. It is put back afterwards."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ TIMERS = ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
 
 
 class TimedOut(BaseException):
-    """The time is up; not an Exception, so that a script's ``except Exception`` lets it through."""
+    """The time is up. This is no Exception, so a script's ``except Exception`` does not catch it."""
 
 
 @contextmanager
 def restored(*, alarm: bool = True) -> Iterator[Interpreter]:
-    """Put back afterwards what a script may change: its interpreter, its streams, its directory, its environment.
+    """Put back afterwards what a script may change: interpreter, streams, directory, environment.
 
     Parameters
     ----------
     alarm : bool
-        Whether the alarm signal, too, is put back by :meth:`Interpreter.repair`, or a time limit needs it.
+        Whether :meth:`Interpreter.repair` puts back the alarm signal as well. A time limit needs that signal.
     """
     ours = Interpreter(alarm)
     try:
@@ -53,11 +53,11 @@ def restored(*, alarm: bool = True) -> Iterator[Interpreter]:
 
 
 class Interpreter:
-    """What the tool's own code stands on, as it was before the script."""
+    """The state that the tool's code relies on, as it was before the script."""
 
     def __init__(self, alarm: bool) -> None:
         self._home: str | None = None
-        # Looked up now, since a script may leave no builtins to look anything up with.
+        # They are looked up now, since a script may delete the builtins.
         self._builtins, self._names = vars(builtins), dict(vars(builtins))
         self._modules, self._loaded = sys.modules, dict(sys.modules)
         self._main = self._loaded.pop("__main__", None)
@@ -80,13 +80,13 @@ class Interpreter:
         self._dtype = get_default_dtype()
 
     def put_first(self, folder: str) -> None:
-        """Let imports find what lies in a folder before anything else, under whatever name."""
+        """Let imports search a folder before all others."""
         self._home = folder
         sys.path.insert(0, folder)
         self._loaded |= give_way(folder)
 
     def repair(self) -> None:
-        """Make the interpreter fit for the tool's code; the script's main module, its path and its output stay."""
+        """Make the interpreter fit for the tool's code. The script's main module, path and output stay."""
         self._builtins.update(self._names)
         sys.modules = self._modules
         self._modules.update(self._loaded)
@@ -96,14 +96,14 @@ class Interpreter:
         for name, value, content in self._lists:
             value[:] = content
             setattr(sys, name, value)
-        # What the script has put on its path it may still import from, after all that the tool needs.
+        # The script may still import from what it has added to the path, but after all that the tool needs.
         now = getattr(sys, "path", None)
         entries = (*self._path, *(now if isinstance(now, list) else ()))
         added = [entry for entry in entries if isinstance(entry, str) and entry not in self._search]
         self._path[:] = [*self._search, *dict.fromkeys(added)]
         sys.path = self._path
         if warnings.filters != self._filters:
-            # It also tells the interpreter that what it remembers of the filters is out of date.
+            # This also tells the interpreter to forget what it remembers of the filters.
             warnings.resetwarnings()
             warnings.filters[:] = self._filters  # type: ignore[index]
         np.seterr(**self._errors)
@@ -116,7 +116,7 @@ class Interpreter:
         sys.stderr = self._streams["stderr"] = _alive(self._streams["stderr"], 2)
 
     def put_back(self) -> None:
-        """The rest, once nothing of the script's is needed any more."""
+        """Put back the rest, once nothing of the script is needed any more."""
         set_default_dtype(self._dtype)
         for descriptor in self._descriptors:
             descriptor.close()
@@ -156,7 +156,7 @@ class _Signals:
             if signal.getitimer(number) != timer:
                 signal.setitimer(number, *timer)
         for number, handler in self._handlers.items():
-            # None stands for a handler that Python does not know, which Python cannot set either.
+            # None stands for a handler that Python does not know and cannot set.
             if handler is not None and signal.getsignal(number) is not handler:
                 with suppress(OSError, ValueError):
                     signal.signal(number, handler)
@@ -165,7 +165,7 @@ class _Signals:
 
 
 class _Descriptor:
-    """An open file, kept under a second number in case the script closes or replaces the first."""
+    """An open file, kept under a second number in case the script closes or replaces the first number."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -175,13 +175,13 @@ class _Descriptor:
             self._file = _file_of(number)
 
     def put_back(self) -> None:
-        """Let the number stand for the file that it stood for."""
+        """Give the number back to its file."""
         if self._kept is None or _file_of(self._number) == self._file:
             return
         if _file_of(self._kept) == self._file:
             os.dup2(self._kept, self._number)
             return
-        # The script has closed that one too. The process that watches has it still, where there is one.
+        # The script has closed the second number as well. The watching process, if any, still has the file open.
         with suppress(OSError):
             flags = os.O_WRONLY | os.O_APPEND if self._number else os.O_RDONLY
             self._kept = os.open(f"/proc/{os.getppid()}/fd/{self._number}", flags)
@@ -195,7 +195,7 @@ class _Descriptor:
 
 
 def _copy(number: int) -> int:
-    """A second number of an open file: none of the first three, one of which may be free, but stands for a stream."""
+    """A second number of an open file, above 2: the first three numbers belong to the streams, even when free."""
     copy = os.dup(number)
     if copy > 2:
         return copy
@@ -214,7 +214,7 @@ def _file_of(number: int) -> tuple[int, int] | None:
 
 
 def _alive(stream: Any, number: int) -> Any:
-    """A stream, or a new one to the same place where the script has closed or detached it."""
+    """The stream. If the script has closed or detached it, a new one to the same place."""
     if stream is None:
         return None
     try:
@@ -238,12 +238,12 @@ def output_to_stderr() -> Iterator[None]:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.close(null)
-    # Streams of the script's own, since closing or rewrapping them must not cost the tool its messages.
+    # The script gets streams of its own. If it closes them, the tool can still print its messages.
     streams = (sys.stdout, sys.stderr) = (_stream(sys.stderr), _stream(sys.stderr))
     try:
         yield
     finally:
-        # What a script leaves for the interpreter's exit (atexit, C buffers) must not get into a piped picture.
+        # What a script prints at the exit of the interpreter (atexit, C buffers) must not get into a piped picture.
         atexit.unregister(_rest_to_stderr)
         atexit.register(_rest_to_stderr)
         for stream in (getattr(sys, "stdout", None), getattr(sys, "__stdout__", None), *streams):
@@ -257,11 +257,11 @@ def output_to_stderr() -> Iterator[None]:
 
 
 def _stream(stderr: Any) -> Any:
-    """A stream to standard error that may be closed, and closes nothing else."""
+    """A stream to standard error that may be closed without closing standard error."""
     if stderr is None:
         return None
     buffer = getattr(stderr, "buffer", None)
-    # A stream in memory may give the number of a file that it does not write to.
+    # A stream in memory may return the number of a file that it does not write to.
     raw = getattr(buffer, "raw", buffer)
     try:
         number = raw.fileno() if isinstance(raw, io.FileIO) else None
@@ -273,7 +273,7 @@ def _stream(stderr: Any) -> Any:
 
 
 class _Borrowed(io.TextIOBase):
-    """A stream in memory, as tests and notebooks have in the place of a file."""
+    """Writes to a stream in memory, which tests and notebooks have in place of a file."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -297,7 +297,7 @@ class _Borrowed(io.TextIOBase):
 
 
 def _flush(stream: Any) -> None:
-    # It may be an object of the script's own, and do anything.
+    # It may be an object of the script, which may do anything.
     with suppress(Exception, SystemExit, GeneratorExit):
         stream.flush()
 
@@ -310,7 +310,7 @@ def _rest_to_stderr() -> None:
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise :class:`TimedOut` when the time is up; the watching process ends what does not stop for that."""
+    """Raise :class:`TimedOut` when the time is up. A script that does not stop is ended by the watching process."""
     if seconds is None:
         yield
         return
@@ -335,7 +335,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         finally:
             over = True
     finally:
-        # Said twice: the alarm may have rung between the end of the block and the line above.
+        # Set again, since the alarm may have rung between the end of the block and the line above.
         over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -1,4 +1,4 @@
-"""Finds in what a script has defined the tensor, function or module that was asked for."""
+"""Finds the tensor, function or module that was asked for, among the names that a script has defined."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from microtensor.tensor import Tensor
 
 
 class TargetError(Exception):
-    """The script ran, but the tensor asked for is not there, is not a tensor, or is one of several."""
+    """The script ran, but the tensor asked for is missing, is not a tensor, or is one of several."""
 
 
 class UndefinedError(TargetError):
-    """The tensor asked for was never made, which an early exit of the script explains."""
+    """The tensor asked for was never made. Perhaps the script exited too early."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The tensor, and remarks for the user on how it came about.
+    """The tensor that was asked for, and remarks for the user.
 
     Attributes
     ----------
     tensor : Tensor
     notes : tuple of str
     function : callable or None
-        What made the tensor, when a function of numbers was asked for.
+        The function that made the tensor, if a function of numbers was asked for.
     inputs : tuple of Tensor
-        What it was called with, in the order in which it takes them.
+        The arguments with which the function was called, in their order.
     failure : ScriptError or None
-        What the script did wrong after the tensor was made; to be raised once the tensor has been used.
+        The error of the script after the tensor was made. It must be raised after the tensor has been used.
     """
 
     tensor: Tensor
@@ -51,19 +51,19 @@ class Found:
 
 
 def is_a(value: Any, kind: type) -> bool:
-    """What isinstance says of ordinary values; it asks a proxy, which may have nothing to stand for and raise."""
+    """As isinstance, but without asking the value itself: a proxy may raise."""
     return issubclass(type(value), kind)
 
 
 def name_variables(namespace: Mapping[str, Any]) -> None:
-    """Give tensors without a name that of their variable."""
+    """Name each tensor without a name after its variable."""
     for name, value in namespace.items():
         if is_a(value, Tensor) and value.name is None and is_a(name, str):
             value.name = name
 
 
 def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Found:
-    """What the target names, or the only candidate."""
+    """The tensor that the target names, or the only candidate."""
     shown = target.shown
     if target.attr is not None:
         return _found(_lookup(namespace, target.attr, target), f"{shown}:{target.attr}", functions, target)
@@ -97,7 +97,7 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Fo
 
 
 def made_by_then(namespace: Mapping[str, Any], target: Target) -> Tensor | None:
-    """The tensor that the target names, in what a failed script had defined; nothing is called for it."""
+    """The tensor that the target names, if a failed script had defined it. Nothing is called to get it."""
     first, *rest = (target.attr or "").split(".")
     value = namespace.get(first)
     try:
@@ -120,16 +120,16 @@ def _tensors(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _results(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors with a history that no other one of them was made from."""
+    """The tensors with a history from which no other one was made."""
     made = {name: value for name, value in _tensors(namespace).items() if value.node is not None}
     used = {id(x) for _, node in history(*made.values()) for x in node.inputs}
     return {name: value for name, value in made.items() if id(value) not in used}
 
 
 def _makers(namespace: Mapping[str, Any], functions: bool) -> dict[str, Callable[[], Any]]:
-    """The functions of the script that need no argument and say that they return a Tensor.
+    """The functions of the script that need no argument and are annotated to return a Tensor.
 
-    One that takes arrays need not say so, where `functions` are looked for.
+    With `functions`, a function that takes arrays needs no annotation.
     """
 
     def takes_arrays(function: Any) -> bool:
@@ -163,7 +163,7 @@ def _needs_nothing(function: Callable[..., Any]) -> bool:
 
 
 def _defaults(function: Any) -> dict[str, Any]:
-    """The defaults of a function that takes numbers and nothing else; otherwise none."""
+    """The defaults of a function that takes only numbers, else nothing."""
     if not callable(function) or isinstance(function, (Tensor, Module)):
         return {}
     try:
@@ -196,7 +196,7 @@ def _found(value: Any, shown: str, functions: bool, target: Target) -> Found:
 
 
 def _tensor(result: Any, shown: str) -> Tensor:
-    """What a call returned, which must be a Tensor."""
+    """The result of a call, which must be a Tensor."""
     if not isinstance(result, Tensor):
         raise TargetError(f"{shown} must return a Tensor, not a value of type {type(result).__name__}")
     return result
@@ -254,7 +254,7 @@ def _only_module(namespace: Mapping[str, Any], target: Target) -> tuple[Module, 
 
 
 def _called(module: Module, shown: str, target: Target) -> Tensor:
-    """What a module makes of random inputs, the same on every run."""
+    """The output of a module for random inputs, the same on every run."""
     kind = type(module).__name__
     if not target.shapes:
         raise TargetError(
@@ -274,10 +274,10 @@ def _called(module: Module, shown: str, target: Target) -> Tensor:
     except (TypeError, ValueError, IndexError) as error:
         shapes = ", ".join(str(shape) for shape in target.shapes)
         raise TargetError(f"{shown} does not take an input of shape {shapes}: {safe_text(str(error), LINE)}") from error
-    # A recurrent layer returns its states beside its output.
+    # A recurrent layer returns its states as well.
     first = _tensor(result[0] if isinstance(result, tuple) and result else result, shown)
     for _, node in history(first):
-        # A module of the library has no line of the program to its name: nobody's program called it.
+        # A module of the library was not called by a line of the program.
         if node.line.startswith(contextlib.__file__):
             node.line = ""
     return first

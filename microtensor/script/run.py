@@ -1,4 +1,4 @@
-"""Runs a target in a process state of its own and hands over what was asked for."""
+"""Runs a target in a state of the process of its own, and returns the tensor that was asked for."""
 
 from __future__ import annotations
 
@@ -30,32 +30,31 @@ from microtensor.script.target import PathError, Target
 def running(
     target: Target, args: Sequence[str] = (), timeout: float | None = None, *, functions: bool = False
 ) -> Iterator[Found]:
-    """Run a target and give its tensor; inside the block the state of the script's process is still in place.
+    """Run a target and give its tensor. Inside the block, the state of the script's process is still in place.
 
-    The script sees what it would see as ``python SCRIPT args…``, except that its standard output is standard
-    error, so that a result can be piped. Graphs that its backward passes have used up can still be drawn.
-    A process that it forks ends where the script ends. Where it fails after the tensor asked for by name was made,
-    or exits with a status other than 0, the tensor is given all the same, and the failure with it.
-    Everything is put back at the end. Tensors without a name that stand at module level get the name of
-    their variable.
+    The script runs as ``python SCRIPT args…`` would run it. But its standard output goes to standard error, so that a
+    result can be piped. Graphs that its backward passes have used up can still be drawn. A process that it forks ends
+    where the script ends. The script may fail, or exit with a status other than 0, after the named tensor was made.
+    Then the tensor is given together with the failure. Everything is put back at the end. A tensor at module level
+    that has no name gets the name of its variable.
 
     Parameters
     ----------
     target : Target
     args : sequence of str
-        For the script's ``sys.argv``.
+        The script's ``sys.argv``, after its name.
     timeout : float, optional
-        Seconds that the script may run; needs a platform with SIGALRM.
+        The seconds that the script may run. This needs a platform with SIGALRM.
     functions : bool
-        Take functions of which every parameter has a tensor, an array or a float as its default, and hand
-        them over with their inputs. The block may call them, so the time limit holds inside it too.
+        Whether to accept functions of which every parameter has a tensor, an array or a float as its default. They are
+        given with their inputs. The block may call them, so the time limit holds inside it as well.
 
     Raises
     ------
     PathError
         The file cannot be read or is not Python, or there is no such module.
     ScriptError
-        The script raised, exited too early, asked for input that was not there, or ran too long.
+        The script raised, exited too early, asked for missing input, or ran too long.
     TargetError
         The tensor asked for is missing, is something else, or is one of several.
     """
@@ -69,10 +68,10 @@ def running(
             state.enter_context(part)
         if target.demo is None:
             state.enter_context(trace_lines())
-        # Whatever code of the script's has run last, here or in the block: what follows is the tool's.
+        # The script's code may have run until here, also in the block. What follows is the tool's code.
         state.callback(ours.repair)
         state.enter_context(only_first(target, ours.repair))
-        # What the script's errors do when they are told counts as the script's time, too.
+        # The script's errors may run code when they are shown. This counts as the script's time as well.
         with time_limit(timeout), script_errors(target, timeout):
             found = _find(target, args, functions, ours)
             if functions:
@@ -92,7 +91,7 @@ def _find(target: Target, args: Sequence[str], functions: bool, ours: Interprete
     status: int | None = None
     doing = "checking" if functions else "drawing"
     code = None if target.path is None else _compile(target.shown, target.path)
-    # For a module that is the current directory.
+    # A module is found from the current directory.
     ours.put_first(os.getcwd() if target.path is None else os.path.dirname(os.path.realpath(target.path)))
     try:
         with only_first(target, ours.repair):
@@ -157,7 +156,7 @@ def _compile(shown: str, path: str) -> CodeType:
 
 
 def _main_module(path: str) -> ModuleType:
-    """The module that the script runs in, registered so that pickle and dataclasses find it."""
+    """The module in which the script runs. It is registered, so that pickle and dataclasses find it."""
     module = ModuleType("__main__")
     loader = SourceFileLoader("__main__", path)
     vars(module).update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
@@ -175,6 +174,6 @@ def _import(name: str) -> ModuleType:
 
 
 def _reached(error: BaseException, name: str) -> dict[str, Any]:
-    """What a module had defined when its import failed."""
+    """The names that a module had defined when its import failed."""
     found = (frame.f_globals for frame, _ in walk_tb(error.__traceback__) if frame.f_globals.get("__name__") == name)
     return next(found, {})

@@ -1,4 +1,4 @@
-"""Reads what a user names as a target: a script, a module, a stored graph or a demo."""
+"""Reads a target: a script, a module, a stored graph or a demo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Target:
     Attributes
     ----------
     text : str
-        As the user wrote it, without the attribute.
+        The target as the user wrote it, without the attribute.
     path : str or None
         The script's absolute path.
     module : str or None
@@ -27,13 +27,13 @@ class Target:
     demo : str or None
         A built-in demo's name.
     graph : str or None
-        The path of a stored graph, which is read, not run.
+        The absolute path of a stored graph, which is read, not run.
     shapes : tuple of shape
-        What to call a module with: a random input of each shape.
+        The shapes of the random inputs that a module is called with.
     training : bool
-        In which of its two modes to call it.
+        Whether a module is called in training mode.
     attr : str or None
-        Dotted names; None means the only candidate.
+        The dotted name of the tensor; None means the only candidate.
     """
 
     text: str
@@ -47,7 +47,7 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """The text for a message: a name may hold the end of a line."""
+        """The text, made safe for a message."""
         return safe_text(self.text, LINE)
 
 
@@ -57,7 +57,7 @@ def parse(text: str) -> Target:
     Parameters
     ----------
     text : str
-        ``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json`` or ``demo:NAME``; the colon of a drive letter
+        ``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json`` or ``demo:NAME``. The colon of a drive letter
         belongs to the path.
 
     Raises

@@ -1,8 +1,9 @@
-"""Runs the command in a process of its own and watches it: a script can end or hang that process, but not this one.
+"""Runs the command in a process of its own and watches it. A script can end or hang that process, but not this one.
 
-What a script does to its interpreter (``os._exit``, ``os.exec``, a crash in C code, a loop that lets no signal through)
-leaves the watching process whole. It ends what has to be ended, says why, and has the exit code that the help promises.
-The two share a page of memory, which no closed descriptor cuts off. Linux alone; elsewhere nothing is watched.
+A script may call ``os._exit`` or ``os.exec``, crash in C code, or loop without letting a signal through. The watching
+process survives this. It ends what must be ended, says why, and exits with the code that the help promises. The two
+processes share a page of memory, which works even if the script closes all files. This is for Linux only; elsewhere
+nothing is watched.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import NoReturn
 
 from microtensor.support.text import safe_text
 
-# Seconds that a script has to end by itself once its time is up, and that pass between two looks at the clock.
+# The seconds that a script has to end by itself once its time is up, and the seconds between two looks at the clock.
 GRACE, POLL = 3.0, 0.2
 FAILED = 3
 LONGEST = 1000
@@ -31,7 +32,7 @@ _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 class Board(ctypes.Structure):
-    """What the watched process tells on the shared page: the script, until when it may run, and how it ended."""
+    """The shared page. The watched process writes its script here, until when it may run, and how it ended."""
 
     _fields_ = (
         ("owner", ctypes.c_long),
@@ -45,17 +46,17 @@ class Board(ctypes.Structure):
 
     @property
     def _is_ours(self) -> bool:
-        # Processes that a script forks share the page as well, and have nothing to say.
+        # Processes that a script forks share the page as well, but must not write.
         return bool(self.owner == _PID())
 
     def begin(self, target: str) -> None:
-        """A script is about to run: from here on it is to blame for what happens to the process."""
+        """A script is about to run. From here on, it is the cause of what happens to the process."""
         if self._is_ours:
             self.target = target.encode("utf-8", "backslashreplace")[:LONGEST]
             self.begun = True
 
     def limit(self, seconds: float) -> None:
-        """From now on the process may run so long."""
+        """From now on, the process may run for so many seconds."""
         if self._is_ours:
             self.seconds, self.deadline = seconds, time.monotonic() + seconds
 
@@ -65,7 +66,7 @@ class Board(ctypes.Structure):
             self.deadline = 0.0
 
     def finish(self, code: int) -> None:
-        """All is done, and this is the exit code; what a script left for the exit gets the same time once more."""
+        """All is done, and this is the exit code. What the script does at the exit gets the same time once more."""
         if self._is_ours:
             self.code, self.finished = code, True
             if self.seconds and not self.deadline:
@@ -76,7 +77,7 @@ board: Board | None = None
 
 
 def watched(run: Callable[[], object]) -> object:
-    """Run what ends by a SystemExit, in a process that is watched where the system allows it."""
+    """Run a function that ends by a SystemExit; on Linux, in a process that is watched."""
     if not sys.platform.startswith("linux") or board is not None:
         return run()
     page = Board.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
@@ -87,9 +88,9 @@ def watched(run: Callable[[], object]) -> object:
     _prctl(_SUBREAPER, 1)
     parent = _PID()
     child: int | None = None
-    # Where there is no room for a second process, the command runs unwatched.
+    # If there can be no second process, the command runs unwatched.
     with warnings.catch_warnings(), contextlib.suppress(OSError):
-        # NumPy's idle threads are no danger: its BLAS looks after them when a process forks.
+        # NumPy's idle threads are no danger: its BLAS handles them when a process forks.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child:
@@ -105,7 +106,7 @@ def watched(run: Callable[[], object]) -> object:
 
 
 def _told(run: Callable[[], object], page: Board) -> object:
-    """Run, and leave the exit code on the board."""
+    """Run, and write the exit code on the board."""
     global board
     board = page
     page.owner = _PID()
@@ -117,14 +118,14 @@ def _told(run: Callable[[], object], page: Board) -> object:
 
 
 def _watch(child: int, page: Board, heard: set[signal.Signals]) -> NoReturn:
-    """Wait for the process, pass signals on, end it when its time is up; then exit with what it came to."""
+    """Wait for the process, pass signals on, and end it when its time is up. Then exit as it did."""
     passed_on: set[int] = set()
     end_at: float | None = None
     late = False
     status: int | None = None
     while status is None:
         told = signal.sigtimedwait(heard, POLL)
-        # What the keyboard sends goes to both processes; the system sends it, not a process.
+        # A signal from the keyboard goes to both processes. The system sends it, not a process.
         if told is not None and told.si_signo != signal.SIGCHLD and told.si_code <= 0:
             passed_on.add(told.si_signo)
             with contextlib.suppress(ProcessLookupError):
@@ -140,7 +141,7 @@ def _watch(child: int, page: Board, heard: set[signal.Signals]) -> NoReturn:
                 _end_all(child)
                 status = _reaped(child) or 0
     if page.deadline and time.monotonic() >= page.deadline:
-        # It stopped when told to that its time was up: what it started ends too.
+        # The process stopped when its time was up. What it started is ended as well.
         _end_all(child)
     _exit_as(status, page, late, passed_on)
 
@@ -159,7 +160,7 @@ def _exit_as(status: int, page: Board, late: bool, passed_on: set[int]) -> NoRet
             what = signal.strsignal(number) or "unknown"
             _say(page, f"script's process was ended by signal {number} ({what}) before it was done")
             _EXIT(FAILED)
-        # As if the process had had no watcher.
+        # End by the same signal, as if there were no watcher.
         signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         _KILL(_PID(), number)
@@ -177,7 +178,7 @@ def _say(page: Board, what: str) -> None:
 
 
 def _reaped(child: int) -> int | None:
-    """The status of the process, if it has ended; orphans of the script come here as well, and are let go."""
+    """The status of the process, if it has ended. Orphans of the script arrive here as well; they are ignored."""
     status = None
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -190,7 +191,7 @@ def _reaped(child: int) -> int | None:
 
 
 def _end_all(child: int) -> None:
-    """End the process with all that it started, however far removed."""
+    """End the process and all its descendants."""
     for _ in range(200):
         living = list(_descendants(_PID())) or [child]
         for pid in living:

@@ -70,36 +70,38 @@ def render(
     ----------
     graph : Graph
     format : {"svg", "png", "pdf", "html", "dot", "mermaid", "json", "tree"}
-        A PNG has no letters beyond those of the engine's own font, a PDF none beyond Western European and Greek.
+        A PNG has only the letters of the engine's own font. A PDF has only Western European and Greek letters.
     view : {"forward", "backward", "combined"}
     depth : int, optional
-        Fold scopes nested this deep or more; unless given, a graph of over 300 nodes is folded to fewer.
+        Fold scopes nested this deep or deeper. Default: a graph of over 300 nodes is folded to fewer.
     collapse, expand : iterable of str
-        Names of scopes to fold, and of scopes to keep open; see :meth:`Graph.collapsed`.
+        Names of scopes to fold, and names of scopes to keep open. See :meth:`Graph.collapsed`.
     repeats : bool
-        Whether folded blocks of the same structure, one after the other, share a node.
+        Whether neighbouring folded blocks of the same structure share a node.
     values : {"none", "stats", "full"}
-        Show what the graph was read with, see :meth:`Graph.from_tensor`.
+        Which numbers to show. The graph must have been read with them, see :meth:`Graph.from_tensor`.
     theme : {"auto", "light", "dark"}
-        An SVG and a page adapt to their reader with "auto"; all other formats take that as "light".
+        With "auto", an SVG and a page adapt to their reader. In all other formats "auto" means "light".
     legend : bool
+        Whether to explain below the picture what occurs in it.
     engine : {"auto", "embedded", "system"}
+        Which layout engine to use.
     ascii, color, lines : bool
-        For the tree.
+        For the tree; see :func:`to_tree`.
     output : Tensor, optional
-        For a page: the tensor that the graph was read from, so that the page can show values.
+        The tensor that the graph was read from. A page needs it to show values.
 
     Raises
     ------
     EngineError
-        The format needs a layout engine, and there is none, or it failed, or the picture is too large for a PNG.
+        The format needs a layout engine and there is none, the engine failed, or the picture is too large for a PNG.
     ValueError
-        The format, view, values or theme is not one of the above, or no scope has such a name.
+        The format, view, values or theme is not one of the above, or no scope has a name that was given.
 
     Warns
     -----
     UserWarning
-        A PNG is drawn with fewer dots an inch, so that it fits.
+        A PNG is drawn with fewer dots per inch, so that it fits.
 
     Examples
     --------
@@ -119,7 +121,7 @@ def render(
         ("theme", theme, get_args(Theme)),
     ):
         if word not in known:
-            raise ValueError(f"render: {what} {word!r} is not one of {', '.join(known)}")
+            raise ValueError(f"render: {what} must be one of {', '.join(known)}, not {word!r}")
     title, description = describe(graph, view)
     if format == "html":
         from microtensor.viz.page import to_html
@@ -148,7 +150,7 @@ def render(
 
 
 def shows_gradients(format: str, view: str) -> bool:
-    """Whether a picture shows gradients, so that its graph has to be read with them.
+    """Whether a picture shows gradients. If so, its graph must be read with them.
 
     Examples
     --------
@@ -167,7 +169,7 @@ def folded(
     expand: Iterable[str] = (),
     repeats: bool = True,
 ) -> Graph:
-    """The graph as it is drawn: folded as was asked for, and without a depth, to at most 300 nodes if it can be.
+    """The graph as it is drawn: folded as asked. Without a depth, it is folded to at most 300 nodes where possible.
 
     Examples
     --------
@@ -185,7 +187,7 @@ def folded(
 
 
 def _png(source: str, engine: Engine) -> bytes:
-    """A PNG at 144 dots an inch, or at fewer where a side would pass what the engine can draw."""
+    """A PNG at 144 dots per inch, or at fewer where a side would be longer than the engine can draw."""
     raw = _engine.layout(source, "svg", engine)
     size = re.search(rb'width="(\d+)pt" height="(\d+)pt"', raw)
     side = max(int(size[1]), int(size[2])) / 72 if size else 1.0
@@ -197,7 +199,7 @@ def _png(source: str, engine: Engine) -> bytes:
         )
     if dpi < PNG_DPI:
         warnings.warn(
-            f"the PNG is drawn with {dpi} dots an inch in place of {PNG_DPI}, so that it fits into {PNG_LIMIT} dots; "
+            f"the PNG is drawn with {dpi} dots per inch instead of {PNG_DPI}, so that it fits into {PNG_LIMIT} dots; "
             "SVG and PDF have no such limit",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Flat drawings of lines and text: as SVG by themselves, as PNG through the layout engine."""
+"""Flat drawings of lines and text. An SVG needs no layout engine, a PNG is drawn by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PNG_DPI = 144
 
 @dataclass(frozen=True)
 class Path:
-    """Lines through points, all of one style; closed where there is a fill. Colours are names of tokens."""
+    """Lines through points, all of one style. With a fill they are closed. Colours are names of tokens."""
 
     lines: tuple[tuple[Point, ...], ...]
     stroke: str
@@ -56,7 +56,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Text:
-    """A line of text; `x` is its middle, or its start when it is not centred, `y` its baseline."""
+    """A line of text. `x` is its middle, or its start when it is not centred; `y` is its baseline."""
 
     x: float
     y: float
@@ -106,7 +106,7 @@ class Drawing:
     width, height : float
     shapes : tuple of Path and Text
     colours : mapping
-        Token to (light, dark), beside those of all pictures.
+        Further colours: from token to (light, dark).
     """
 
     width: float
@@ -115,13 +115,13 @@ class Drawing:
     colours: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def palette(self, theme: Theme) -> dict[str, str]:
-        """The value of every token; "auto" is drawn light, and changed by a style sheet."""
+        """The value of every token. "auto" is drawn in light colours, which a style sheet changes."""
         column = 1 if theme == "dark" else 0
         return {name: values[column] for name, values in {**TOKENS, **self.colours}.items()}
 
 
 def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "auto", prefix: str = "mt") -> bytes:
-    """The drawing as an SVG; needs no layout engine.
+    """The drawing as an SVG. This needs no layout engine.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "au
         For readers who do not see the picture.
     theme : {"auto", "light", "dark"}
     prefix : str
-        Of the ids, to tell several pictures on one page apart.
+        With which all ids begin. Pictures on one page need different ones.
     """
     palette = drawing.palette(theme)
     width, height = drawing.width, drawing.height
@@ -153,7 +153,7 @@ def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "au
 
 
 def to_png(drawing: Drawing, *, theme: Theme = "light", engine: Engine = "auto") -> bytes:
-    """The drawing as a PNG of 144 dots an inch: the engine rasterises it as the background of an empty graph.
+    """The drawing as a PNG of 144 dots per inch. The engine draws it as the background of an empty graph.
 
     Raises
     ------
@@ -164,8 +164,8 @@ def to_png(drawing: Drawing, *, theme: Theme = "light", engine: Engine = "auto")
         _engine.find(engine)
     except EngineError:
         raise EngineError(
-            "a PNG is rasterised by the layout engine, and there is none: pip install graphviz-pure, or install "
-            "Graphviz for its dot; an SVG needs none"
+            "a PNG is drawn by the layout engine, and there is none: pip install graphviz-pure, or install Graphviz "
+            "for its dot; an SVG needs none"
         ) from None
     palette = drawing.palette(theme)
     operations = " ".join(shape.xdot(palette, drawing.height) for shape in drawing.shapes).replace('"', '\\"')

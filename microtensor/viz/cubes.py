@@ -1,4 +1,4 @@
-"""The axes of the norms as cubes of samples, channels and positions, drawn from rows of the table of axes alone."""
+"""The axes of the norms as cubes of samples, channels and positions. All is read from the table of axes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INPUT_NAMES = {2: "N C", 3: "N C L", 4: "N C H W", 5: "N C D H W"}
 WEIGHT_NAMES = {2: "out in", 3: "out in k", 4: "out in kH kW", 5: "out in kD kH kW"}
-# Six positions, laid out over as many axes as the input has beside the first two.
+# Six positions, laid out over the axes after the first two.
 POSITIONS: dict[int, tuple[int, ...]] = {2: (), 3: (6,), 4: (2, 3), 5: (1, 2, 3)}
 SIDE = 6
 
@@ -49,12 +49,12 @@ def axis_names(row: Axes, ndim: int) -> list[str]:
         There are no letters for so many axes.
     """
     if ndim not in INPUT_NAMES:
-        raise ValueError(f"a shape of {ndim} sizes; 2 to 5 are needed: samples, channels, and up to three of positions")
+        raise ValueError(f"a shape must have 2 to 5 sizes, not {ndim}: samples, channels, and up to three of positions")
     return (WEIGHT_NAMES if row.of == "weight" else INPUT_NAMES)[ndim].split()
 
 
 def problem(row: Axes, shape: tuple[int, ...], parts: int) -> str:
-    """Why the norm has no statistics for a shape; empty when it has."""
+    """Why the norm has no statistics for a shape; empty when it has some."""
     if row.split is not None and shape[row.split] % parts:
         return f"{axis_names(row, len(shape))[row.split]} = {shape[row.split]} does not divide into {parts} groups"
     if len(shape) == 2 and not row.statistics(2) and row.statistics(3):
@@ -71,7 +71,7 @@ def _view_names(row: Axes, ndim: int) -> list[str]:
 
 
 def code(row: Axes, ndim: int) -> str:
-    """The statistics in code, ``x.mean(axis=(0, 2, 3))``; empty where no reduction over axes says it."""
+    """The statistics in code, ``x.mean(axis=(0, 2, 3))``; empty where they are no reduction over axes."""
     axes = row.statistics(ndim)
     if row.centers:
         reduction = "mean"
@@ -89,7 +89,7 @@ def code(row: Axes, ndim: int) -> str:
 
 
 def count(row: Axes, shape: tuple[int, ...], parts: int) -> str:
-    """How many statistics there are, with the axes that number them: ``N × G = 16 statistics``."""
+    """How many statistics there are, and along which axes: ``N × G = 16 statistics``."""
     if problem(row, shape, parts):
         return "no statistics"
     axes = row.statistics(len(shape))
@@ -135,12 +135,12 @@ def to_svg(
     ----------
     rows : sequence of Axes
     shape : tuple of int
-        Of the input (or weight) whose statistics are counted; the cubes are 6 × 6 × 6 for any.
+        The shape of the input (or weight) whose statistics are counted. The cubes are 6 × 6 × 6 for every shape.
     parts : int
-        How many groups of channels, or parts of the batch.
+        The number of groups of channels, or of parts of the batch.
     theme : {"auto", "light", "dark"}
     prefix : str
-        Of the ids, to tell several pictures on one page apart.
+        With which all ids begin. Pictures on one page need different ones.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def to_png(
     theme: Theme = "light",
     engine: Engine = "auto",
 ) -> bytes:
-    """The cubes as a PNG; as :func:`to_svg`, but needs a layout engine, which rasterises it.
+    """The cubes as a PNG, with the parameters of :func:`to_svg`. A layout engine draws it.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def title(row: Axes) -> str:
 
 
 def draw(rows: Sequence[Axes], shape: tuple[int, ...], parts: int) -> Drawing:
-    """All cubes side by side, and under them what the colours mean."""
+    """All cubes side by side, and below them what the colours mean."""
     shapes: list[Path | Text] = []
     top = 0.0
     for start in range(0, len(rows), COLUMNS):
@@ -213,7 +213,7 @@ def draw(rows: Sequence[Axes], shape: tuple[int, ...], parts: int) -> Drawing:
 
 
 def _wrapped(sentence: str) -> list[str]:
-    """Lines of nearly the same length, no more than needed."""
+    """As few lines as possible, of nearly the same length."""
     needed = len(textwrap.wrap(sentence, 46))
     return next(lines for width in range(20, 47) if len(lines := textwrap.wrap(sentence, width)) == needed)
 
@@ -240,12 +240,12 @@ def _card(row: Axes, sentence: list[str], middle: float, top: float, ndim: int, 
 
 
 def _cube(row: Axes, x: float, y: float, ndim: int, parts: int) -> list[Path | Text]:
-    """One cube with its near vertical edge at x and the foot of that edge at y."""
+    """One cube. Its front vertical edge is at x and ends at y."""
     sizes = (SIDE, SIDE, *POSITIONS[ndim])
     height = SIDE if ndim > 2 else 1
 
     def at(n: float, c: float, p: float) -> Point:
-        """The place of a corner: samples go right and back, channels left and back, positions down."""
+        """The place of a corner: samples go to the right and back, channels to the left and back, positions down."""
         return x + (n - c) * SLANT[0], y - (n + c) * SLANT[1] - (height - p) * STEP
 
     def shared(n: int, c: int, p: int) -> bool:
@@ -286,7 +286,7 @@ def _plain(name: str, high: int, at: Callable[[float, float], Point]) -> list[Pa
 def _shared(
     name: str, high: int, at: Callable[[float, float], Point], shared: Callable[[int, int], bool]
 ) -> list[Path]:
-    """The little faces whose elements share the first one's statistics, with a strong line round them all."""
+    """The little faces of the elements that share the first one's statistics, with a strong line round them all."""
     cells = {(i, j) for i in range(SIDE) for j in range(high) if shared(i, j)}
     squares = tuple((at(i, j), at(i + 1, j), at(i + 1, j + 1), at(i, j + 1)) for i, j in sorted(cells))
     edges = []
@@ -305,7 +305,7 @@ def _shared(
 
 
 def _borders(row: Axes, at: Callable[[float, float, float], Point], parts: int, height: int) -> list[Path]:
-    """Where one group ends and the next begins: planes across the axis that is cut."""
+    """The borders between groups: planes across the axis that is split."""
     if row.split is None:
         return []
     lines = []
@@ -332,7 +332,7 @@ def _letters(names: list[str], at: Callable[[float, float, float], Point], heigh
 
 
 def _legend(middle: float, y: float, grouped: bool) -> list[Path | Text]:
-    """One line: what amber is, and the dashes where there are any."""
+    """One line: what amber means, and what dashes mean where there are any."""
     entries = [("shared-left", "elements with the same statistics")]
     if grouped:
         entries.append(("", "border of a group"))

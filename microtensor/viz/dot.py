@@ -1,8 +1,8 @@
-"""A graph as DOT source, forward or backward, in the visual language of the project.
+"""A graph as DOT source: what is computed, the gradients that come back, or both.
 
-Ids are n0, n1, … in program order, one statement an edge, fixed order everywhere, so the same program gives
-the same bytes. Foreign text passes through :func:`microtensor.support.text.safe_text`, then through HTML escaping
-where it stands in markup, and everywhere through the quoting of :mod:`microtensor.viz.source`.
+Ids are n0, n1, … in the order of the program, and each edge is one statement. The order is fixed everywhere, so the
+same program gives the same bytes. Foreign text passes through :func:`microtensor.support.text.safe_text`. Then it is
+escaped for HTML where it stands in markup, and quoted by :mod:`microtensor.viz.source`.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def to_dot(
     ----------
     graph : Graph
     view : {"forward", "backward", "combined"}
-        Forward shows what is computed, backward the same nodes with the gradients that come back, combined
-        both: on every edge a lane down for the value and a lane up for the gradient.
+        "forward" shows what is computed. "backward" shows the same nodes with the gradients that come back. "combined"
+        shows both: every edge has a lane down for the value and a lane up for the gradient.
     theme : {"light", "dark"}
     legend : bool
-        Explain the kinds that occur.
+        Whether to explain below the picture what occurs in it.
     values : {"none", "stats", "full"}
-        Put minimum, mean and maximum of every result into its node, and with "full" small arrays whole, as far
-        as the graph was read with them.
+        With "stats", every node has minimum, mean and maximum of its result. With "full", small arrays are shown
+        whole. The graph must have been read with these values.
 
     Examples
     --------
@@ -89,12 +89,12 @@ class _Picture:
         self.dot = Source("microtensor", self.colour)
 
     def _needs_output(self) -> bool:
-        """A loss is its operation; anything larger gets a node of its own at the end."""
+        """Whether the result gets a node of its own at the end; a scalar, such as a loss, does not."""
         root = self.graph.nodes[self.graph.root]
         return root.kind not in ("data", "parameter", "constant") and root.shape != ()
 
     def _pills(self) -> set[tuple[int, int]]:
-        """The edges that carry a pill: those of a result used more than once, where contributions add."""
+        """The edges with a pill: those of results that are used more than once, where contributions add up."""
         if self.view == "forward":
             return set()
         return {
@@ -130,7 +130,7 @@ class _Picture:
         first, levels = first_nodes(self.graph), self.graph.scope_levels()
 
         def entries(scope: int | None) -> list[GraphNode | GraphScope]:
-            """Frames and nodes in program order, but a statistics frame ahead, so that it hangs on the left."""
+            """Frames and nodes in the order of the program. A frame of statistics comes first, to stand on the left."""
             found: list[tuple[int, int, GraphNode | GraphScope]] = [(1, n.id, n) for n in nodes[scope]]
             found += [(0 if s.statistics else 1, first.get(s.id, 0), s) for s in scopes[scope]]
             return [entry for *_, entry in sorted(found, key=lambda e: e[:2])]
@@ -161,12 +161,12 @@ class _Picture:
         if scope.statistics:
             title = font(name + " " * 14, 11, c["statistics-border"], bold=True)
         elif scope.detail and scope.id in self.normed:
-            # The edges into a statistic enter beside the name, so a norm's frame has it in two short lines.
+            # The edges into a statistic enter beside the name, so a norm's frame has its name in two short lines.
             title += f'<BR ALIGN="LEFT"/>{font(detail, 11, c["muted"])}<BR ALIGN="LEFT"/>'
         elif scope.detail:
             title += font("  " + detail, 11, c["muted"])
         else:
-            # Room on the right keeps the name of a narrow frame beside the edge that enters at the middle.
+            # With room on the right, the name of a narrow frame is not under the edge that enters at the middle.
             title += font(" " * (2 * len(name) + 6), 12, c["ink"])
         kind = "statistics-scope" if scope.statistics else "scope"
         fill = f"{kind}-fill" if scope.statistics else "scope-odd" if depth % 2 else "scope-even"
@@ -184,7 +184,7 @@ class _Picture:
         )
 
     def _beside(self, node: GraphNode) -> None:
-        """Put a parameter, and what is made of it alone, on the rank of the operation that reads it."""
+        """Put a parameter, and what is computed from it alone, beside the operation that reads it."""
         if any(e.kind == "parameter" for e in self.consumers.get(node.id, [])):
             return
         chain = [node]
@@ -209,14 +209,14 @@ class _Picture:
         write(node, labels.title(node, inputs, self.graph), lines)
 
     def _rows(self, node: GraphNode, lines: list[tuple[str, str]]) -> list[str]:
-        """The lines as markup; the numbers of a small array stand under the first one."""
+        """The lines as markup, with the numbers of a small array in place of the second one."""
         rows = [font(text, 10, self.colour[colour]) for text, colour in lines]
         if self.values == "full" and node.table and node.shape != ():
             rows[1] = numbers(node.table, self.colour["muted"])
         return rows
 
     def _write(self, node: GraphNode, attributes: dict[str, str]) -> None:
-        """The node with its tooltip, on the direct path in a line with the rest of that path."""
+        """Write the node with its tooltip. On the direct path it stands in one line with the rest of that path."""
         if node.id in self.spine and node.kind != "parameter":
             attributes = attributes | {"group": "spine"}
         self.dot.node(f"n{node.id}", **attributes, tooltip=labels.tooltip(node))
@@ -313,7 +313,7 @@ class _Picture:
         style = {"color": f"edge-{edge.kind}", "penwidth": "1.4", "class": f"mt-edge mt-{edge.kind}"}
         style |= KINDS_OF_EDGES.get(edge.kind, {}) | MARKED_EDGES.get(edge.mark, {})
         if self.view == "combined" and edge.grad is not None:
-            # Two lanes: the head takes the first colour, the tail's arrow the last.
+            # Two lanes: the head has the first colour, the arrow at the tail the last.
             style |= {"color": f"{style['color']}:gradient", "dir": "both", "arrowsize": "0.65"}
             style["penwidth"] = "2.2" if edge.kind == "direct" else "1.4"
         return style

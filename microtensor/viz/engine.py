@@ -1,4 +1,4 @@
-"""Layout: DOT source in, SVG or PNG bytes out, by the embedded engine or the system's ``dot``."""
+"""Layout: from DOT source to the bytes of an SVG or PNG, by the embedded engine or the system's ``dot``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EngineError(RuntimeError):
 
 
 def embedded() -> str | None:
-    """The executable that the package graphviz-pure brought along, or None."""
+    """The executable of the package graphviz-pure, or None."""
     try:
         files = importlib.metadata.files("graphviz-pure") or []
     except importlib.metadata.PackageNotFoundError:
@@ -40,12 +40,12 @@ def embedded() -> str | None:
 
 
 def find(engine: Engine = "auto") -> str:
-    """The executable to use: the embedded one first, so that a picture has the same bytes on every machine.
+    """The executable to use. The embedded one comes first: it draws the same bytes on every machine.
 
     Raises
     ------
     EngineError
-        There is none of the kind asked for.
+        There is no such engine.
     """
     found = embedded() if engine in ("auto", "embedded") else None
     if found is None and engine in ("auto", "system"):
@@ -76,14 +76,14 @@ def layout(
     format : {"svg", "png"}
     engine : {"auto", "embedded", "system"}
     dpi : int, optional
-        Dots an inch of a PNG.
+        Dots per inch of a PNG.
     timeout : float
         Seconds after which the engine, with everything it started, is ended.
 
     Raises
     ------
     EngineError
-        There is no engine, it failed, it ran too long, or what it wrote is no picture.
+        There is no engine, it failed, it ran too long, or its output is no picture.
     """
     command = [find(engine), f"-T{format}"]
     if dpi is not None:
@@ -116,7 +116,7 @@ def layout(
     status = process.returncode
     if status == 0 and out and _is_whole(out, format):
         return out
-    # What is wrong is in the last line that calls itself an error; a line after it may only say where.
+    # The last line that calls itself an error says what is wrong. A line after it may only say where.
     blamed = [line for line in said if line.startswith("Error")] or said
     last = safe_text(blamed[-1], LINE) if blamed else "without a word"
     how = f"status {status}" if status >= 0 else f"ended by signal {-status}"
@@ -127,7 +127,7 @@ def layout(
 
 
 def _is_whole(data: bytes, format: Literal["svg", "png"]) -> bool:
-    """Whether an engine's output is a picture from its beginning to its end."""
+    """Whether an engine's output is a complete picture."""
     if format == "png":
         return data.startswith(b"\x89PNG\r\n\x1a\n") and b"IEND" in data[-16:]
     try:
@@ -139,7 +139,7 @@ def _is_whole(data: bytes, format: Literal["svg", "png"]) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the engine and what it started, and collect it."""
+    """End the engine and what it started."""
     try:
         if sys.platform != "win32":
             os.killpg(process.pid, signal.SIGKILL)
@@ -147,7 +147,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.kill()
     except ProcessLookupError:
         pass
-    # What has left the engine's session may hold the pipes open, and is not waited for.
+    # A process that has left the engine's session may hold the pipes open. It is not waited for.
     with suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=1.0)
     process.wait()

@@ -18,7 +18,7 @@ LARGEST, MOST_AXES = 2**63, 64
 
 
 def to_json(graph: Graph) -> str:
-    """The graph as text with sorted keys; NaN and infinities as strings, so that every reader takes it.
+    """The graph as text with sorted keys. NaN and infinities are strings, so that every JSON reader accepts it.
 
     Examples
     --------
@@ -43,8 +43,8 @@ def _fields(record: type) -> tuple[dict[str, Any], list[str]]:
 def from_json(text: str | bytes) -> Graph:
     """The graph that :func:`to_json` wrote.
 
-    Every field is checked for its type, every number for its range and for what it points to, since a drawing takes
-    all of it for granted.
+    Every field is checked for its type. Every number is checked for its range and for what it points to. So the graph
+    can be drawn.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def from_json(text: str | bytes) -> Graph:
     try:
         content = json.loads(text)
         if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
-            raise ValueError("it names another schema, or none")
+            raise ValueError("it must name this schema")
         graph: Graph = _restored(Graph, content)
         _check_links(graph)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -63,7 +63,7 @@ def from_json(text: str | bytes) -> Graph:
 
 
 def _restored(kind: Any, value: Any) -> Any:
-    """A value as the type says, from what JSON has for it."""
+    """A value of the type, from its JSON."""
     origin, args = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         types, needed = _fields(kind)  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def _restored(kind: Any, value: Any) -> Any:
         return float(value)
     if type(value) is kind and (kind is not int or abs(value) < LARGEST):
         return value
-    raise ValueError(f"{value!r:.60} stands where {getattr(kind, '__name__', kind)} is needed")
+    raise ValueError(f"{value!r:.60} must be of type {getattr(kind, '__name__', kind)}")
 
 
 def _check_links(graph: Graph) -> None:
@@ -100,7 +100,7 @@ def _check_links(graph: Graph) -> None:
     if len({(edge.source, edge.target, edge.argument) for edge in graph.edges}) < len(graph.edges):
         raise ValueError("an edge is there twice")
     for edge in graph.edges:
-        # Only a folded scope reads what comes after it: its first result may be used before its last is made.
+        # Only a folded scope may read what comes after it: its first result may be used before its last is made.
         folded = {graph.nodes[edge.source].kind, graph.nodes[edge.target].kind} & {"function", "module"}
         if edge.argument < 0 or edge.source == edge.target or (edge.source > edge.target and not folded):
             raise ValueError(f"the edge from {edge.source} to {edge.target} runs against the program")
@@ -109,7 +109,7 @@ def _check_links(graph: Graph) -> None:
 
 
 def _check_node(node: GraphNode) -> None:
-    """That the numbers of a node are such as a drawing can take apart."""
+    """Raise for numbers of a node that cannot be drawn."""
     shapes = [node.shape, *(shape for _, shape in node.parameters)]
     if any(len(shape) > MOST_AXES or min(shape, default=0) < 0 for shape in shapes):
         raise ValueError(f"node {node.id} has a shape that no array has")
@@ -117,6 +117,6 @@ def _check_node(node: GraphNode) -> None:
     if len(node.stats) not in (0, 4) or len(widths) > 1 or 0 in widths:
         raise ValueError(f"node {node.id} has numbers that are not those of an array")
     if node.repeats < 1 or any(argument < 0 for argument, _ in node.constants):
-        raise ValueError(f"node {node.id} counts below its least number")
+        raise ValueError(f"node {node.id} has a number below the least one allowed")
     for _, number in node.constants:
         float(number)

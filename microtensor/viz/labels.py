@@ -12,13 +12,13 @@ from microtensor.support.text import safe_text
 
 View: TypeAlias = Literal["forward", "backward", "combined"]
 
-# A note stands in a box, so it is broken into short lines, and not many.
+# A note stands in a box, so it has few and short lines.
 NOTE_WIDTH, NOTE_LINES = 36, 5
 TOOLTIP = 500
 
 
 def number(value: float | None) -> str:
-    """A norm with two significant digits; ∞ and NaN by name, – when it was not computed."""
+    """A norm with two significant digits: also ∞, NaN, and – when it was not computed."""
     if value is None:
         return "–"
     if value != value:
@@ -43,7 +43,7 @@ def signed(value: float) -> str:
 
 
 def values(node: GraphNode) -> str:
-    """The line of numbers: minimum … mean … maximum, a single number by itself, – when they were not read."""
+    """The line of numbers: minimum … mean … maximum, one number where they are equal, – when they were not read."""
     if not node.stats:
         return "–"
     low, mean, high, _ = node.stats
@@ -51,7 +51,7 @@ def values(node: GraphNode) -> str:
 
 
 def shape(node: GraphNode | Step) -> str:
-    """The shape of a result; a scalar is called one."""
+    """The shape of a result as text; ``scalar`` for a scalar."""
     return "scalar" if node.shape == () else str(node.shape)
 
 
@@ -79,18 +79,18 @@ def family(node: GraphNode) -> str:
 
 
 def card(node: GraphNode) -> str:
-    """The title of a folded scope: its name, and how many of its like stand on the card."""
+    """The title of a folded scope: its name, and how many equal scopes the card stands for."""
     return safe_text(node.op) + (f"  × {node.repeats}" if node.repeats > 1 else "")
 
 
 def parameters(node: GraphNode) -> str:
-    """The names and shapes of the parameters inside a folded scope; of many, the first four."""
+    """The names and shapes of the parameters inside a folded scope; at most four."""
     listed = "  ".join(f"{safe_text(name, 12)} {size}" for name, size in node.parameters[:4])
     return listed + ("  …" if len(node.parameters) > 4 else "")
 
 
 def is_epsilon(node: GraphNode) -> bool:
-    """Whether an operation adds the small constant that keeps a norm from dividing by zero."""
+    """Whether an operation adds the small constant because of which a norm does not divide by zero."""
     return node.op == "add" and node.statistics and len(node.constants) == 1 and float(node.constants[0][1]) < 0.01
 
 
@@ -118,7 +118,7 @@ def second(node: GraphNode) -> str:
 
 
 def rules(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
-    """The local derivative rules with the names of what they read: ``g/σ,  -g*x̂/σ``."""
+    """The local derivative rules with the names of their inputs: ``g/σ,  -g*x̂/σ``."""
     names = {"y": node.name or "y"}
     for edge in inputs:
         source = graph.nodes[edge.source]
@@ -135,7 +135,7 @@ def rules(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
 
 
 def gradient(node: GraphNode, contributions: int) -> str:
-    """The gradient line of a backward picture; says when several contributions were added up."""
+    """The gradient line of a backward picture. It says from how many contributions the gradient was added up."""
     text = f"grad {number(node.grad)}"
     return f"{text} = sum of {contributions}" if contributions > 1 and node.grad is not None else text
 
@@ -150,7 +150,7 @@ def lines(
     node : GraphNode
     graph : Graph
     inputs, uses : list of GraphEdge
-        What enters and what leaves the node.
+        The edges that enter and that leave the node.
     view : {"forward", "backward", "combined"}
     detail : {"none", "stats", "full"}
     """
@@ -180,6 +180,6 @@ def notes(node: GraphNode) -> list[tuple[str, str]]:
 
 
 def tooltip(node: GraphNode) -> str:
-    """Everything about a node in one line: what made it, its name, shape and type, and the line of the program."""
+    """All about a node in one line: its operation, name, shape and type, and the line of the program."""
     words = [node.op or node.role or node.kind, node.name, shape(node), node.dtype, node.line, node.note]
     return safe_text("  ".join(word for word in words if word), TOOLTIP)

@@ -1,4 +1,4 @@
-"""The legend of a picture: the kinds that occur in it, and no others."""
+"""The legend of a picture. It explains only what occurs in the picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from microtensor.viz.markup import font, label
 
 
 def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) -> str:
-    """The label of a whole picture; empty when there is nothing to explain."""
+    """The legend as a label of the whole picture; empty when there is nothing to explain."""
     items = [(swatch, words) for occurs, swatch, words in _rows(graph, view, values, colours) if occurs]
     if not items:
         return ""
@@ -17,7 +17,7 @@ def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) ->
         (f"<TD>{swatch}</TD>" if swatch else "") + f'<TD ALIGN="LEFT">{font(words + "  ", 10, colours["muted"])}</TD>'
         for swatch, words in items
     ]
-    # Two short rows are narrower than most pictures; one long row would be wider.
+    # Two short rows are narrower than most pictures. One long row would be wider.
     half = len(cells) if len(cells) <= 5 else (len(cells) + 1) // 2
     rows = "".join(
         '<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="1"><TR>'
@@ -28,7 +28,7 @@ def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) ->
 
 
 def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[tuple[bool, str, str]]:
-    """All that can be explained: whether it occurs, how it is drawn, what it is called."""
+    """All that can be explained: whether it occurs, how it is drawn, its name."""
     nodes, back = graph.nodes, view == "backward"
     kinds = {node.kind for node in nodes}
     plain = {node.statistics for node in nodes if node.kind == "operation"}

@@ -1,4 +1,4 @@
-"""Graphviz's HTML-like labels: text that is escaped once, fonts and tables."""
+"""Graphviz's HTML-like labels: escaped text, fonts and tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from microtensor.viz.source import Markup
 
 
 def font(text: str, size: int, colour: str, bold: bool = False) -> str:
-    """Text in a size and a colour."""
+    """Text in a size and a colour. It is escaped here."""
     # A backslash starts one of Graphviz's own escapes even in markup.
     inner = html.escape(text or " ").replace("\\", "\\\\")
     if bold:
@@ -18,7 +18,7 @@ def font(text: str, size: int, colour: str, bold: bool = False) -> str:
 
 
 def label(content: str) -> Markup:
-    """What can stand as a label, from fonts and tables."""
+    """A label made of fonts and tables."""
     return Markup(f"<{content}>")
 
 

@@ -1,4 +1,4 @@
-"""A graph as a Mermaid flow chart, which README files and issues show as a picture."""
+"""A graph as a Mermaid flow chart. GitHub shows it as a picture in README files and issues."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ OPEN_CLOSE = {
     "function": ("[[", "]]"),
     "module": ("[[", "]]"),
 }
-# Mermaid reads entities written with # in place of &. Before it parses, it takes %%{…}%% for a directive, and cuts the
-# last ; from a line with style and a colon; a ` would start Markdown.
+# Mermaid's entities begin with # in place of &. Before Mermaid parses, it reads %%{…}%% as a directive, and cuts the
+# last ; from a line with style and a colon. A ` would start Markdown.
 APART = "\u200b"
 ENTITIES = {ord(c): f"#{ord(c)};" for c in f'#"&<>`$%*:;@_{{|}}~\\{APART}'}
-# It finds a formula between $$, an icon in fa:fa-, and the end of a line in \n, after it has read the entities:
-# a space of no width parts them.
+# After it has read the entities, it finds a formula between $$, an icon in fa:fa-, and the end of a line in \n. So
+# these signs are separated by a space of no width.
 JOINED = re.compile(r"\$(?=\$)|:(?=fa-)|\\")
-# Where a line has these words, also inside quotes, Mermaid takes the whole line for the direction of the chart.
+# In a line with this word, even inside quotes, Mermaid reads the whole line as the direction of the chart.
 DIRECTION = re.compile(r"d(?=irection\s)")
-# Deeper frames are not indented further: the text would grow with the square of the depth.
+# Deeper frames are not indented further, else the text would grow with the square of the depth.
 DEEPEST = 8
 MARKS = ("first", "second", "failed")
 
 
 def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none") -> str:
-    r"""The graph as ``flowchart TD`` with the light colours.
+    r"""The graph as ``flowchart TD`` in light colours.
 
-    Mermaid's own limits are 500 edges and 50,000 characters, unless the page that shows it raises them.
+    Mermaid draws at most 500 edges and 50,000 characters, unless the page that shows the chart raises these limits.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none")
     view : {"forward", "backward", "combined"}
         The last two write the norm of the gradient on every edge.
     values : {"none", "stats", "full"}
-        As in a picture; small arrays are not shown whole.
+        As in :func:`to_dot`, but small arrays are never shown whole.
 
     Examples
     --------
@@ -69,7 +69,7 @@ class _Chart:
 
     def text(self) -> str:
         nodes, scopes = contents(self.graph)
-        # A frame to open, or its last line; scopes are nested as deep as a program likes.
+        # A task is a frame to open, or its last line. There is no recursion, so any depth of scopes will do.
         tasks: list[GraphScope | str | None] = [None]
         while tasks:
             task = tasks.pop()
@@ -139,7 +139,7 @@ class _Chart:
 
 
 def entities(text: str) -> str:
-    """Safe text as Mermaid shows it in a quoted label: every sign that means something to it as an entity."""
+    """Safe text for a quoted label of Mermaid. Every sign with a meaning in Mermaid becomes an entity."""
     parted = JOINED.sub(lambda m: m[0] + APART, text)
     return DIRECTION.sub("#100;", parted.translate(ENTITIES))
 

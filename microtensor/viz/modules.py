@@ -1,4 +1,4 @@
-"""A network as a tree of its modules with the numbers of their parameters, as text and as HTML."""
+"""A network as a tree of its modules, each with its number of parameters, as text and as HTML."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAINT = "opacity:.72"
 
 @dataclass(frozen=True)
 class _Row:
-    """A module in the tree: its ancestors' and its own place as last child, what it is, what it holds."""
+    """A module in the tree. `lasts` says of its ancestors and itself whether each is the last child."""
 
     lasts: tuple[bool, ...]
     name: str
@@ -30,7 +30,7 @@ class _Row:
 
 
 def _rows(module: Module) -> Iterator[_Row]:
-    """The module and all inside, depth first. Iterative: any depth will do."""
+    """The module and all modules inside, depth first. There is no recursion, so any depth will do."""
     stack: list[tuple[tuple[bool, ...], str, Module]] = [((), module._name, module)]
     while stack:
         lasts, name, at = stack.pop()
@@ -53,7 +53,7 @@ def _counted(count: int) -> str:
 
 
 def to_text(module: Module) -> str:
-    """The tree as text, the numbers of parameters in a column; one that is shared counts once.
+    """The tree as text, with the numbers of parameters in a column. A shared parameter counts once.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def to_text(module: Module) -> str:
 
 
 def to_html(module: Module) -> str:
-    """The tree as nested lists that open and close without a script; it takes the page's own colours and fonts."""
+    """The tree as nested lists that open and close without a script, in the colours and fonts of the page."""
     rows = list(_rows(module))
     parts = ['<div style="line-height:1.55">']
     depth = 0

@@ -1,4 +1,4 @@
-"""What a notebook displays: a picture of a graph or a tree of modules, and always text that stands by itself."""
+"""What a notebook displays: a picture of a graph or a tree of modules, and always text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Bundle: TypeAlias = dict[str, str]
 
-# A tensor at the end of a cell is looked at in passing: beyond these, it is told in a line how to see more.
+# A tensor at the end of a cell is only glanced at. Above these sizes, a line says how to see more.
 GLANCE_NODES, COUNTED, ROWS = 16, 2000, 80
 GLANCE_SECONDS = 10.0
 TEXT, SVG, HTML = "text/plain", "image/svg+xml", "text/html"
@@ -36,10 +36,10 @@ FRAME = (
 def mimebundle(
     shown: Tensor | Graph | Module, include: Collection[str] | None = None, exclude: Collection[str] | None = None
 ) -> Bundle:
-    """What ``_repr_mimebundle_`` returns: text, and a picture where there is one; it never raises.
+    """What ``_repr_mimebundle_`` returns: text, and a picture where there is one. It never raises.
 
-    A leaf is its text. A tensor with a history has its graph beside it, folded to 16 nodes, unless it is larger even
-    so. A graph is drawn whole, above 300 nodes folded. A module is a tree with the numbers of its parameters.
+    A leaf is shown as text. A tensor with a history has its graph as well, folded to at most 16 nodes; a larger graph
+    is left out. A graph is drawn whole, but folded above 300 nodes. A module is a tree with its numbers of parameters.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def mimebundle(
             bundle = _folded(shown, "forward", None, pictures and wanted(SVG))
         else:
             bundle = _module(shown)
-    except Exception:  # an output cell with a traceback of ours in the place of a value would help nobody
+    except Exception:  # a traceback of ours in place of a value would help nobody
         bundle = {TEXT: _plain(shown)}
     return {kind: value for kind, value in bundle.items() if wanted(kind)}
 
@@ -76,13 +76,13 @@ def show(
 ) -> None:
     """See :func:`microtensor.display.show`."""
     if view not in get_args(View):
-        raise ValueError(f"show: view {view!r} is not one of {', '.join(get_args(View))}")
+        raise ValueError(f"show: view must be one of {', '.join(get_args(View))}, not {view!r}")
     if isinstance(shown, (Tensor, Graph)):
         bundle = _shown_graph(shown, view, depth, interactive)
     elif hasattr(shown, "named_modules"):
         bundle = _module(shown)
     else:
-        raise TypeError(f"show: a tensor, a graph or a module is needed, not a {type(shown).__name__}")
+        raise TypeError(f"show: the argument must be a tensor, a graph or a module, not a {type(shown).__name__}")
     if _in_notebook():
         sys.modules["IPython"].display.display(bundle, raw=True)
     else:
@@ -90,7 +90,7 @@ def show(
 
 
 def _write(text: str) -> None:
-    """Print, with signs that a narrow encoding lacks spelt out."""
+    """Print. A sign that the encoding lacks is written as an escape."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
@@ -106,7 +106,7 @@ def _in_notebook() -> bool:
 
 
 def _is_terminal() -> bool:
-    """Whether this is IPython in a terminal, which asks for pictures that it cannot show."""
+    """Whether this is IPython in a terminal. It asks for pictures that it cannot show."""
     return _shell() is not None and not _in_notebook()
 
 
@@ -163,7 +163,7 @@ def _shown_graph(shown: Tensor | Graph, view: View, depth: int | None, interacti
 
 
 def _folded(graph: Graph, view: View, depth: int | None, picture: bool) -> Bundle:
-    """The tree, cut where it is long, and the picture; without an engine, or for too many nodes, a line says why."""
+    """The tree, shortened where it is long, and the picture. Where there is no picture, a line says why."""
     folded = viz.folded(graph, depth)
     lines = to_tree(folded, view=view).split("\n")
     if len(lines) > ROWS:
@@ -181,7 +181,7 @@ def _folded(graph: Graph, view: View, depth: int | None, picture: bool) -> Bundl
 
 
 def _svg(graph: Graph, view: View) -> str:
-    """The picture, with ids of its own, so that several on a page do not get into each other's way."""
+    """The picture, with ids of its own, so that several pictures fit on one page."""
     source = to_dot(graph, view=view)
     title, description = viz.describe(graph, view)
     raw = _engine.layout(source, "svg", timeout=GLANCE_SECONDS)
@@ -190,7 +190,7 @@ def _svg(graph: Graph, view: View) -> str:
 
 
 def _page(graph: Graph, output: Tensor | None) -> Bundle:
-    """The interactive page in a frame without rights of its own: it cannot reach the notebook around it."""
+    """The interactive page in a sandboxed frame, from which it cannot reach the notebook around it."""
     from microtensor.viz.page import to_html
 
     title, description = viz.describe(graph, "forward")

@@ -1,7 +1,7 @@
-"""The ledger of a gradient as DOT source: a line of its own for every path, as thick as what it carries.
+"""The ledger of a gradient as DOT source. Every path has a line of its own; the larger its norm, the thicker the line.
 
-What all paths share is drawn once, in grey, and long stretches of it as one box; where they part, each has its
-colour and its style, and a pill with its name and norm beside x.
+What all paths share is drawn once, in grey. A long stretch of it is one box. Where the paths part, each has its own
+colour and style, and a pill with its name and norm beside x.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ MOST_BLOCKS, MOST_PATHS = 3, 8
 
 
 def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = True) -> str:
-    """The DOT source of a drawn ledger, norm by norm; of many, the first few.
+    """The DOT source of a drawn ledger, norm by norm. Only the first three norms are drawn.
 
     Parameters
     ----------
     ledger : Ledger
     theme : {"light", "dark"}
     legend : bool
-        Say below what a norm takes out of the gradient.
+        Whether to say below the picture what a norm takes out of the gradient.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = T
 def render_paths(
     ledger: Ledger, format: PathsFormat, *, theme: Theme = "auto", legend: bool = True, engine: Engine = "auto"
 ) -> bytes:
-    """A drawn ledger as the bytes of a file; an SVG adapts to its reader with theme "auto".
+    """A drawn ledger as the bytes of a file. With theme "auto", an SVG adapts to its reader.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def render_paths(
 
 
 class _Drawing:
-    """The paths of one block, drawn into a graph."""
+    """The paths of one norm, drawn into a graph."""
 
     def __init__(self, dot: Source, ledger: Ledger, block: NormSection, colours: dict[str, str], prefix: str) -> None:
         self.dot, self.ledger, self.block, self.colour, self.prefix = dot, ledger, block, colours, prefix
@@ -140,7 +140,7 @@ class _Drawing:
             self._row_of_pills()
 
     def _row_of_pills(self) -> None:
-        """The pills side by side under x: the scale at the left, where its chain hangs, then direct, then the rest."""
+        """The pills side by side below x: first the scale, whose chain is on the left, then direct, then the rest."""
         order = sorted(range(len(self.paths)), key=lambda i: (self.paths[i].name not in BESIDE, i))
         self.dot.open()
         self.dot.attributes(rank="same")
@@ -216,9 +216,9 @@ class _Drawing:
 
 
 def _shortened(paths: Sequence[Path]) -> list[list[tuple[int, int]]]:
-    """The steps to draw of each route, each with the number of those that it stands for, 0 for itself.
+    """The steps to draw of each route, each with the number of steps that are hidden in it, 0 for none.
 
-    A stretch that the same paths take from end to end becomes one step when it is long: sooner when all take it.
+    A long stretch that the same paths take from end to end becomes one step. If all paths take it, it may be shorter.
     """
     routes = [[step.at for step in path.route] for path in paths]
     through: dict[Any, set[int]] = defaultdict(set)
@@ -249,7 +249,7 @@ def _folded(run: list[int], longest: int) -> list[tuple[int, int]]:
 
 
 def _caption(ledger: Ledger, c: dict[str, str]) -> str:
-    """What each norm takes out, or what the gradient belongs to."""
+    """What a norm takes out of the gradient, and what the gradient belongs to."""
     rows = []
     for block in ledger.blocks[:MOST_BLOCKS]:
         if block.removal is None:

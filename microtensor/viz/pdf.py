@@ -1,8 +1,8 @@
 """A finished picture as PDF: the shapes and words of its SVG, drawn with the fonts that every reader has.
 
-The layout engines write no PDF that is the same on every machine, so this does: paths stay paths, text stays text.
-Helvetica covers Western European letters, Symbol the Greek ones and the signs of mathematics; a letter of another
-script is shown as ¿, and a hat or tilde is set above its letter.
+The PDF of a layout engine differs from machine to machine; this one does not. Paths stay paths, and text stays text.
+Helvetica has Western European letters. Symbol has Greek letters and the signs of mathematics. Other letters are shown
+as ¿. A hat or tilde is drawn above its letter.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ SYMBOL = {
     "≠": (185, 549), "≤": (163, 549), "≥": (179, 549), "≈": (187, 549), "↑": (173, 603), "↓": (175, 603),
     "→": (174, 987), "←": (172, 987), "⊙": (196, 768), "⊗": (196, 768), "·": (215, 250),
 }  # fmt: skip
-# Written with other characters: (characters, size, rise), both in parts of the size.
+# Drawn with other characters: (characters, size, rise), both relative to the font size.
 DRAWN = {"ᵀ": ("T", 0.62, 0.36), "‖": ("||", 1.0, 0.0)}
 ACCENTS = {"\u0302": "ˆ", "\u0303": "˜", "\u0304": "¯", "\u0307": "˙", "\u0308": "¨", "\u0301": "´", "\u0300": "`"}
 FONTS = ("Helvetica", "Helvetica-Bold", "Symbol")
-# Of the other characters in code page 1252 those that are not as wide as the letter they are made of.
+# Characters of code page 1252 that have no letter as their base, or another width than their base.
 OTHERS = {"…": 1000, "—": 1000, "–": 556, "×": 584, "÷": 584, "±": 584, "¬": 584, "²": 333, "³": 333, "¹": 333,
           "·": 278, "ˆ": 333, "˜": 333, "¯": 333, "¨": 333, "´": 333, "°": 400, "™": 1000, "¿": 611}  # fmt: skip
 OTHER_WIDTH = 556
-# Where WinAnsi and Python's code page 1252 have nothing, a dot above is drawn with what comes nearest.
+# Code page 1252 has no dot above, so the nearest sign is drawn.
 NEAR = {"˙": "·"}
 
 
@@ -60,7 +60,7 @@ def to_pdf(svg: bytes, title: str = "") -> bytes:
     Parameters
     ----------
     svg : bytes
-        What :func:`microtensor.viz.svg.finish` made, in one theme.
+        The output of :func:`microtensor.viz.svg.finish` in one theme.
     title : str
         For the document's properties.
 
@@ -78,7 +78,7 @@ def to_pdf(svg: bytes, title: str = "") -> bytes:
 
 
 class _Drawing:
-    """The operators of one page. y runs up, as PDF has it, so every y of the SVG is turned round."""
+    """The operators of one page. In a PDF y points up, so every y of the SVG changes its sign."""
 
     def __init__(self, dx: float, dy: float) -> None:
         self.out: list[str] = []
@@ -88,7 +88,7 @@ class _Drawing:
         return "\n".join(self.out).encode("latin-1")
 
     def element(self, root: ElementTree.Element) -> None:
-        # A translation is all that a layout engine puts on a group, and always on the one around everything.
+        # A layout engine only translates, and only the group around everything.
         for element in root.iter():
             move = re.search(r"translate\((-?[\d.]+)[ ,]+(-?[\d.]+)\)", element.get("transform", ""))
             if move:
@@ -187,7 +187,7 @@ class _Drawing:
 
 @dataclass
 class _Run:
-    """Characters that one font shows in one go."""
+    """Characters that are shown together, in one font."""
 
     font: int
     bold: bool
@@ -206,7 +206,7 @@ def _runs(text: str, size: float, bold: bool, colour: str) -> list[_Run]:
     runs: list[_Run] = []
     for character in unicodedata.normalize("NFC", text):
         if character in ACCENTS and runs:
-            # Over the letter before, at no width of its own.
+            # Above the letter before, without a width of its own.
             mark = ACCENTS[character]
             codes, shift = NEAR.get(mark, mark).encode("cp1252"), -(runs[-1].width + 0.333 * size) / 2
             runs.append(_Run(int(bold), bold, size, colour, codes, 0.0, shift=shift))
@@ -236,7 +236,7 @@ def _rgb(colour: str) -> str:
 
 
 def _file(content: bytes, width: float, height: float, title: str) -> bytes:
-    """Header, objects, the table of where they begin, trailer. No date and no id: the same picture, the same bytes."""
+    """Header, objects, their positions, trailer. There is no date and no id: the same picture has the same bytes."""
     packed = zlib.compress(content, 9)
     fonts = " ".join(f"/F{i} {5 + i} 0 R" for i in range(len(FONTS)))
     objects = [

@@ -6,21 +6,21 @@ from typing import Any
 
 import graphviz
 
-# Deeper frames are not indented further: the source would grow with the square of the depth.
+# Deeper frames are not indented further, else the source would grow with the square of the depth.
 DEEPEST = 8
 COLOURED = {"bgcolor", "color", "fillcolor", "fontcolor"}
 
 
 class Markup(str):
-    """An HTML-like label that our own code wrote, with its outer brackets; foreign text in it has been escaped."""
+    """An HTML-like label of our own, with its outer brackets. Foreign text in it has been escaped."""
 
     __slots__ = ()
 
 
 def quoted(value: str) -> str:
-    r"""A value of an attribute, in which Graphviz finds no markup, no entity and no escape unless it is markup.
+    r"""A value of an attribute. Unless it is a :class:`Markup`, Graphviz finds no markup, entity or escape in it.
 
-    A string from ``<`` to ``>`` would be markup, ``&lt;`` a bracket, and ``\N`` the name of the node.
+    Unquoted, a string from ``<`` to ``>`` would be markup, ``&lt;`` a bracket, and ``\N`` the name of the node.
 
     Examples
     --------
@@ -32,19 +32,19 @@ def quoted(value: str) -> str:
     """
     if isinstance(value, Markup):
         return str(value)
-    # The class that this returns is what tells the package that brackets are text, so it must not be made a str.
+    # The class of this value tells the package that brackets are text, so it must not become a plain str.
     escaped: str = graphviz.escape(value.replace("&", "&amp;"))
     return escaped
 
 
 class Source:
-    """A directed graph being written; frames are opened and closed, as deep as a program likes.
+    """A directed graph being written. Frames are opened and closed, at any depth.
 
     Parameters
     ----------
     name : str
     colours : dict, optional
-        From the name of a colour to its value: attributes of colour may use these names, joined by colons.
+        The value of each colour by its name. Attributes of colour may hold these names, joined by colons.
     """
 
     def __init__(self, name: str, colours: dict[str, str] | None = None) -> None:
@@ -53,7 +53,7 @@ class Source:
         self._colours = colours or {}
 
     def defaults(self, graph: dict[str, str], edge: dict[str, str], legend: str = "") -> None:
-        """What all pictures begin with: fonts and colours, and attributes of this one's graph and its edges."""
+        """Fonts and colours of all pictures, and further attributes of this graph and its edges."""
         plain = {"fontname": "Helvetica", "fontsize": "12", "fontcolor": "ink"}
         self.attributes("graph", bgcolor="bg", rankdir="TB", pad="0.25", **plain, **graph)
         if legend:
@@ -70,7 +70,7 @@ class Source:
         return str(self._dot.source)
 
     def attributes(self, of: str | None = None, /, **values: str) -> None:
-        """Attributes of the frame that is open, or of all graphs, nodes or edges that follow in it."""
+        """Attributes of the open frame, or of all nodes or edges that follow in it."""
         self._dot.attr(of, **self._quoted(values))
         self._indent()
 

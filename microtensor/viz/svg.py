@@ -1,4 +1,4 @@
-"""From a layout engine's SVG to one that stands by itself: titled, adaptive to dark, its frames' names on top."""
+"""Finishes a layout engine's SVG: it gets a title, adapts to dark, and has the names of its frames on top."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto", p
     title, description : str
         For readers who do not see the picture.
     theme : {"auto", "light", "dark"}
-        With "auto" a style sheet changes the colours where dark is preferred.
+        With "auto", a style sheet changes the colours where the reader prefers dark.
     prefix : str
-        Of the ids, to tell several pictures on one page apart.
+        With which all ids begin. Pictures on one page need different ones.
     """
     ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(raw)
@@ -58,7 +58,7 @@ def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto", p
 
 
 def _unwrap_links(root: ElementTree.Element) -> None:
-    """Take the engine's link elements away; what they say becomes the title of their group, a native tooltip."""
+    """Take the engine's link elements away. Their text becomes the title of their group, a native tooltip."""
     for group in list(root.iter(tag("g"))):
         for holder in group.findall(tag("g")):
             links = holder.findall(tag("a"))
@@ -83,7 +83,7 @@ def _name_groups(root: ElementTree.Element, prefix: str) -> None:
 
 
 def _join_runs(root: ElementTree.Element) -> None:
-    """Make one text of the runs of a line, so that they stay together whatever the font's widths."""
+    """Make the runs of a line one text, so that they stay together in any font."""
     for group in root.iter(tag("g")):
         previous: ElementTree.Element | None = None
         for text in group.findall(tag("text")):
@@ -134,7 +134,7 @@ def _centre_text(root: ElementTree.Element) -> None:
         lines = [text.get("y") for text in texts]
         for text in texts:
             if lines.count(text.get("y")) > 1:
-                continue  # a row of numbers, in columns of its own
+                continue  # a row of numbers in columns
             text.set("text-anchor", "middle")
             text.set("x", f"{(left + right) / 2:.2f}")
             text.text = (text.text or "").strip()

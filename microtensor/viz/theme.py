@@ -1,7 +1,6 @@
 """The colour tokens of all pictures, light and dark.
 
-Every light value is used by one token alone, which is what lets a single SVG change theme by a style sheet
-that maps values.
+Each light value belongs to one token only. So a style sheet can change the theme of an SVG by replacing values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A graph as text for a terminal: the direct path down the left, what feeds it hanging at its side."""
+"""A graph as text for a terminal: the direct path on the left, and its inputs beside it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def to_tree(
     values: Values = "none",
     lines: bool = False,
 ) -> str:
-    """The graph from the result back to its inputs, one row a node.
+    """The graph from the result back to its inputs, one row per node.
 
-    A node continues with the input on its longest way; its other inputs branch off above. What stands in
-    full elsewhere is named after an arrow that points there.
+    Below a node stands the input with the longest history. Its other inputs branch off in between. A node that has
+    another row is only named; an arrow points to that row.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ def to_tree(
     view : {"forward", "backward", "combined"}
         The last two add the norms of the gradients.
     ascii : bool
-        Draw with plain characters.
+        Whether to draw with plain characters.
     color : bool
-        Colour by kind, with ANSI sequences.
+        Whether to colour each row by its kind, with ANSI sequences.
     values : {"none", "stats", "full"}
-        Add minimum … mean … maximum of every result.
+        With "stats" and "full", add minimum … mean … maximum of every result.
     lines : bool
-        Add the line of the program that made each result, where that was recorded.
+        Whether to add the line of the program that made each result, where it was recorded.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def _painted(line: str, node: GraphNode) -> str:
 
 
 def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
-    """Each row's text, its node, and whether the row only refers to it. Iterative: any depth will do."""
+    """Each row's text, its node, and whether the row only refers to it. There is no recursion, so any depth will do."""
     branch, bar, up, down = ("|- ", "|  ", "^ ", "v ") if ascii else ("├─ ", "│  ", "↑ ", "↓ ")
     inputs = graph.inputs()
     depth = _depths(graph, inputs)
@@ -102,7 +102,7 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
         return list(dict.fromkeys(edge.source for edge in inputs.get(number, [])))
 
     def chain(number: int) -> list[tuple[int, bool]]:
-        """The longest way from a node, and whether its end only refers to a node of another chain."""
+        """The longest way back from a node; True marks an end that only refers to a node of another chain."""
         found = []
         while number not in claimed:
             claimed.add(number)
@@ -113,7 +113,7 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
             number = max(ahead, key=lambda s: (not graph.nodes[s].statistics, depth[s], -s))
         return [*found, (number, True)]
 
-    # A task is a chain and how far it has come, with the prefix of its next row and that of the rows that follow.
+    # A task is a chain, the position in it, the prefix of its next row, and the prefix of the rows after that.
     tasks = [(chain(graph.root), 0, "", "")]
     while tasks:
         way, at, first, following = tasks.pop()

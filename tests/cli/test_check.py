@@ -231,7 +231,7 @@ def test_a_function_that_fails_at_a_moved_input_only() -> None:
         (["nowhere.py"], "nowhere.py: no such file"),
         (["demo:"], "which demo?"),
         (["t.py", "--order", "3"], "'3' is not one of"),
-        (["t.py", "--timeout", "0"], "0 is not between"),
+        (["t.py", "--timeout", "0"], "must be between 0 and 1e+06 seconds, not 0"),
         ([], "Missing argument 'TARGET'"),
     ],
 )

@@ -230,7 +230,7 @@ def test_a_png_of_fewer_dots_says_so() -> None:
     name = script("y = mt.tensor([1.0], requires_grad=True)\nfor _ in range(200):\n    y = mt.tanh(y)\n")
     result = invoke(name, "-o", "a.png")
     assert result.exit_code == 0
-    assert re.match(r"Note: the PNG is drawn with \d+ dots an inch in place of 144", message(result))
+    assert re.match(r"Note: the PNG is drawn with \d+ dots per inch instead of 144", message(result))
 
 
 def test_a_pdf_is_not_written_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +315,7 @@ def test_a_huge_graph_is_answered_at_once_and_folds_on_demand(scopes: int, monke
     for args in ([], ["-o", "a.svg"], ["-o", "a.html"]):
         result = invoke(name, *args)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert f"the graph has {3 * scopes:,} operations, which is not drawn unasked: fold" in message(result)
+        assert f"the graph has {3 * scopes:,} operations, too many to draw as they are: fold" in message(result)
     result = invoke(name, "-o", "a.svg", "--depth", "0")
     assert result.exit_code == 0
     assert f"s0 … s{scopes - 1}" in Path("a.svg").read_text()

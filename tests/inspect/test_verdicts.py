@@ -659,4 +659,4 @@ def test_the_command_finds_wrong_functions_or_names_what_they_raise(order, tmp_p
             assert "fail" in body or "beside" in body or "jacobian" in body
         else:
             assert result.exit_code == 1, (body, result.stderr)
-            assert "wrong: t.py:loss" in result.stdout or "a Tensor is needed" in result.stderr, (body, result.stderr)
+            assert "wrong: t.py:loss" in result.stdout or "must return a Tensor" in result.stderr, (body, result.stderr)

@@ -101,7 +101,7 @@ def test_the_words_under_a_cube() -> None:
     assert cubes.parameters(AXES["weight_standardize"], shape) == "no γ, β"
     assert cubes.problem(row, (8, 7), 2) == "C = 7 does not divide into 2 groups"
     assert cubes.problem(AXES["instance_norm"], (8, 6), 2) == "needs axes of positions"
-    with pytest.raises(ValueError, match="2 to 5 are needed"):
+    with pytest.raises(ValueError, match="must have 2 to 5 sizes, not 1"):
         cubes.axis_names(row, 1)
 
 

@@ -296,9 +296,9 @@ def test_the_interactive_page_stands_in_a_frame_without_rights(shown: list[dict[
 
 def test_wrong_use_of_show() -> None:
     x = chain(1)
-    with pytest.raises(TypeError, match="a tensor, a graph or a module is needed, not a list"):
+    with pytest.raises(TypeError, match="must be a tensor, a graph or a module, not a list"):
         show([x])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="view 'sideways' is not one of forward, backward"):
+    with pytest.raises(ValueError, match="view must be one of forward, backward, combined, not 'sideways'"):
         show(x, view="sideways")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="depth"):
         show(x, depth=-1)

@@ -1,8 +1,7 @@
 """The interactive page: one file of HTML that walks through a graph, forward and backward, one operation at a time.
 
-The file needs no network and no library, and says so in a Content-Security-Policy that allows nothing but its own
-style sheet and script. The pictures stand in it as SVG, one for each depth of folding; what is known about them
-stands beside them as JSON.
+The file needs no network and no library. Its Content-Security-Policy allows only its own style sheet and script. It
+holds the pictures as SVG, one for each depth of folding, and the data about them as JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from microtensor.viz.theme import ThemeName, palette
 
 __all__ = ["to_html"]
 
-# A picture is worth having when it shows so many times the nodes of the one before.
+# A picture is added if it shows at least so many times the nodes of the picture before.
 STEP = 1.25
 SCHEMES = {"auto": "light dark", "light": "light", "dark": "dark"}
 
@@ -47,15 +46,16 @@ def to_html(
     Parameters
     ----------
     graph : Graph
-        In full; the page has a picture for every depth of folding, up to 300 nodes.
+        The graph, not folded. The page has a picture for every depth of folding, up to 300 nodes.
     output : Tensor, optional
-        The tensor that the graph was read from. Without it the page has shapes and norms, but no values.
+        The tensor that the graph was read from. Without it, the page has shapes and norms, but no values.
     title, description : str
         The heading, and a sentence for readers who do not see the picture.
     depth : int, optional
-        The depth at which the page opens; the deepest unless given.
+        The depth at which the page opens. Default: the deepest.
     theme : {"auto", "light", "dark"}
     legend : bool
+        Whether the page explains its colours.
     engine : {"auto", "embedded", "system"}
 
     Raises
@@ -108,7 +108,7 @@ def to_html(
 
 
 def _depths(graph: Graph) -> list[int | None]:
-    """The depths of folding worth a picture each: from one node a module to as much as can be drawn."""
+    """The depths of folding that get a picture: from one node per module to as many nodes as can be drawn."""
     deepest = auto_depth(graph)
     if deepest is None:
         deepest = max(graph.scope_levels(), default=-1) + 1
@@ -120,12 +120,12 @@ def _depths(graph: Graph) -> list[int | None]:
 
 
 def _size(graph: Graph, depth: int | None) -> int:
-    # Equal neighbours stay apart: each of them is a step of its own.
+    # Equal neighbours stay apart, since each of them is a step of its own.
     return len(graph.collapsed(depth, repeats=False).nodes)
 
 
 def _part(name: str) -> str:
-    """A part of the page without comments and indentation, which are for its authors."""
+    """A part of the page, without comments and indentation."""
     text = files(__name__).joinpath(name).read_text(encoding="utf-8")
     return re.sub(r"^\s*(//.*)?\n|^[ \t]+", "", re.sub(r"^\s*/\*.*?\*/\n", "", text, flags=re.M | re.S), flags=re.M)
 
@@ -134,7 +134,7 @@ def _style(theme: Theme) -> str:
     def block(name: ThemeName) -> str:
         return ":root{" + "".join(f"--{token}:{value};" for token, value in palette(name).items()) + "}"
 
-    # Paper is white, so the dark colours are for screens alone.
+    # Paper is white, so only screens get the dark colours.
     media = "@media screen and (prefers-color-scheme:dark)" if theme == "auto" else "@media screen"
     return block("light") + f"{media}{{{block('light' if theme == 'light' else 'dark')}}}\n" + _part("page.css")
 
@@ -150,6 +150,6 @@ def _policy(style: str, script: str) -> str:
 
 
 def _json(data: object) -> str:
-    """JSON that no parser of HTML can take for markup."""
+    """JSON in which a parser of HTML finds no markup."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -1,4 +1,4 @@
-"""What the interactive page knows: the values and gradients of a graph as small tables, and the words beside them."""
+"""The data of the interactive page: values and gradients of a graph as small tables, and the words beside them."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from microtensor.viz.page.drawing import ROOM
 
 Record: TypeAlias = dict[str, Any]
 
-# A table shows so many rows and columns; of longer axes the first and the last.
+# A table shows up to so many rows and columns. Of a longer axis it shows the first and the last.
 SIDE = 8
 HEAD = 4
 
 
 class Content:
-    """The data of a page: every table once, and a record for each picture.
+    """The data of a page: each table once, and a record per picture.
 
     Parameters
     ----------
     graph : Graph
-        In full, nothing folded.
+        The graph, not folded.
     output : Tensor, optional
-        The tensor it was read from; without it the page has shapes and norms, but no values.
+        The tensor that the graph was read from. Without it, the page has shapes and norms, but no values.
     """
 
     def __init__(self, graph: Graph, output: Tensor | None = None) -> None:
@@ -50,7 +50,7 @@ class Content:
                 self.totals = totals(graph._flows, graph.root, seed_of(output)[0])
 
     def picture(self, depth: int | None) -> tuple[Graph, Record]:
-        """The graph folded at a depth, and all that the page says about it."""
+        """The graph folded at a depth, and what the page says about it."""
         folded = self.graph.collapsed(depth, repeats=False)
         origin = _origins(self.graph, depth)
         inputs = folded.inputs()
@@ -95,7 +95,7 @@ class Content:
         return {key: value for key, value in record.items() if value not in (None, "", [])}
 
     def _edges(self, graph: Graph, origin: list[int], depth: int | None) -> list[Record]:
-        """Every edge with what comes back along it and what it adds up to there, in the order of the walk back."""
+        """A record per edge: what comes back along it, and the sum so far at its source, in the order of the walk."""
         inputs = graph.inputs()
         sources = _sources(self.graph, origin, depth)
         records: list[Record] = [{} for _ in graph.edges]
@@ -113,7 +113,7 @@ class Content:
             if rule := labels.rules(replace(target, rules=only), inputs[edge.target], graph):
                 record["rule"] = rule
             if sources[edge.source, edge.target] != {origin[edge.source]}:
-                # A folded module hands out several results; this is the gradient of another than the one shown.
+                # A folded module has several results. This is the gradient of one that is not shown.
                 continue
             record["nth"] = count[edge.source] = count[edge.source] + 1
             flow = graph._flows.get((edge.source, edge.target, edge.argument))
@@ -126,7 +126,7 @@ class Content:
         return records
 
     def table(self, array: Array) -> int:
-        """The number of the table of an array; equal ones share it."""
+        """The number of the table of an array. Equal tables share a number."""
         record = _table(array)
         key = repr(record)
         if key not in self._known:
@@ -136,13 +136,13 @@ class Content:
 
 
 def _origins(graph: Graph, depth: int | None) -> list[int]:
-    """For every node of the folded graph the node of the full one whose result it holds."""
+    """For each node of the folded graph, the node of the full graph whose result it has."""
     named = replace(graph, nodes=tuple(replace(node, name=str(node.id)) for node in graph.nodes))
     return [int(node.name) for node in named.collapsed(depth, repeats=False).nodes]
 
 
 def _sources(graph: Graph, origin: list[int], depth: int | None) -> dict[tuple[int, int], set[int]]:
-    """For every pair of nodes of the folded graph the nodes of the full one whose results pass between them."""
+    """For each pair of nodes of the folded graph, the nodes of the full graph whose results pass between them."""
     chains = [graph.scope_chain(node.scope) for node in graph.nodes]
     limit = len(graph.scopes) if depth is None else depth
     place = {chains[full][limit] if len(chains[full]) > limit else -1 - full: i for i, full in enumerate(origin)}
@@ -171,7 +171,7 @@ def _line(value: Any) -> list[str] | None:
 
 
 def _rounded(value: Any, digits: int) -> float | int | str:
-    """A number that JSON can hold, with so many significant digits."""
+    """A number for JSON, with so many significant digits."""
     number = value.item()
     if isinstance(number, int):
         return int(number)
@@ -182,7 +182,7 @@ def _rounded(value: Any, digits: int) -> float | int | str:
 
 
 def _range(array: Array) -> str:
-    """The value in a few characters: a number, or the least and the largest."""
+    """The values in a few characters: one number, or the least and the largest."""
     if array.size == 0:
         return "empty"
     low, high = float(array.min()), float(array.max())
@@ -206,7 +206,7 @@ def _table(array: Array) -> Record:
         record |= {
             "min": _rounded(array.min(), 3),
             "max": _rounded(array.max(), 3),
-            # Rounding leaves a trace where the exact mean is zero.
+            # Where the exact mean is zero, rounding errors are left.
             "mean": "≈ 0" if 0 < abs(mean) < 1e-12 * largest else _rounded(mean, 3),
             "std": _rounded(wide.std(), 3),
             "norm": _rounded(np.sqrt(np.square(wide).sum()), 3),
@@ -222,7 +222,7 @@ def _table(array: Array) -> Record:
 
 
 def _sampled(length: int) -> Iterator[int | None]:
-    """The positions that a table shows of an axis; None for those left out."""
+    """The positions of an axis that a table shows. None stands for those left out."""
     if length <= SIDE:
         yield from range(length)
         return

@@ -1,7 +1,7 @@
-"""The pictures of the interactive page: our own SVG, small, themed by variables, every part marked with its number.
+"""The pictures of the interactive page: small SVG with variables as colours, in which each part has its number.
 
-A picture is laid out backward, with a line for a number in every node and a pill wherever contributions add; what
-of it is seen at a step, and which way the arrows point, is decided on the page.
+A picture is laid out backward. Each node has a line for a number, and there is a pill where contributions add up. The
+page decides what is seen at a step, and which way the arrows point.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from microtensor.viz.frames import first_nodes
 from microtensor.viz.svg import classes, finish, points, tag
 from microtensor.viz.theme import TOKENS
 
-# What finish writes for pictures that stand alone, or what the style sheet of the page says once for all.
+# Attributes that only a picture in a file of its own needs, and those that the page's style sheet sets.
 NEEDLESS = (
     "style",
     "font-weight",
@@ -29,10 +29,10 @@ NEEDLESS = (
     "{http://www.w3.org/XML/1998/namespace}space",
 )
 ENGINE_KINDS = ("node", "edge", "cluster", "mt-gradient")
-# In characters; two spaces are as wide as a digit.
+# The room for a number, in characters. Two spaces are as wide as a digit.
 ROOM = 13
 PADDING = "\u00a0\u00a0"
-# What the group around all parts says for those that say nothing else.
+# Attributes that the group around all parts has, so that the parts need not repeat them.
 INHERITED = {"text-anchor": "middle", "font-size": "10"}
 VARIABLES = {light: f"var(--{name})" for name, (light, _) in TOKENS.items()}
 
@@ -40,9 +40,9 @@ VARIABLES = {light: f"var(--{name})" for name, (light, _) in TOKENS.items()}
 def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Engine = "auto") -> str:
     """One picture as an SVG element that can stand in HTML.
 
-    Nodes, pills and edges carry ``data-node`` and ``data-edge``, the numbers they have in `graph`; frames and their
-    names carry ``data-scope``. An edge through a pill is drawn in two parts; the box of the output has the number of
-    the root, and the edge into it the number after the last.
+    Nodes have ``data-node``, pills and edges ``data-edge``, frames and their names ``data-scope``: their numbers in
+    `graph`. An edge through a pill is drawn in two parts. The box of the output has the number of the root. The edge
+    into it has the number after the last edge.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Eng
     title, description : str
         For readers who do not see the picture.
     prefix : str
-        Of the ids, to tell the pictures of a page apart.
+        With which all ids begin. Pictures on one page need different ones.
     engine : {"auto", "embedded", "system"}
 
     Raises
@@ -58,10 +58,10 @@ def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Eng
     EngineError
         There is no layout engine, or it failed.
     """
-    # Local rules would widen the boxes; the page shows them in its details.
+    # Local rules would make the boxes wider. The page shows them in its details.
     shown = replace(graph, nodes=tuple(replace(node, rules=()) for node in graph.nodes))
     source = to_dot(shown, view="backward", legend=False).rstrip().removesuffix("}") + "ranksep=0.22 }"
-    # Before its gradient a node shows its value in the same line, which needs room for two numbers.
+    # The line of the gradient shows the value first, which needs room for two numbers.
     source = re.sub(r">( ?(?:grad [^<]*|no gradient))<", lambda m: f">{m[1]}{PADDING * (ROOM - len(m[1]))}<", source)
     marked = _marked(ElementTree.fromstring(layout(source, "svg", engine)), graph)
     finished = finish(ElementTree.tostring(marked), title=title, description=description, theme="light", prefix=prefix)
@@ -73,7 +73,7 @@ def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Eng
 
 
 def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
-    """Turn the engine's titles, which name each part by its statement, into numbers of the graph."""
+    """Mark each part with its number in the graph. The engine's titles hold the statement of each part."""
     pills = {f"g{e.source}_{e.target}_{e.argument}": i for i, e in enumerate(graph.edges)}
     between: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, e in enumerate(graph.edges):
@@ -98,7 +98,7 @@ def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
 
 
 def _shrink(root: ElementTree.Element) -> None:
-    """Take out what the page has elsewhere: styles, tooltips, fixed colours; boxes become rectangles."""
+    """Remove what the page has elsewhere: styles, tooltips, fixed colours. Boxes become rectangles."""
     for parent in list(root.iter()):
         boxed = {"node", "cluster"} & set(classes(parent))
         for child in list(parent):
@@ -130,7 +130,7 @@ def _shrink(root: ElementTree.Element) -> None:
 
 
 def _to_rectangle(path: ElementTree.Element) -> None:
-    """Replace the curves of a rounded box, which takes a fifth of the text."""
+    """Replace the curves of a rounded box by a rectangle, which takes a fifth of the text."""
     xs, ys = zip(*points(path.attrib.pop("d")), strict=True)
     path.tag = tag("rect")
     corners = {
@@ -145,7 +145,7 @@ def _to_rectangle(path: ElementTree.Element) -> None:
 
 
 def _arrange(root: ElementTree.Element, graph: Graph) -> None:
-    """Put the parts in the order of the program, which is the order of the Tab key, and name them for a reader."""
+    """Put the parts in the order of the program, which the Tab key follows, and name them for screen readers."""
     drawing = root.find(tag("g"))
     assert drawing is not None
     drawing.attrib.update(INHERITED)
@@ -159,7 +159,7 @@ def _arrange(root: ElementTree.Element, graph: Graph) -> None:
             _make_button(names[scope], graph.scopes[scope].name, graph.scopes[scope].detail)
             names[scope].set("data-scope", str(scope))
         names[scope].append(text)
-    # A frame's name comes before its first node; of frames that begin with the same node, the outer one's.
+    # The name of a frame comes before its first node. Of frames with the same first node, the outer one comes first.
     first, levels, last = first_nodes(graph), graph.scope_levels(), len(graph.nodes)
     ordered = [((2, first.get(s, last), levels[s]), name) for s, name in names.items()]
     for part in parts:
@@ -172,7 +172,7 @@ def _arrange(root: ElementTree.Element, graph: Graph) -> None:
             ordered.append((place, part))
             _make_button(part, *_words_of(graph.nodes[number]))
         else:
-            # Of an edge in two parts the one with the arrow, at the source, comes first.
+            # Of an edge in two parts, the part with the arrow, at the source, comes first.
             layer = 0 if "cluster" in kinds else 1
             ordered.append(((layer, layer * (part.find(tag("polygon")) is None), 0), part))
             _hoist(part)
@@ -181,7 +181,7 @@ def _arrange(root: ElementTree.Element, graph: Graph) -> None:
 
 
 def _hoist(part: ElementTree.Element) -> None:
-    """Say once what the line of an edge and its arrow have in common."""
+    """Write once what the line of an edge and its arrow have in common."""
     if part.find(tag("path")) is None:
         return
     for name in ("stroke", "stroke-width"):
