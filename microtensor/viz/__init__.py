@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microtensor.inspect.graph import Graph, Values, auto_depth
 from microtensor.support.text import LINE, safe_text
-from microtensor.viz import engine as _engine
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, EngineError
 from microtensor.viz.json import from_json, to_json
 from microtensor.viz.labels import View
 from microtensor.viz.mermaid import to_mermaid
 from microtensor.viz.pdf import to_pdf
-from microtensor.viz.svg import Theme, finish
+from microtensor.viz.picture import to_picture
+from microtensor.viz.svg import Theme
 from microtensor.viz.tree import to_tree
 
 if TYPE_CHECKING:
@@ -27,8 +25,6 @@ Format: TypeAlias = Literal["svg", "png", "pdf", "html", "dot", "mermaid", "json
 FORMATS: tuple[Format, ...] = get_args(Format)
 NEEDS_ENGINE: frozenset[Format] = frozenset({"svg", "png", "pdf", "html"})
 AUTO_NODES = 300
-PNG_DPI, LEAST_DPI = 144, 36
-PNG_LIMIT = 16_000
 
 __all__ = [
     "FORMATS",
@@ -122,31 +118,26 @@ def render(
     ):
         if word not in known:
             raise ValueError(f"render: {what} must be one of {', '.join(known)}, not {word!r}")
-    title, description = describe(graph, view)
     if format == "html":
         from microtensor.viz.page import to_html
 
+        title, description = describe(graph, view)
         return to_html(
             graph, output=output, title=title, description=description, depth=depth, theme=theme, legend=legend,
             engine=engine,
         )  # fmt: skip
+    folding: dict[str, Any] = {"collapse": tuple(collapse), "expand": tuple(expand), "repeats": repeats}
     if format == "json":
-        return to_json(graph.collapsed(depth, collapse=collapse, expand=expand, repeats=repeats)).encode("utf-8")
-    shown = folded(graph, depth, collapse=collapse, expand=expand, repeats=repeats)
+        return to_json(graph.collapsed(depth, **folding)).encode("utf-8")
+    shown = folded(graph, depth, **folding)
     if format == "tree":
         text = to_tree(shown, view=view, ascii=ascii, color=color, values=values, lines=lines)
         return (text + "\n").encode("utf-8")
     if format == "mermaid":
         return to_mermaid(shown, view=view, values=values).encode("utf-8")
     source = to_dot(shown, view=view, theme="dark" if theme == "dark" else "light", legend=legend, values=values)
-    if format == "dot":
-        return source.encode("utf-8")
-    if format == "png":
-        return _png(source, engine)
     title, description = describe(shown, view)
-    flat: Theme = "light" if format == "pdf" and theme == "auto" else theme
-    svg = finish(_engine.layout(source, "svg", engine), title=title, description=description, theme=flat)
-    return to_pdf(svg, title) if format == "pdf" else svg
+    return to_picture(source, format, title=title, description=description, theme=theme, engine=engine)
 
 
 def shows_gradients(format: str, view: str) -> bool:
@@ -184,26 +175,6 @@ def folded(
             return asked
         depth = auto_depth(graph, AUTO_NODES)
     return graph.collapsed(depth, **names, repeats=repeats)
-
-
-def _png(source: str, engine: Engine) -> bytes:
-    """A PNG at 144 dots per inch, or at fewer where a side would be longer than the engine can draw."""
-    raw = _engine.layout(source, "svg", engine)
-    size = re.search(rb'width="(\d+)pt" height="(\d+)pt"', raw)
-    side = max(int(size[1]), int(size[2])) / 72 if size else 1.0
-    dpi = min(PNG_DPI, int(PNG_LIMIT / side))
-    if dpi < LEAST_DPI:
-        raise EngineError(
-            f"the picture is {side:.0f} inches long, too long for a PNG that can be read; fold it with --depth or "
-            "--collapse, or take --format svg or pdf"
-        )
-    if dpi < PNG_DPI:
-        warnings.warn(
-            f"the PNG is drawn with {dpi} dots per inch instead of {PNG_DPI}, so that it fits into {PNG_LIMIT} dots; "
-            "SVG and PDF have no such limit",
-            stacklevel=3,
-        )
-    return _engine.layout(source, "png", engine, dpi=dpi)
 
 
 def describe(graph: Graph, view: View) -> tuple[str, str]:

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from microtensor.viz import canvas
 from microtensor.viz.canvas import Drawing, Path, Point, Text
 from microtensor.viz.engine import Engine
@@ -249,11 +251,7 @@ def _cube(row: Axes, x: float, y: float, ndim: int, parts: int) -> list[Path | T
         return x + (n - c) * SLANT[0], y - (n + c) * SLANT[1] - (height - p) * STEP
 
     def shared(n: int, c: int, p: int) -> bool:
-        place: list[int] = []
-        for size in reversed(sizes[2:]):
-            p, i = divmod(p, size)
-            place.insert(0, i)
-        return shares(row, (n, c, *place), sizes, parts)
+        return shares(row, (n, c, *map(int, np.unravel_index(p, sizes[2:]))), sizes, parts)
 
     faces: tuple[_Face, ...] = (
         ("top", SIDE, lambda i, j: at(j, i, 0), lambda i, j: shared(j, i, 0)),
@@ -298,10 +296,7 @@ def _shared(
             (i, j + 1): (at(i, j + 1), at(i + 1, j + 1)),
         }
         edges += [edge for cell, edge in around.items() if cell not in cells]
-    return [
-        Path(squares, "shared-line", 0.7, fill=f"shared-{name}"),
-        Path(tuple(edges), "shared-line", 1.6),
-    ]
+    return [Path(squares, "shared-line", 0.7, fill=f"shared-{name}"), Path(tuple(edges), "shared-line", 1.6)]
 
 
 def _borders(row: Axes, at: Callable[[float, float, float], Point], parts: int, height: int) -> list[Path]:
@@ -311,10 +306,8 @@ def _borders(row: Axes, at: Callable[[float, float, float], Point], parts: int, 
     lines = []
     for k in range(1, parts):
         i = k * SIDE // parts
-        corners = (
-            ((0, i, height), (0, i, 0), (SIDE, i, 0)) if row.split == 1 else ((i, 0, height), (i, 0, 0), (i, SIDE, 0))
-        )
-        lines.append(tuple(at(*corner) for corner in corners))
+        corners = ((0, i, height), (0, i, 0), (SIDE, i, 0))
+        lines.append(tuple(at(n, c, p) if row.split == 1 else at(c, n, p) for n, c, p in corners))
     return [Path(tuple(lines), "ink", 1.8, dashed=True)] if lines else []
 
 

@@ -37,12 +37,7 @@ DATA_SIZE = {"margin": "0.2,0.05", "width": "1.15"}
 
 
 def to_dot(
-    graph: Graph,
-    *,
-    view: View = "forward",
-    theme: ThemeName = "light",
-    legend: bool = True,
-    values: Values = "none",
+    graph: Graph, *, view: View = "forward", theme: ThemeName = "light", legend: bool = True, values: Values = "none"
 ) -> str:
     """The DOT source of a picture.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from microtensor.inspect.graph import Graph, Values
 from microtensor.support.text import safe_text
 from microtensor.viz.labels import View
-from microtensor.viz.markup import font, label
+from microtensor.viz.markup import bare, font, table
 
 
 def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) -> str:
@@ -19,12 +19,8 @@ def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) ->
     ]
     # Two short rows are narrower than most pictures. One long row would be wider.
     half = len(cells) if len(cells) <= 5 else (len(cells) + 1) // 2
-    rows = "".join(
-        '<TR><TD><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="1"><TR>'
-        f"{''.join(cells[i : i + half])}</TR></TABLE></TD></TR>"
-        for i in range(0, len(cells), half)
-    )
-    return label(f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{rows}</TABLE>')
+    rows = [f"<TR>{''.join(cells[i : i + half])}</TR>" for i in range(0, len(cells), half)]
+    return table([bare(row, spacing=3, padding=1) for row in rows], padding=0)
 
 
 def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[tuple[bool, str, str]]:
@@ -59,8 +55,7 @@ def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[t
 
 
 def _line(colour: str) -> str:
-    cell = f'<TR><TD FIXEDSIZE="TRUE" WIDTH="26" HEIGHT="4" BGCOLOR="{colour}"></TD></TR>'
-    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">{cell}</TABLE>'
+    return bare(f'<TR><TD FIXEDSIZE="TRUE" WIDTH="26" HEIGHT="4" BGCOLOR="{colour}"></TD></TR>')
 
 
 def _box(c: dict[str, str], kind: str, width: int) -> str:

@@ -25,8 +25,12 @@ def label(content: str) -> Markup:
 def table(rows: list[str], left: bool = False, padding: int = 1) -> Markup:
     """A label of rows, one below the other."""
     align = ' ALIGN="LEFT"' if left else ""
-    cells = "".join(f"<TR><TD{align}>{row}</TD></TR>" for row in rows)
-    return label(f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="{padding}">{cells}</TABLE>')
+    return label(bare("".join(f"<TR><TD{align}>{row}</TD></TR>" for row in rows), padding=padding))
+
+
+def bare(rows: str, spacing: int = 0, padding: int = 0) -> str:
+    """A table without lines."""
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="{spacing}" CELLPADDING="{padding}">{rows}</TABLE>'
 
 
 def boxed(title: str, rows: list[str], kind: str, c: dict[str, str]) -> dict[str, str]:
@@ -49,4 +53,4 @@ def numbers(rows: tuple[tuple[float, ...], ...], colour: str) -> str:
         "<TR>" + "".join(f'<TD ALIGN="RIGHT">{font(labels.signed(v), 9, colour)}</TD>' for v in row) + "</TR>"
         for row in rows
     )
-    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="0">{lines}</TABLE>'
+    return bare(lines, spacing=3)

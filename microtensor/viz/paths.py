@@ -15,17 +15,15 @@ from microtensor.inspect.ledger import Ledger, NormSection, Path
 from microtensor.inspect.ledger.table import bounds
 from microtensor.support.text import safe_text
 from microtensor.viz import labels
-from microtensor.viz.engine import Engine, layout
+from microtensor.viz.engine import Engine
 from microtensor.viz.labels import TOOLTIP, number
 from microtensor.viz.markup import boxed, font, label, table
-from microtensor.viz.pdf import to_pdf
+from microtensor.viz.picture import to_picture
 from microtensor.viz.source import Source
-from microtensor.viz.svg import Theme, finish
+from microtensor.viz.svg import Theme
 from microtensor.viz.theme import ThemeName, palette
 
 PathsFormat: TypeAlias = Literal["svg", "png", "pdf", "dot"]
-
-PNG_DPI = 144
 
 DIRECT, MEAN, SCALE, ZERO = (
     ("edge-direct", "data-fill", "solid"),
@@ -97,16 +95,11 @@ def render_paths(
         The format needs a layout engine, and there is none or it failed.
     """
     source = paths_to_dot(ledger, theme="dark" if theme == "dark" else "light", legend=legend)
-    if format == "dot":
-        return source.encode("utf-8")
-    if format == "png":
-        return layout(source, "png", engine, dpi=PNG_DPI)
     title = f"The gradient of {safe_text(ledger.output)} with respect to {safe_text(ledger.input)}, path by path"
     described = [f"{safe_text(path.name)} {number(path.norm)}" for block in ledger.blocks for path in block.paths]
     words = f"Norms of the contributions: {', '.join(described[: MOST_BLOCKS * MOST_PATHS])}."
-    flat: Theme = "light" if format == "pdf" and theme == "auto" else theme
-    svg = finish(layout(source, "svg", engine), title=title, description=words, theme=flat)
-    return to_pdf(svg, "Paths of a gradient") if format == "pdf" else svg
+    name = "Paths of a gradient"
+    return to_picture(source, format, title=title, description=words, document=name, theme=theme, engine=engine)
 
 
 class _Drawing:

@@ -21,13 +21,7 @@ from microtensor.viz.svg import classes, finish, points, tag
 from microtensor.viz.theme import TOKENS
 
 # Attributes that only a picture in a file of its own needs, and those that the page's style sheet sets.
-NEEDLESS = (
-    "style",
-    "font-weight",
-    "stroke-linejoin",
-    "paint-order",
-    "{http://www.w3.org/XML/1998/namespace}space",
-)
+NEEDLESS = ("style", "font-weight", "stroke-linejoin", "paint-order", "{http://www.w3.org/XML/1998/namespace}space")
 ENGINE_KINDS = ("node", "edge", "cluster", "mt-gradient")
 # The room for a number, in characters. Two spaces are as wide as a digit.
 ROOM = 13
