@@ -129,19 +129,14 @@ def viz_command(
     """Draw the graph of a tensor."""
     format, place = common.destination(ctx, SUFFIXES, on_terminal="tree", piped="svg")
     view = options["view"]
-    refused = {
-        "--compare needs two targets: microtensor viz --compare a.py:loss b.py:loss": compare and not script_args,
-        "--compare draws what is computed; drop --view, and take another format than html": (
-            compare and (view != "forward" or format == "html")
-        ),
-        "a page folds its frames in place and goes both ways; drop --collapse, --expand, --view": (
-            format == "html" and (options["collapse"] or options["expand"] or view != "forward")
-        ),
-        "there are no paths in Mermaid; take another format": view == "paths" and format == "mermaid",
-    }
-    for message, wrong in refused.items():
-        if wrong:
-            raise CommandError(message, USAGE)
+    if compare and not script_args:
+        raise CommandError("--compare needs two targets: microtensor viz --compare a.py:loss b.py:loss", USAGE)
+    if compare and (view != "forward" or format == "html"):
+        raise CommandError("--compare draws what is computed; drop --view, and take another format than html", USAGE)
+    if format == "html" and (options["collapse"] or options["expand"] or view != "forward"):
+        raise CommandError("a page folds in place and goes both ways; drop --collapse, --expand and --view", USAGE)
+    if view == "paths" and format == "mermaid":
+        raise CommandError("there are no paths in Mermaid; take another format", USAGE)
     goals = [replace(script.parse(target), shapes=shapes)]
     if compare:
         goals.append(_other_goal(script_args[0], goals[0]))
@@ -220,11 +215,7 @@ class _Drawing:
         from microtensor import viz
 
         given = self.options
-        folding = {
-            "collapse": given["collapse"],
-            "expand": given["expand"],
-            "repeats": not given["no_repeats"],
-        }
+        folding = {"collapse": given["collapse"], "expand": given["expand"], "repeats": not given["no_repeats"]}
         view = given["view"]
         if failed:
             # The script may not have reached the named scopes, and its gradients were not computed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from microtensor.viz.svg import Theme
 
 if TYPE_CHECKING:
     from microtensor.norms.axes import Axes
+
+Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 
 INPUT_NAMES = {2: "N C", 3: "N C L", 4: "N C H W", 5: "N C D H W"}
 WEIGHT_NAMES = {2: "out in", 3: "out in k", 4: "out in kH kW", 5: "out in kD kH kW"}
@@ -110,14 +112,12 @@ def parameters(row: Axes, shape: tuple[int, ...]) -> str:
     return f"{letters} {size if size else 'scalar'}"
 
 
-def shares(row: Axes, index: tuple[int, ...], shape: tuple[int, ...], parts: int) -> bool:
-    """Whether an element has the statistics of the first one."""
-    view = index
-    if row.split is not None:
-        i, size = row.split, shape[row.split] // parts
-        view = (*index[:i], *divmod(index[i], size), *index[i + 1 :])
+def shares(row: Axes, shape: tuple[int, ...], parts: int) -> Mask:
+    """Which elements have the statistics of the first one, as an array of the shape."""
+    found = np.zeros(row.view(shape, parts), bool)
     axes = row.statistics(len(shape))
-    return all(at == 0 for axis, at in enumerate(view) if axis not in axes)
+    found[tuple(slice(None) if axis in axes else 0 for axis in range(found.ndim))] = True
+    return found.reshape(shape)
 
 
 # --- the picture ----------------------------------------------------------------------------------------------
@@ -243,26 +243,23 @@ def _card(row: Axes, sentence: list[str], middle: float, top: float, ndim: int, 
 
 def _cube(row: Axes, x: float, y: float, ndim: int, parts: int) -> list[Path | Text]:
     """One cube. Its front vertical edge is at x and ends at y."""
-    sizes = (SIDE, SIDE, *POSITIONS[ndim])
     height = SIDE if ndim > 2 else 1
 
     def at(n: float, c: float, p: float) -> Point:
         """The place of a corner: samples go to the right and back, channels to the left and back, positions down."""
         return x + (n - c) * SLANT[0], y - (n + c) * SLANT[1] - (height - p) * STEP
 
-    def shared(n: int, c: int, p: int) -> bool:
-        return shares(row, (n, c, *map(int, np.unravel_index(p, sizes[2:]))), sizes, parts)
-
+    shared = shares(row, (SIDE, SIDE, *POSITIONS[ndim]), parts).reshape(SIDE, SIDE, -1)
     faces: tuple[_Face, ...] = (
-        ("top", SIDE, lambda i, j: at(j, i, 0), lambda i, j: shared(j, i, 0)),
-        ("left", height, lambda i, j: at(0, i, j), lambda i, j: shared(0, i, j)),
-        ("right", height, lambda i, j: at(i, 0, j), lambda i, j: shared(i, 0, j)),
+        ("top", lambda i, j: at(j, i, 0), shared[:, :, 0].T),
+        ("left", lambda i, j: at(0, i, j), shared[0, :, :]),
+        ("right", lambda i, j: at(i, 0, j), shared[:, 0, :]),
     )
     near, low = at(0, 0, 0), at(0, 0, height)
     rim = (at(0, SIDE, 0), at(SIDE, SIDE, 0), at(SIDE, 0, 0), at(SIDE, 0, height), low, at(0, SIDE, height))
     ridges = ((rim[0], near, rim[2]), (near, low))
     return [
-        *(shape for face in faces for shape in _plain(*face[:3])),
+        *(shape for face in faces for shape in _plain(*face)),
         Path(((*rim, rim[0]), *ridges), "operation-border", 1.6),
         *(shape for face in faces for shape in _shared(*face)),
         *_borders(row, at, parts, height),
@@ -270,25 +267,24 @@ def _cube(row: Axes, x: float, y: float, ndim: int, parts: int) -> list[Path | T
     ]
 
 
-_Face: TypeAlias = tuple[str, int, Callable[[float, float], Point], Callable[[int, int], bool]]
+_Face: TypeAlias = tuple[str, Callable[[float, float], Point], Mask]
 
 
-def _plain(name: str, high: int, at: Callable[[float, float], Point]) -> list[Path]:
+def _plain(name: str, at: Callable[[float, float], Point], shared: Mask) -> list[Path]:
     """A face of the cube with its grid."""
-    corners = (at(0, 0), at(SIDE, 0), at(SIDE, high), at(0, high))
-    grid = [(at(i, 0), at(i, high)) for i in range(1, SIDE)] + [(at(0, j), at(SIDE, j)) for j in range(1, high)]
+    wide, high = shared.shape
+    corners = (at(0, 0), at(wide, 0), at(wide, high), at(0, high))
+    grid = [(at(i, 0), at(i, high)) for i in range(1, wide)] + [(at(0, j), at(wide, j)) for j in range(1, high)]
     fill = f"cube-{name}"
     return [Path((corners,), fill, 0.5, fill=fill), Path(tuple(grid), "cube-grid", 0.6)]
 
 
-def _shared(
-    name: str, high: int, at: Callable[[float, float], Point], shared: Callable[[int, int], bool]
-) -> list[Path]:
+def _shared(name: str, at: Callable[[float, float], Point], shared: Mask) -> list[Path]:
     """The little faces of the elements that share the first one's statistics, with a strong line round them all."""
-    cells = {(i, j) for i in range(SIDE) for j in range(high) if shared(i, j)}
-    squares = tuple((at(i, j), at(i + 1, j), at(i + 1, j + 1), at(i, j + 1)) for i, j in sorted(cells))
+    cells = [(int(i), int(j)) for i, j in np.argwhere(shared)]
+    squares = tuple((at(i, j), at(i + 1, j), at(i + 1, j + 1), at(i, j + 1)) for i, j in cells)
     edges = []
-    for i, j in sorted(cells):
+    for i, j in cells:
         around = {
             (i - 1, j): (at(i, j), at(i, j + 1)),
             (i + 1, j): (at(i + 1, j), at(i + 1, j + 1)),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from contextlib import suppress
+from subprocess import PIPE
 from typing import Literal, TypeAlias
 
 from microtensor.support.text import LINE, safe_text
@@ -90,24 +91,21 @@ def layout(
         command.append(f"-Gdpi={dpi}")
     try:
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=sys.platform != "win32",
+            command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=sys.platform != "win32"
         )
     except OSError as error:
         raise EngineError(f"the layout engine {command[0]} cannot be started: {error.strerror}") from error
-    try:
-        out, err = process.communicate(source.encode("utf-8"), timeout=timeout)
-    except subprocess.TimeoutExpired:
-        _end(process)
-        raise EngineError(
-            f"the layout engine took longer than {timeout:g} s; draw less with --depth, or take --format dot"
-        ) from None
-    except BaseException:
-        _end(process)
-        raise
+    with process:
+        try:
+            out, err = process.communicate(source.encode("utf-8"), timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            raise EngineError(
+                f"the layout engine took longer than {timeout:g} s; draw less with --depth, or take --format dot"
+            ) from None
+        except BaseException:
+            _kill(process)
+            raise
     said = [
         line
         for line in err.decode("utf-8", "replace").splitlines()
@@ -138,20 +136,10 @@ def _is_whole(data: bytes, format: Literal["svg", "png"]) -> bool:
         return False
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the engine and what it started."""
-    try:
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the engine and what it started. A process that has left its session is not waited for."""
+    with suppress(ProcessLookupError):
         if sys.platform != "win32":
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
-    except ProcessLookupError:
-        pass
-    # A process that has left the engine's session may hold the pipes open. It is not waited for.
-    with suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=1.0)
-    process.wait()
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with suppress(OSError, ValueError):
-                pipe.close()

@@ -158,22 +158,21 @@ def lines(
     if view == "backward" and node.kind == "operation":
         words = rules(node, inputs, graph) or words
     found = [(words, "muted")]
+    down, up = ("↓ ", "↑ ") if view == "combined" else ("", "")
     if detail != "none" or view == "combined":
-        arrow = "↓ " if view == "combined" else ""
-        found.append((arrow + values(node), "muted"))
+        found.append((down + values(node), "muted"))
     if view != "forward":
         contributions = sum(edge.grad is not None for edge in uses)
         if node.kind == "constant" or (node.kind == "data" and node.grad is None):
             found.append(("no gradient", "muted"))
         else:
-            arrow = "↑ " if view == "combined" else ""
-            found.append((arrow + gradient(node, contributions), "gradient"))
+            found.append((up + gradient(node, contributions), "gradient"))
     return found + notes(node)
 
 
 def notes(node: GraphNode) -> list[tuple[str, str]]:
     """What a mark says, in lines that fit into a box."""
-    colour = {"first": "first", "second": "second", "failed": "failed"}.get(node.mark, "ink")
+    colour = node.mark if node.mark in ("first", "second", "failed") else "ink"
     prefix = "≠ " if node.mark == "changed" else ""
     wrapped = textwrap.wrap(prefix + safe_text(node.note, 200), NOTE_WIDTH, max_lines=NOTE_LINES, placeholder=" …")
     return [(line, colour) for line in wrapped]

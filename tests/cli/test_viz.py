@@ -173,7 +173,7 @@ def test_two_functions_two_files_and_one_against_itself() -> None:
         (["--compare", "net.py:model", "eval"], "say what to call it with"),
         (["--compare", "net.py:model", "eval", "--view", "backward"], "drop --view"),
         (["--compare", "net.py:model", "nowhere.py"], "nowhere.py: no such file"),
-        (["demo:mlp", "-o", "a.html", "--collapse", "bn"], "a page folds its frames in place"),
+        (["demo:mlp", "-o", "a.html", "--collapse", "bn"], "a page folds in place"),
         (["demo:mlp", "-f", "mermaid", "--view", "paths"], "there are no paths in Mermaid"),
     ],
 )
