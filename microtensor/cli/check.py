@@ -57,8 +57,7 @@ def check_command(
     with script.running(goal, script_args, timeout, functions=True) as found:
         shown = target if goal.attr else found.tensor.name or target
         function, inputs, notes = _checkable(found, shown)
-        for remark in (*found.notes, *notes):
-            common.note(remark)
+        common.note(*found.notes, *notes)
         report = examine(function, inputs, order=int(order))
     rows = []
     for i, (name, x) in enumerate(zip(_input_names(found, inputs), inputs, strict=True)):

@@ -129,9 +129,10 @@ def exit_codes(ctx: click.Context) -> Iterator[None]:
         raise CommandError(f"{UNEXPECTED}: {said}", ERROR, details if debug else "") from error
 
 
-def note(text: str) -> None:
-    """Print a remark beside the result."""
-    click.echo(f"Note: {safe_lines(text)}", err=True)
+def note(*remarks: str) -> None:
+    """Print remarks beside the result."""
+    for remark in remarks:
+        click.echo(f"Note: {safe_lines(remark)}", err=True)
 
 
 def has_color(no_color: bool) -> bool:

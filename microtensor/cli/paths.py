@@ -69,8 +69,7 @@ def paths_command(
     place.check(goal.path)
     with script.running(goal, script_args, timeout) as found:
         ledger = ledger_of(found, of, norm, cut, limit)
-    for remark in found.notes:
-        common.note(remark)
+    common.note(*found.notes)
     place.write(rendered(ledger, format, options | {"color": ctx.color}))
     if found.failure is not None:
         raise found.failure

@@ -206,8 +206,7 @@ class _Drawing:
         return graph, found.tensor
 
     def _tell(self, found: script.Found) -> None:
-        for remark in found.notes:
-            common.note(remark)
+        common.note(*found.notes)
         self.failure = self.failure or found.failure
 
     def picture(self, graph: Graph, output: Tensor | None = None, *, failed: bool = False) -> bytes:
@@ -234,8 +233,7 @@ class _Drawing:
             if not (given["collapse"] or given["expand"]):
                 raise
             raise CommandError(str(error)) from error
-        for remark in remarks:
-            common.note(str(remark.message))
+        common.note(*(str(remark.message) for remark in remarks))
         return data
 
     def _refuse_large(self, shown: int) -> None:

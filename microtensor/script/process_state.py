@@ -178,15 +178,13 @@ class _Descriptor:
         """Give the number back to its file."""
         if self._kept is None or _file_of(self._number) == self._file:
             return
+        if _file_of(self._kept) != self._file:
+            # The script has closed the second number as well. The watching process, if any, still has the file open.
+            flags = os.O_WRONLY | os.O_APPEND if self._number else os.O_RDONLY
+            with suppress(OSError):
+                self._kept = os.open(f"/proc/{os.getppid()}/fd/{self._number}", flags)
         if _file_of(self._kept) == self._file:
             os.dup2(self._kept, self._number)
-            return
-        # The script has closed the second number as well. The watching process, if any, still has the file open.
-        with suppress(OSError):
-            flags = os.O_WRONLY | os.O_APPEND if self._number else os.O_RDONLY
-            self._kept = os.open(f"/proc/{os.getppid()}/fd/{self._number}", flags)
-            if _file_of(self._kept) == self._file:
-                os.dup2(self._kept, self._number)
 
     def close(self) -> None:
         if self._kept is not None and _file_of(self._kept) == self._file:

@@ -148,13 +148,11 @@ class _Drawing:
             )
 
     def _words(self, element: ElementTree.Element) -> None:
-        parts = [(element, element.text or "")]
-        parts += [(span, span.text or "") for span in element]
         runs = [
             run
-            for part, words in parts
+            for part in (element, *element)
             for run in _runs(
-                words.replace("\xa0", " "),
+                (part.text or "").replace("\xa0", " "),
                 float(part.get("font-size", element.get("font-size", "12"))),
                 part.get("font-weight") == "bold",
                 part.get("fill", "#000000"),

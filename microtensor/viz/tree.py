@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
 from microtensor.support.text import columns, padded, safe_text
 from microtensor.viz import labels
@@ -59,14 +61,10 @@ def to_tree(
     """
     rows = _rows(graph, ascii)
     table = [[text, *([] if again else _columns(node, view, values, lines))] for text, node, again in rows]
-    widths: dict[int, int] = {}
-    for cells in table:
-        for column, cell in enumerate(cells):
-            widths[column] = max(widths.get(column, 0), columns(cell))
-    out = []
-    for (_, node, _), cells in zip(rows, table, strict=True):
-        line = "  ".join(padded(cell, widths[i]) for i, cell in enumerate(cells)).rstrip()
-        out.append(_painted(line, node) if color else line)
+    widths = [max(map(columns, column)) for column in zip_longest(*table, fillvalue="")]
+    out = ["  ".join(map(padded, cells, widths)).rstrip() for cells in table]
+    if color:
+        out = [_painted(line, node) for line, (_, node, _) in zip(out, rows, strict=True)]
     return "\n".join(out)
 
 
@@ -85,8 +83,7 @@ def _columns(node: GraphNode, view: View, values: Values, lines: bool) -> list[s
 
 def _painted(line: str, node: GraphNode) -> str:
     kind = node.mark or ("statistics" if node.statistics else node.kind)
-    code = COLOURS.get(kind, "0")
-    return line if code == "0" else f"\x1b[{code}m{line}\x1b[0m"
+    return f"\x1b[{COLOURS[kind]}m{line}\x1b[0m" if kind in COLOURS else line
 
 
 def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
