@@ -46,15 +46,20 @@ def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto", p
     prefix : str
         With which all ids begin. Pictures on one page need different ones.
     """
-    ElementTree.register_namespace("", SVG)
     root = ElementTree.fromstring(raw)
+    dress(root, title, description, theme, prefix)
+    ElementTree.register_namespace("", SVG)
+    return b"%s\n" % ElementTree.tostring(root, encoding="utf-8")
+
+
+def dress(root: ElementTree.Element, title: str, description: str, theme: Theme, prefix: str) -> None:
+    """Finish a parsed SVG in place."""
     _unwrap_links(root)
     _name_groups(root, prefix)
     _join_runs(root)
     _lift_scope_labels(root)
     _centre_text(root)
     _head(root, title, description, theme, prefix)
-    return b"%s\n" % ElementTree.tostring(root, encoding="utf-8")
 
 
 def _unwrap_links(root: ElementTree.Element) -> None:

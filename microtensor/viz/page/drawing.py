@@ -17,7 +17,7 @@ from microtensor.viz import labels
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, layout
 from microtensor.viz.frames import first_nodes
-from microtensor.viz.svg import classes, finish, points, tag
+from microtensor.viz.svg import SVG, classes, dress, points, tag
 from microtensor.viz.theme import TOKENS
 
 # Attributes that only a picture in a file of its own needs, and those that the page's style sheet sets.
@@ -57,16 +57,17 @@ def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Eng
     source = to_dot(shown, view="backward", legend=False).rstrip().removesuffix("}") + "ranksep=0.22 }"
     # The line of the gradient shows the value first, which needs room for two numbers.
     source = re.sub(r">( ?(?:grad [^<]*|no gradient))<", lambda m: f">{m[1]}{PADDING * (ROOM - len(m[1]))}<", source)
-    marked = _marked(ElementTree.fromstring(layout(source, "svg", engine)), graph)
-    finished = finish(ElementTree.tostring(marked), title=title, description=description, theme="light", prefix=prefix)
-    root = ElementTree.fromstring(finished)
+    root = ElementTree.fromstring(layout(source, "svg", engine))
+    _mark(root, graph)
+    dress(root, title, description, "light", prefix)
     _shrink(root)
     _arrange(root, graph)
     root.set("role", "group")
+    ElementTree.register_namespace("", SVG)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
+def _mark(root: ElementTree.Element, graph: Graph) -> None:
     """Mark each part with its number in the graph. The engine's titles hold the statement of each part."""
     pills = {f"g{e.source}_{e.target}_{e.argument}": i for i, e in enumerate(graph.edges)}
     between: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -88,7 +89,6 @@ def _marked(root: ElementTree.Element, graph: Graph) -> ElementTree.Element:
             group.set("data-edge", str(pills[tail if tail in pills else head]))
         elif head:
             group.set("data-edge", str(between[tail, head].pop(0)))
-    return root
 
 
 def _shrink(root: ElementTree.Element) -> None:
