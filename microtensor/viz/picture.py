@@ -42,6 +42,12 @@ def to_picture(
     ------
     EngineError
         There is no layout engine, it failed, or the picture is too large for a PNG.
+
+    Examples
+    --------
+    >>> from microtensor.viz.picture import to_picture
+    >>> to_picture("digraph {}", "dot", title="", description="")
+    b'digraph {}'
     """
     if format == "dot":
         return source.encode("utf-8")

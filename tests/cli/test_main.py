@@ -580,10 +580,10 @@ def test_standard_error_may_be_closed_when_both_other_streams_are_one_device() -
 
 def test_a_broken_pipe_is_quiet() -> None:
     name = script(HEAD + "y = x\nfor _ in range(500):\n    y = y * 2\n")
-    for output in ([], ["-o", "/dev/stdout"]):
+    for args in ([name, "-f", "json"], [name, "-f", "json", "-o", "/dev/stdout"], ["--help"]):
         reading, writing = os.pipe()
         os.close(reading)
-        result = run(name, "-f", "json", *output, stdout=writing)
+        result = run(*args, stdout=writing)
         os.close(writing)
         assert (result.returncode, result.stderr) == (1, b"")
 
