@@ -85,8 +85,11 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with exit_codes(ctx):
-            return super().invoke(ctx)
+        try:
+            with exit_codes(ctx):
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None
 
 
 def _exit_interrupted() -> NoReturn:
@@ -112,8 +115,6 @@ def exit_codes(ctx: click.Context) -> Iterator[None]:
         yield
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
-    except KeyboardInterrupt:
-        raise click.Abort from None
     except (Exception, SystemExit, GeneratorExit) as error:
         if isinstance(error, OSError) and error.errno == errno.EPIPE:
             raise
