@@ -103,11 +103,7 @@ def _json(rows: Sequence[Axes], shape: Shape, groups: int) -> str:
     def one(row: Axes) -> dict[str, Any]:
         wanting = cubes.problem(row, shape, groups)
         return {
-            "name": row.name,
-            "formula": row.formula,
-            "of": row.of,
-            "sentence": row.sentence,
-            "centers": row.centers,
+            **{field: getattr(row, field) for field in ("name", "formula", "of", "sentence", "centers")},
             "view": None if wanting else row.view(shape, groups),
             "axes": row.statistics(len(shape)),
             "code": cubes.code(row, len(shape)) or None,

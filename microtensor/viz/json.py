@@ -103,7 +103,9 @@ def _check_links(graph: Graph) -> None:
         # Only a folded scope may read what comes after it: its first result may be used before its last is made.
         folded = {graph.nodes[edge.source].kind, graph.nodes[edge.target].kind} & {"function", "module"}
         if edge.argument < 0 or edge.source == edge.target or (edge.source > edge.target and not folded):
-            raise ValueError(f"the edge from {edge.source} to {edge.target} runs against the program")
+            raise ValueError(
+                f"the edge from {edge.source} to {edge.target} must lead from an earlier node to a later one"
+            )
     for node in graph.nodes:
         _check_node(node)
 

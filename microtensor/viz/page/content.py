@@ -54,18 +54,14 @@ class Content:
         folded = self.graph.collapsed(depth, repeats=False)
         origin = _origins(self.graph, depth)
         inputs = folded.inputs()
+        scopes = [
+            {"name": safe_text(s.name), "detail": safe_text(s.detail), "parent": s.parent, "statistics": s.statistics}
+            for s in folded.scopes
+        ]
         record = {
             "nodes": [self._node(node, origin[node.id], folded, inputs[node.id]) for node in folded.nodes],
             "edges": self._edges(folded, origin, depth),
-            "scopes": [
-                {
-                    "name": safe_text(scope.name),
-                    "detail": safe_text(scope.detail),
-                    "parent": scope.parent,
-                    "statistics": scope.statistics,
-                }
-                for scope in folded.scopes
-            ],
+            "scopes": scopes,
             "root": folded.root,
         }
         return folded, record
