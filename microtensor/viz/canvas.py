@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from microtensor.viz import engine as _engine
 from microtensor.viz.engine import Engine, EngineError
-from microtensor.viz.svg import Theme, finish
+from microtensor.viz.svg import Theme, dark_rules, finish
 from microtensor.viz.theme import TOKENS
 
 Point: TypeAlias = tuple[float, float]
@@ -136,12 +136,7 @@ def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "au
     width, height = drawing.width, drawing.height
     rules = f".{prefix} .mt-code{{font-family:{MONOSPACE}}}"
     if theme == "auto":
-        changes = "".join(
-            f'.{prefix} [{attribute}="{light}"]{{{attribute}:{dark}}}'
-            for light, dark in drawing.colours.values()
-            for attribute in ("fill", "stroke")
-        )
-        rules += f"@media (prefers-color-scheme:dark){{{changes}}}"
+        rules += dark_rules(prefix, drawing.colours.values())
     ground = ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
     shapes = "".join(shape.svg(palette) for shape in drawing.shapes)
     raw = (

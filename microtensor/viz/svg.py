@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from microtensor.support.text import LINE, safe_text
@@ -165,13 +166,17 @@ def _head(root: ElementTree.Element, title: str, description: str, theme: Theme,
 
 
 def _style(theme: Theme, prefix: str, used: set[str | None]) -> str:
-    rules = [f".{prefix} text{{font-family:{FONTS}}}"]
-    if theme == "auto":
-        dark = "".join(
-            f'.{prefix} [{attribute}="{light}"]{{{attribute}:{value}}}'
-            for light, value in TOKENS.values()
-            for attribute in ("fill", "stroke")
-            if light in used
-        )
-        rules.append(f"@media (prefers-color-scheme:dark){{{dark}}}")
-    return "".join(rules)
+    fonts = f".{prefix} text{{font-family:{FONTS}}}"
+    if theme != "auto":
+        return fonts
+    return fonts + dark_rules(prefix, (pair for pair in TOKENS.values() if pair[0] in used))
+
+
+def dark_rules(prefix: str, colours: Iterable[tuple[str, str]]) -> str:
+    """A style sheet that replaces each light colour by its dark one, where the reader prefers dark."""
+    rules = "".join(
+        f'.{prefix} [{attribute}="{light}"]{{{attribute}:{dark}}}'
+        for light, dark in colours
+        for attribute in ("fill", "stroke")
+    )
+    return f"@media (prefers-color-scheme:dark){{{rules}}}"
