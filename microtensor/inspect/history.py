@@ -1,30 +1,40 @@
-"""The one walk over a recorded history, in the order of the forward pass, and the one way to run it again."""
+"""What every view of a recorded graph shares: one walk over its history, one way to run it again, its cotangent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from microtensor.backprop import toposort
+import numpy as np
+
+from microtensor.backprop import contributions_of, random_cotangent, toposort
 from microtensor.primitive import Node
+from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
 
 Key = TypeVar("Key")
+# Where the cotangent of a result comes from: a kept backward pass, a single number, or a random generator.
+Origin: TypeAlias = Literal["kept", "scalar", "random"]
 
 
 def history(*results: Tensor, unfreed: str = "") -> list[tuple[Tensor, Node]]:
-    """Every result behind some results, themselves included, with its record; each after what it was made from.
+    """The recorded results that some results depend on, themselves included, in the order of the program.
 
     Parameters
     ----------
     *results : Tensor
     unfreed : str
-        A name for the caller: records that a backward pass has freed are refused in that name.
+        The name of the caller. When it is given, a freed graph raises an error with this name.
+
+    Returns
+    -------
+    list of (Tensor, Node)
+        Each result with its record.
 
     Raises
     ------
     RuntimeError
-        With `unfreed`, the graph has been freed.
+        `unfreed` is given, and a backward pass has freed the graph.
 
     Examples
     --------
@@ -47,16 +57,16 @@ def history(*results: Tensor, unfreed: str = "") -> list[tuple[Tensor, Node]]:
 def rerun(
     records: Iterable[tuple[Key, Node]], read: Callable[[Key, int, Any], Any], made: dict[Key, Tensor]
 ) -> dict[Key, Tensor]:
-    """Run recorded operations again, one after the other; the graph that recorded them is only read.
+    """Run recorded operations again, one after the other. The recorded graph is not changed.
 
     Parameters
     ----------
     records : iterable of (key, Node)
-        What to call each new result, and the operation to run; an operation may stand there more than once.
+        The key of each new result, and the operation to run. An operation may occur more than once.
     read : callable
-        What an operation reads now: from its key, the number of an argument and the argument's recorded value.
+        Gives the value of an argument, from the key, the number of the argument and its recorded value.
     made : dict
-        The results by key, to which the new ones are added; `read` may look into it.
+        The results by key. New results are added; `read` may look into it.
 
     Examples
     --------
@@ -71,3 +81,86 @@ def rerun(
         operation = node.primitive
         made[key] = operation(*(read(key, i, value) for i, value in enumerate(node.inputs)), **node.params)
     return made
+
+
+def arrays_of(node: Node) -> list[Any]:
+    """The arguments of a recorded operation as plain arrays.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import arrays_of
+    >>> arrays_of((mt.tensor([1.0, 2.0], requires_grad=True) * 3.0).node)
+    [array([1., 2.]), array(3.)]
+    """
+    return [x.numpy() if isinstance(x, Tensor) else x for x in node.inputs]
+
+
+def is_detached(x: Tensor) -> bool:
+    """Whether x was made by ``detach`` or ``stop_gradient``.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import is_detached
+    >>> x = mt.tensor([1.0])
+    >>> is_detached(x), is_detached(x.detach())
+    (False, True)
+    """
+    return "detached" in (x._extra or {})
+
+
+def cotangent_of(y: Tensor) -> tuple[Array, Origin]:
+    """The cotangent of y, and where it comes from.
+
+    It is that of the last backward pass that was kept. Without one it is 1 for a single number, and otherwise a fixed
+    random array.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import cotangent_of
+    >>> cotangent_of(mt.tensor([1.0, 2.0]).sum())
+    (array(1.), 'scalar')
+    """
+    kept = (y._extra or {}).get("backward")
+    if kept is not None:
+        return kept[0], "kept"
+    if y.size == 1:
+        return np.ones(y.shape, y.dtype), "scalar"
+    return random_cotangent(y), "random"
+
+
+def carried_back(y: Tensor, cotangent: Array, kept: bool = False) -> list[tuple[Tensor, Node, int, Array]]:
+    """What each rule adds to the gradient of its input, in the order of the walk.
+
+    Parameters
+    ----------
+    y : Tensor
+        The result that the walk starts from.
+    cotangent : array
+    kept : bool
+        Give what the last kept backward pass of y has added, where there is one.
+
+    Returns
+    -------
+    list of (Tensor, Node, int, array)
+        The result of the operation, its record, the number of the argument and the contribution.
+
+    Raises
+    ------
+    RuntimeError
+        The graph has been freed, or a leaf was changed after it was read.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import carried_back
+    >>> y = mt.tensor([1.0, 2.0], requires_grad=True) * 3.0
+    >>> [value for *_, value in carried_back(y, np.array([1.0, 10.0]))]
+    [array([ 3., 30.])]
+    """
+    found = (y._extra or {}).get("backward", (None, None))[1] if kept else None
+    records = {node.index: (output, node) for output, node in history(y)}
+    contributions = contributions_of(y, cotangent) if found is None else found
+    return [(*records[c.creation], c.argument, np.asarray(c.value)) for c in contributions if c.creation in records]

@@ -31,36 +31,24 @@ def check_inputs(values: Sequence[Any], order: int = 1) -> None:
     >>> check_inputs([mt.tensor([1.0], requires_grad=True)])
     """
     if order not in (1, 2):
-        raise ValueError(f"gradcheck: order is {order!r}; 1 or 2 is needed")
+        raise ValueError(f"gradcheck: order is {order!r}; it must be 1 or 2")
     for i, x in enumerate(values):
         if not isinstance(x, Tensor):
             raise TypeError(
                 f"gradcheck: input {i} is a {type(x).__name__}, not a tensor; "
                 "write mt.tensor(..., requires_grad=True), or mt.tensor(...) for one that stays constant"
             )
-    if not any(x.requires_grad for x in values):
+    checked = [(i, x) for i, x in enumerate(values) if x.requires_grad]
+    if not checked:
         raise ValueError("gradcheck: no input requires a gradient, so there is nothing to check")
-    for i, x in enumerate(values):
-        if x.requires_grad and x.dtype != np.float64:
+    for i, x in checked:
+        if x.dtype != np.float64:
             raise TypeError(
                 f"gradcheck: {called(i, x)} has dtype {x.dtype}, whose rounding drowns the differences; make it "
                 'float64 with .astype(float), or all parameters with mt.set_default_dtype("float64")'
             )
-        if x.requires_grad and not np.isfinite(x.numpy()).all():
-            raise ValueError(f"gradcheck: {called(i, x)} holds NaN or ∞, where there are no differences to take")
-
-
-def check_function(fn: Any) -> None:
-    """Raises TypeError unless fn can be called.
-
-    Examples
-    --------
-    >>> import microtensor as mt
-    >>> from microtensor.inspect.checking.calling import check_function
-    >>> check_function(mt.exp)
-    """
-    if not callable(fn):
-        raise TypeError(f"gradcheck: fn is a {type(fn).__name__}; a function from the inputs to a tensor is needed")
+        if not np.isfinite(x.numpy()).all():
+            raise ValueError(f"gradcheck: {called(i, x)} holds NaN or ∞; it must be finite")
 
 
 def called(i: int, x: Tensor) -> str:
@@ -124,6 +112,8 @@ class Pure:
     """
 
     def __init__(self, fn: Callable[..., Any], called: bool = False) -> None:
+        if not callable(fn):
+            raise TypeError(f"gradcheck: fn is a {type(fn).__name__}; it must be a function from tensors to a tensor")
         self.fn = fn
         self.called = called
         self.modules = list(_modules_behind(fn))

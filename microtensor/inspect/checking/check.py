@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from microtensor.backprop import grad
-from microtensor.inspect.checking.calling import BesideError, Pure, check_function, check_inputs, fresh_leaves
+from microtensor.inspect.checking.calling import BesideError, Pure, check_inputs, fresh_leaves
 from microtensor.inspect.checking.differences import Settings
 from microtensor.inspect.checking.report import Checked, GradcheckError, Mismatch, NoGradientError, Report, described
-from microtensor.inspect.checking.rules import RuleChecker, with_rules
+from microtensor.inspect.checking.rules import on_arrays_alone, with_rules
 from microtensor.inspect.checking.whole import WholeChecker
 from microtensor.inspect.history import history, rerun
 from microtensor.primitive import Node
-from microtensor.support.checks import check_number
+from microtensor.support.checks import check_number, check_positive
 from microtensor.tensor import Tensor
 
 EDGE = (
@@ -94,21 +95,17 @@ def gradcheck(
     """
     values: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     check_inputs(values, order)
-    check_function(fn)
+    pure = Pure(fn)
     if isinstance(cotangent, str) and cotangent not in ("random", "ones"):
-        raise ValueError(f"gradcheck: cotangent {cotangent!r} is not 'random', 'ones' or an array")
-    if eps is not None and not check_number(eps, "eps", "gradcheck", 0.0):
-        raise ValueError(f"gradcheck: eps is {eps!r}; a positive step is needed")
+        raise ValueError(f"gradcheck: cotangent is {cotangent!r}; it must be 'random', 'ones' or an array")
+    if eps is not None:
+        check_positive(eps, "eps", "gradcheck")
     atol, rtol = check_number(atol, "atol", "gradcheck", 0.0), check_number(rtol, "rtol", "gradcheck", 0.0)
-    settings, pure = Settings(eps, atol, rtol), Pure(fn)
     beside = None
-    with np.errstate(all="ignore"):
-        try:
-            mismatches = WholeChecker(pure, values, settings).run(cotangent)
-            if order == 2 and not mismatches:
-                mismatches = _second(pure, values, settings)[0]
-        except BesideError as error:
-            mismatches, beside = [Mismatch(f"{error}; {EDGE}")], error
+    try:
+        mismatches = _report(pure, values, Settings(eps, atol, rtol), order, cotangent).mismatches
+    except BesideError as error:
+        mismatches, beside = [Mismatch(f"{error}; {EDGE}")], error
     if mismatches and raise_exception:
         raise GradcheckError(mismatches) from beside
     return not mismatches
@@ -139,24 +136,13 @@ def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1)
     """
     values = list(inputs)
     check_inputs(values, order)
-    check_function(fn)
-    settings, pure = Settings(), Pure(fn)
-    with np.errstate(all="ignore"):
-        try:
-            checker = WholeChecker(pure, values, settings)
-            mismatches = checker.run(every_input=True)
-            checked = checker.checked
-            if order == 2 and not mismatches:
-                mismatches, second = _second(pure, values, settings)
-                for i, one in checked.items():
-                    other = second.get(i, Checked())
-                    checked[i] = Checked(max(one.error, other.error), one.right and other.right)
-        except BesideError as error:
-            if (own := error.__cause__) is not None:
-                # The program's own fault, at its own line.
-                raise own from own.__cause__
-            return Report(_all_wrong(values), [Mismatch(f"{error}; {EDGE}")])
-    return Report(checked, mismatches)
+    try:
+        return _report(Pure(fn), values, Settings(), order, every_input=True)
+    except BesideError as error:
+        if (own := error.__cause__) is not None:
+            # The program's own fault, at its own line.
+            raise own from own.__cause__
+        return _wrong(values, Mismatch(f"{error}; {EDGE}"))
 
 
 def gradgradcheck(fn: Callable[..., Any], inputs: Tensor | Sequence[Tensor], **options: Any) -> bool:
@@ -171,18 +157,32 @@ def gradgradcheck(fn: Callable[..., Any], inputs: Tensor | Sequence[Tensor], **o
     return gradcheck(fn, inputs, order=2, **options)
 
 
-def _second(
-    fn: Pure, values: list[Tensor], settings: Settings, blame: bool = True
-) -> tuple[list[Mismatch], dict[int, Checked]]:
+def _report(
+    fn: Pure,
+    values: list[Tensor],
+    settings: Settings,
+    order: int,
+    cotangent: str | ArrayLike = "random",
+    every_input: bool = False,
+) -> Report:
+    """The check of the first order and, when that finds nothing, of the second."""
+    with np.errstate(all="ignore"):
+        first = WholeChecker(fn, values, settings).run(cotangent, every_input)
+        if order == 1 or first.mismatches:
+            return first
+        second = _second(fn, values, settings)
+    both = {i: one.and_also(second.inputs.get(i, Checked())) for i, one in first.inputs.items()}
+    return Report(both, [replace(found, where=f"second order, {found.where}") for found in second.mismatches])
+
+
+def _second(fn: Pure, values: list[Tensor], settings: Settings, blame: bool = True) -> Report:
     """Check the gradient, as a function of the inputs and the cotangent, like any other function.
 
     With `blame`, a mismatch is traced to the first operation whose rules fail this check by themselves.
     """
-    prefix = "second order, "
     out = fn(fresh_leaves(values))
-    stuck = RuleChecker(settings.eps, settings.rtol, settings.rng, prefix).check_on_tensors(out)
-    if stuck:
-        return stuck, _all_wrong(values)
+    for stuck in on_arrays_alone(out):
+        return _wrong(values, stuck)
     cotangent = Tensor(settings.rng.normal(size=out.shape), requires_grad=True)
     weights = [settings.rng.normal(size=x.size) for x in values if x.requires_grad]
 
@@ -200,21 +200,22 @@ def _second(
 
     # The result is linear in the cotangent, so a function without curvature still depends on that.
     try:
-        checker = WholeChecker(Pure(gradient, called=True), [*values, cotangent], settings, prefix)
-        found = checker.run()
+        report = WholeChecker(Pure(gradient, called=True), [*values, cotangent], settings).run()
     except NoGradientError as error:
-        return [Mismatch(f"{prefix}{error}")], _all_wrong(values)
-    if blame and found and found[0].index is not None and found[0].where.startswith(f"{prefix}input"):
-        found = _guilty_rule(out, settings) or found
-    return found, checker.checked
+        return _wrong(values, Mismatch(str(error)))
+    found = report.mismatches
+    if blame and found and found[0].index is not None and found[0].where.startswith("input"):
+        return Report(report.inputs, _guilty_rule(out, settings) or found)
+    return report
 
 
-def _all_wrong(values: list[Tensor]) -> dict[int, Checked]:
-    return {i: Checked(math.inf, False) for i, x in enumerate(values) if x.requires_grad}
+def _wrong(values: list[Tensor], mismatch: Mismatch) -> Report:
+    """The report of a mismatch that leaves nothing to compare."""
+    return Report({i: Checked(math.inf, False) for i, x in enumerate(values) if x.requires_grad}, [mismatch])
 
 
 def _guilty_rule(out: Tensor, settings: Settings) -> list[Mismatch]:
-    """The first recorded operation whose rules are right, but not their own derivatives."""
+    """The first recorded operation whose rules are right, but whose rules have a wrong derivative."""
     for tensor, node in history(out):
         taken = with_rules(node)
         if not tensor.size or any(x.dtype != np.float64 for _, x in taken):
@@ -225,14 +226,12 @@ def _guilty_rule(out: Tensor, settings: Settings) -> list[Mismatch]:
             return rerun([("alone", node)], lambda key, i, value: other.get(i, value), {})["alone"]
 
         try:
-            found, _ = _second(Pure(alone, called=True), [x for _, x in taken], settings, blame=False)
+            found = _second(Pure(alone, called=True), [x for _, x in taken], settings, blame=False).mismatches
         except BesideError:
             continue
         if found:
-            worst = found[0]
             cause = (
                 "right at first order: a value inside the rules is detached, or computed in NumPy, or kept from before"
             )
-            where = f"second order, the rules of {node.primitive.name}"
-            return [Mismatch(where, worst.index, worst.analytic, worst.numeric, cause)]
+            return [replace(found[0], where=f"the rules of {node.primitive.name}", cause=cause)]
     return []

@@ -28,6 +28,19 @@ def distance(analytic: Array, numeric: Array) -> Array:
     return found
 
 
+def worst_of(error: Array) -> tuple[int, ...]:
+    """The index of the largest error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.inspect.checking.diagnosis import worst_of
+    >>> worst_of(np.array([[1.0, 2.0], [5.0, 3.0]]))
+    (1, 0)
+    """
+    return tuple(int(n) for n in np.unravel_index(int(error.argmax()), error.shape))
+
+
 def same(a: Array, b: Array) -> bool:
     """Whether two gradients are the same up to the error of finite differences.
 

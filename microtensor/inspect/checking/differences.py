@@ -61,38 +61,28 @@ class Settings:
         return np.isfinite(numeric) & (distance(analytic, numeric) <= allowed)
 
 
-def steps_of(x: Array, eps: float | None) -> Array:
-    """The step of the differences for each element: in proportion to large ones, fixed for small ones.
+def steps_of(x: Array, eps: float | None) -> list[Array]:
+    """The steps of the differences for each element of x: the usual step, then a short one.
+
+    The usual step is in proportion to large elements and fixed for small ones. The short step is in proportion to small
+    elements too, for functions that end or change quickly near zero. With `eps` that is the only step.
 
     Examples
     --------
     >>> import numpy as np
     >>> from microtensor.inspect.checking.differences import STEP, steps_of
-    >>> steps_of(np.array([0.0, -4.0]), None) / STEP
-    array([1., 4.])
+    >>> usual, short = steps_of(np.array([0.0, 1e-8, -4.0]), None)
+    >>> usual / STEP, short / STEP
+    (array([1., 1., 4.]), array([1.e+00, 1.e-08, 4.e+00]))
     """
     if eps is not None:
-        return np.full(x.shape, eps)
-    steps: Array = STEP * np.maximum(1.0, np.where(np.isfinite(x), np.abs(x), 0.0))
-    return steps
-
-
-def short_steps_of(x: Array) -> Array:
-    """Steps in proportion to small elements too, for functions that end or change quickly near zero.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from microtensor.inspect.checking.differences import STEP, short_steps_of
-    >>> short_steps_of(np.array([0.0, 1e-8])) / STEP
-    array([1.e+00, 1.e-08])
-    """
-    steps: Array = STEP * np.where(np.isfinite(x) & (x != 0), np.abs(x), 1.0)
-    return steps
+        return [np.full(x.shape, eps)]
+    sizes = np.where(np.isfinite(x), np.abs(x), 0.0)
+    return [STEP * np.maximum(1.0, sizes), STEP * np.where(sizes == 0, 1.0, sizes)]
 
 
 def ladder(x: float, eps: float | None) -> list[float]:
-    """The steps to try one after the other at a number x; the one that was asked for, if it was.
+    """The steps to try one after the other at a number x; with `eps` that one alone.
 
     Examples
     --------
@@ -102,8 +92,8 @@ def ladder(x: float, eps: float | None) -> list[float]:
     """
     if eps is not None:
         return [eps]
-    step = STEP * (max(1.0, abs(x)) if np.isfinite(x) else 1.0)
-    return [step * factor for factor in LADDER] + ([STEP * abs(x)] if 0 < abs(x) < 1 else [])
+    usual, short = map(float, steps_of(np.array(x), None))
+    return [usual * factor for factor in LADDER] + ([short] if 0 < short < usual else [])
 
 
 def difference(high: Array, low: Array) -> Array:
@@ -202,6 +192,65 @@ def corner(line: Line, step: float, u: Array | float = 1.0) -> Corner | None:
     jump = steepest[1] > 8 * steepest[0] + unclear
     kink = gaps[1] > gaps[0] / 4 and gaps[1] > 1e-3 * steepest[1] + unclear
     return Corner(left, right, jump) if jump or kink else None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A function and the point at which differences of it are taken.
+
+    Attributes
+    ----------
+    function : callable
+        From an array to an array.
+    x : array
+    eps : float or None
+        The step; chosen for each element when None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.inspect.checking.differences import Point
+    >>> point = Point(np.square, np.array([1.0, 3.0]), None)
+    >>> point.along((1,))(0.5), point.toward(np.ones(2))(1.0)
+    (array([ 1.  , 12.25]), array([ 4., 16.]))
+    >>> point.gradient(np.ones(2))[0].round(6)
+    array([2., 6.])
+    """
+
+    function: Callable[[Array], Array]
+    x: Array
+    eps: float | None
+
+    def along(self, index: tuple[int, ...]) -> Line:
+        """The function of one element alone."""
+
+        def line(by: float) -> Array:
+            moved = self.x.copy()
+            moved[index] += by
+            return self.function(moved)
+
+        return line
+
+    def toward(self, step: Array) -> Line:
+        """The function along a direction."""
+        return lambda by: self.function(self.x + by * step)
+
+    def steps(self) -> list[Array]:
+        """The steps of all elements; see :func:`steps_of`."""
+        return steps_of(self.x, self.eps)
+
+    def gradient(self, u: Array, noise: float = 0.0, *, trust_kinks: bool = True) -> tuple[Array, Array]:
+        """The gradient of ⟨u, function⟩ element by element, and how far each element may be off.
+
+        `noise` is the rounding error of ⟨u, function⟩. Without `trust_kinks` an element at a kink may be off by ∞.
+        """
+        numeric, uncertain = np.zeros(self.x.shape), np.zeros(self.x.shape)
+        for index in np.ndindex(self.x.shape):
+            line, steps = self.along(index), ladder(float(self.x[index]), self.eps)
+            numeric[index], uncertain[index] = slope(line, steps, u, noise)
+            if not trust_kinks and corner(line, steps[0], u):
+                uncertain[index] = np.inf
+        return numeric, uncertain
 
 
 def _rounding(u: Array, high: Array, low: Array) -> float:

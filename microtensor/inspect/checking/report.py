@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from microtensor.support.arrays import Array
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -27,6 +29,11 @@ class Mismatch:
     analytic: float = math.nan
     numeric: float = math.nan
     cause: str = ""
+
+    @classmethod
+    def at(cls, where: str, index: tuple[int, ...], analytic: Array, numeric: Array, cause: str) -> Mismatch:
+        """The mismatch of one element of two gradients."""
+        return cls(where, index, float(analytic[index]), float(numeric[index]), cause)
 
     @property
     def error(self) -> float:
@@ -55,6 +62,10 @@ class Checked:
 
     error: float = 0.0
     right: bool = True
+
+    def and_also(self, other: Checked) -> Checked:
+        """What two checks of the same input found together."""
+        return Checked(max(self.error, other.error), self.right and other.right)
 
 
 @dataclass(frozen=True)
