@@ -83,6 +83,19 @@ def rerun(
     return made
 
 
+def array_of(value: Any) -> Any:
+    """The array of a tensor, read-only; any other value as it is.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import array_of
+    >>> array_of(mt.tensor([1.0, 2.0])), array_of(3.0)
+    (array([1., 2.]), 3.0)
+    """
+    return value.numpy() if isinstance(value, Tensor) else value
+
+
 def arrays_of(node: Node) -> list[Any]:
     """The arguments of a recorded operation as plain arrays.
 
@@ -93,7 +106,7 @@ def arrays_of(node: Node) -> list[Any]:
     >>> arrays_of((mt.tensor([1.0, 2.0], requires_grad=True) * 3.0).node)
     [array([1., 2.]), array(3.)]
     """
-    return [x.numpy() if isinstance(x, Tensor) else x for x in node.inputs]
+    return [array_of(value) for value in node.inputs]
 
 
 def is_detached(x: Tensor) -> bool:

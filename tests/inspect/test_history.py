@@ -9,7 +9,7 @@ import pytest
 import microtensor as mt
 from microtensor import demos, viz
 from microtensor.backprop import contribution
-from microtensor.inspect.graph import reading
+from microtensor.inspect import history as recorded
 from microtensor.inspect.history import history, rerun
 from microtensor.primitive import primitive
 from tests.places import GOLDEN
@@ -149,8 +149,8 @@ def test_a_contribution_that_fits_no_input_is_refused_by_the_name_of_its_rule():
 def walks(monkeypatch):
     """How often the gradients of a graph were computed."""
     counted = []
-    original = reading.contributions_of
-    monkeypatch.setattr(reading, "contributions_of", lambda *args: counted.append(args) or original(*args))
+    original = recorded.contributions_of
+    monkeypatch.setattr(recorded, "contributions_of", lambda *args: counted.append(args) or original(*args))
     return counted
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from types import SimpleNamespace
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from microtensor.backprop import Contribution, contributions_of, random_cotangent
-from microtensor.inspect.graph.kinds import edge_kind, from_parameters, spine, statistics_path
+from microtensor.inspect.graph.kinds import Kinds
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
-from microtensor.inspect.history import history
+from microtensor.inspect.history import Origin, array_of, carried_back, cotangent_of, history, is_detached
 from microtensor.primitive import Node, Scope
 from microtensor.support.arrays import Array
 from microtensor.tensor import Parameter, Tensor
@@ -26,12 +25,17 @@ if TYPE_CHECKING:
 TABLE = 4
 # What comes back along each edge: by source, target and argument.
 Flows: TypeAlias = dict[tuple[int, int, int], Array]
+COTANGENTS: dict[Origin, str] = {
+    "kept": "gradients of the backward pass that the program ran",
+    "scalar": "gradients of this scalar",
+    "random": "gradients for a random cotangent of the output",
+}
 
 
 def read(tensor: Tensor, gradients: bool = True, values: Values = "none") -> Graph:
-    """What :meth:`Graph.from_tensor` does."""
+    """See :meth:`Graph.from_tensor`."""
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"Graph.from_tensor: a tensor is needed, not a {type(tensor).__name__}")
+        raise TypeError(f"Graph.from_tensor: this is a {type(tensor).__name__}; it must be a tensor")
     return Reader(tensor, gradients, values).graph()
 
 
@@ -63,7 +67,7 @@ def read_failure(
     """
     result = Tensor(0.0)
     result._node = node = Node()
-    # As much of a record as a reader looks at; there is no result, so the number stands for it.
+    # The part of a record that a reader looks at. There is no result, so a number stands for it.
     node.primitive = cast("Primitive", SimpleNamespace(name=name, symbol=symbol, shown=()))
     node.inputs, node.params, node.scope, node.line = tuple(inputs), {"axes": ()}, scope, line
     node.index = 1 + max((t.node.index for t in inputs if isinstance(t, Tensor) and t.node is not None), default=0)
@@ -78,22 +82,26 @@ def size(tensor: Tensor) -> int:
 
 
 class Reader:
-    """Turns a tensor's history into a graph; one use."""
+    """Reads a tensor's history as a graph.
+
+    Attributes
+    ----------
+    tensors : list
+        The tensor or the constant of each node, in the order of the program.
+    """
 
     def __init__(self, root: Tensor, gradients: bool = True, values: Values = "none") -> None:
         self.root = root
         self.values = values
-        self.records = history(root)
         self.tensors: list[Any] = []
         self.ids: dict[int, int] = {}
         self.edges: list[tuple[int, int, int]] = []
         self.constants: dict[int, list[tuple[int, str]]] = defaultdict(list)
-        for output, node in self.records:
+        # The operation that reads each node first.
+        self.reader: dict[int, int] = {}
+        for output, node in history(root):
             self._place(output, node)
-        if not self.records:
-            self._add(root)
-        self.scopes = _Scopes([t.node.scope if isinstance(t, Tensor) and t.node else None for t in self.tensors])
-        self._scope_leaves()
+        self.number = self._add(root)
         self.flows: Flows = {}
         self.totals: dict[int, Array] = {}
         self.cotangent = ""
@@ -116,94 +124,82 @@ class Reader:
                 sources.append((self._add(value), argument))
         target = self._add(output)
         self.constants[target] = folded
-        self.edges += [(source, target, argument) for source, argument in sources]
-
-    def _scope_leaves(self) -> None:
-        """A parameter or constant stands in the scope of the operation that reads it first; data stand outside."""
-        first: dict[int, int] = {}
-        for source, target, _ in self.edges:
-            first.setdefault(source, target)
-        for i, value in enumerate(self.tensors):
-            if self._kind(value) in ("parameter", "constant") and i in first:
-                self.scopes.of[i] = self.scopes.of[first[i]]
-
-    def _trains(self) -> bool:
-        """Whether some data do not require a gradient, so that plain leaves that do are what is learnt."""
-        return any(
-            isinstance(t, Tensor) and t.is_leaf and not t.requires_grad and t.dtype.kind == "f" and not _detached(t)
-            for t in self.tensors
-        )
-
-    def _kind(self, value: Any) -> Kind:
-        if not isinstance(value, Tensor) or _detached(value):
-            return "constant"
-        if value.node is not None:
-            return "operation"
-        if isinstance(value, Parameter) or (value.requires_grad and self._trains()):
-            return "parameter"
-        return "data"
+        for source, argument in sources:
+            self.edges.append((source, target, argument))
+            self.reader.setdefault(source, target)
 
     def _gradients(self) -> None:
         seed, self.cotangent = seed_of(self.root)
         try:
-            contributions = _contributions(self.root, seed)
+            contributions = carried_back(self.root, seed, kept=True)
         except RuntimeError as error:
             self.cotangent = f"no gradients: {error}"
             return
-        by_index = {node.index: (output, node) for output, node in self.records}
-        for index, argument, value in contributions:
-            if index not in by_index:
-                continue
-            output, node = by_index[index]
+        for output, node, argument, value in contributions:
             source = node.inputs[argument]
-            key = (self.ids[id(source)], self.ids[id(output)], argument)
-            self.flows[key] = np.broadcast_to(np.asarray(value), source.shape)
-        self.totals = totals(self.flows, self.ids[id(self.root)], seed)
+            self.flows[self.ids[id(source)], self.ids[id(output)], argument] = np.broadcast_to(value, source.shape)
+        self.totals = totals(self.flows, self.number, seed)
+
+    def _kinds(self) -> list[Kind]:
+        leaves = [t for t in self.tensors if isinstance(t, Tensor) and t.is_leaf and not is_detached(t)]
+        # Where some data require no gradient, plain leaves that do are what is learnt.
+        trains = any(not t.requires_grad and t.dtype.kind == "f" for t in leaves)
+
+        def kind(value: Any) -> Kind:
+            if not isinstance(value, Tensor) or (value.is_leaf and is_detached(value)):
+                return "constant"
+            if value.node is not None:
+                return "operation"
+            return "parameter" if isinstance(value, Parameter) or (value.requires_grad and trains) else "data"
+
+        return [kind(value) for value in self.tensors]
+
+    def _scope(self, i: int, kind: Kind) -> Scope | None:
+        """A parameter or a constant stands in the scope of the operation that reads it first; data stand outside."""
+        at = i if kind == "operation" else self.reader.get(i) if kind != "data" else None
+        return None if at is None else self.tensors[at].node.scope
 
     def graph(self) -> Graph:
-        kinds = [self._kind(value) for value in self.tensors]
-        statistics = statistics_path(self.tensors, kinds, self.edges)
-        root = self.ids[id(self.root)]
-        derived = from_parameters(kinds, self.edges)
-        steps = spine(root, kinds, self.edges, statistics)
-        nodes = tuple(self._node(i, kinds[i], i in statistics) for i in range(len(self.tensors)))
-        edges = tuple(
-            GraphEdge(s, t, a, edge_kind(s, t, kinds, derived, statistics, steps), norm(self.flows.get((s, t, a))))
-            for s, t, a in self.edges
+        kinds = self._kinds()
+        sorted_edges = Kinds(self.tensors, kinds, self.edges, self.number)
+        statistics = sorted_edges.statistics
+        places, scopes = _scopes(
+            [self._scope(i, kind) for i, kind in enumerate(kinds)],
+            [kind == "constant" or i in statistics for i, kind in enumerate(kinds)],
         )
-        scopes = self.scopes.frozen([i in statistics for i in range(len(nodes))], kinds)
-        nodes, scopes = _simplify_scopes(nodes, scopes)
-        return Graph(nodes, edges, scopes, root, self.cotangent, (), self.flows)
+        nodes = tuple(self._node(i, kind, places[i], i in statistics) for i, kind in enumerate(kinds))
+        edges = tuple(
+            GraphEdge(s, t, a, sorted_edges.edge(s, t), norm(self.flows.get((s, t, a)))) for s, t, a in self.edges
+        )
+        return Graph(nodes, edges, scopes, self.number, self.cotangent, (), self.flows)
 
-    def _node(self, i: int, kind: Kind, statistics: bool) -> GraphNode:
+    def _node(self, i: int, kind: Kind, scope: int | None, statistics: bool) -> GraphNode:
         value = self.tensors[i]
-        made = value.node if isinstance(value, Tensor) else None
-        integer = isinstance(value, Tensor) and value.dtype.kind in "iu"
-        role = {"data": "labels" if integer else "input", "constant": "constant"}.get(kind, "")
-        if kind == "constant" and isinstance(value, Tensor):
-            role = "detached"
+        tensor = value if isinstance(value, Tensor) else None
+        made = tensor.node if tensor is not None else None
+        role = ""
+        if kind == "data":
+            role = "labels" if value.dtype.kind in "iu" else "input"
+        elif kind == "constant":
+            role = "constant" if tensor is None else "detached"
         return GraphNode(
             id=i,
             kind=kind,
             op=made.primitive.name if made else "",
             symbol=_symbol(value, made) if made else "",
-            name=(value.name or "") if isinstance(value, Tensor) else "",
+            name=(tensor.name or "") if tensor is not None else "",
             role=role,
             shape=tuple(value.shape),
             dtype=str(value.dtype),
-            scope=self.scopes.of[i],
+            scope=scope,
             statistics=statistics,
             rules=made.primitive.shown if made else (),
             constants=tuple(self.constants[i]),
             grad=norm(self.totals.get(i)),
-            stats=_stats(value) if self.values != "none" else (),
-            table=_table(value) if self.values == "full" else (),
+            stats=_stats(np.asarray(array_of(value))) if self.values != "none" else (),
+            table=_table(np.asarray(array_of(value))) if self.values == "full" else (),
             line=_shown_line(made.line) if made else "",
         )
-
-
-def _detached(tensor: Tensor) -> bool:
-    return tensor.is_leaf and bool(tensor._extra) and "detached" in (tensor._extra or {})
 
 
 def _symbol(output: Tensor, node: Node) -> str:
@@ -215,18 +211,9 @@ def _symbol(output: Tensor, node: Node) -> str:
 
 
 def seed_of(root: Tensor) -> tuple[Array, str]:
-    """What is carried back from a tensor, and a sentence about the gradients that come of it."""
-    kept = (root._extra or {}).get("backward")
-    if kept is not None:
-        return kept[0], "gradients of the backward pass that the program ran"
-    if root.size == 1:
-        return np.ones(root.shape, root.dtype), "gradients of this scalar"
-    return random_cotangent(root), "gradients for a random cotangent of the output"
-
-
-def _contributions(root: Tensor, seed: Array) -> list[Contribution]:
-    kept = (root._extra or {}).get("backward")
-    return contributions_of(root, seed) if kept is None else kept[1]
+    """The cotangent of a tensor, and a few words about the gradients that come of it."""
+    seed, origin = cotangent_of(root)
+    return seed, COTANGENTS[origin]
 
 
 def totals(flows: Mapping[tuple[int, int, int], Array], root: int, seed: Array) -> dict[int, Array]:
@@ -245,18 +232,17 @@ def norm(value: Array | None) -> float | None:
         return float(np.sqrt(np.sum(np.square(value, dtype=np.float64))))
 
 
-def _stats(value: Any) -> tuple[float, ...]:
-    array = np.asarray(value.numpy() if isinstance(value, Tensor) else value)
+def _stats(array: Array) -> tuple[float, ...]:
+    """Minimum, mean, maximum and standard deviation."""
     if array.size == 0:
         return ()
     with np.errstate(all="ignore"):
-        reductions = (np.min, np.mean, np.max, np.std)
-        return tuple(float(reduce(array.astype(np.float64, copy=False))) for reduce in reductions)
+        wide = array.astype(np.float64, copy=False)
+        return tuple(float(reduce(wide)) for reduce in (np.min, np.mean, np.max, np.std))
 
 
-def _table(value: Any) -> tuple[tuple[float, ...], ...]:
+def _table(array: Array) -> tuple[tuple[float, ...], ...]:
     """The numbers themselves, row by row, where they are few."""
-    array = np.asarray(value.numpy() if isinstance(value, Tensor) else value)
     if array.ndim > 2 or array.size == 0 or max(array.shape, default=1) > TABLE:
         return ()
     return tuple(tuple(float(x) for x in row) for row in np.atleast_2d(array))
@@ -268,59 +254,36 @@ def _shown_line(line: str) -> str:
     return f"{os.path.basename(file)}{colon}{rest}"
 
 
-class _Scopes:
-    """The scopes that occur, numbered in the order of the program."""
+def _scopes(around: list[Scope | None], quiet: list[bool]) -> tuple[list[int | None], tuple[GraphScope, ...]]:
+    """The number of each node's scope, and the scopes, in the order of the program.
 
-    def __init__(self, scopes: Iterable[Scope | None]) -> None:
-        self.found: list[Scope] = []
-        self.number: dict[int, int] = {}
-        self.of: list[int | None] = [self._id(scope) for scope in scopes]
-
-    def _id(self, scope: Scope | None) -> int | None:
-        if scope is None:
-            return None
-        for around in reversed(list(takewhile(lambda at: id(at) not in self.number, scope.chain()))):
-            self.number[id(around)] = len(self.found)
-            self.found.append(around)
-        return self.number[id(scope)]
-
-    def frozen(self, statistics: list[bool], kinds: list[Kind]) -> tuple[GraphScope, ...]:
-        parents = [None if s.parent is None else self.number[id(s.parent)] for s in self.found]
-        pure = [True] * len(self.found)
-        for i, scope in enumerate(self.of):
-            if scope is not None:
-                pure[scope] = pure[scope] and (kinds[i] == "constant" or statistics[i])
-        for i in range(len(parents) - 1, -1, -1):
-            # A scope stands after the one around it, so it is complete when its turn comes.
-            parent = parents[i]
-            if parent is not None:
-                pure[parent] = pure[parent] and pure[i]
-        return tuple(GraphScope(i, scope.name, scope.detail, parents[i], pure[i]) for i, scope in enumerate(self.found))
-
-
-def _simplify_scopes(
-    nodes: tuple[GraphNode, ...], scopes: tuple[GraphScope, ...]
-) -> tuple[tuple[GraphNode, ...], tuple[GraphScope, ...]]:
-    """Drop frames that say nothing: round a single operation, or a function that is all its parent holds."""
-    # A scope stands after the one around it: from the last to the first, each is counted when its turn comes.
-    count = [0] * len(scopes)
-    for node in nodes:
-        if node.scope is not None:
-            count[node.scope] += 1
-    for scope in reversed(scopes):
-        if scope.parent is not None:
-            count[scope.parent] += count[scope.id]
+    A scope that says nothing is left out: one around a single node, or a function that is all its parent holds.
+    A scope is one of statistics when all nodes inside are `quiet`: constants, or on a path through a statistic.
+    """
+    found: list[Scope] = []
+    number: dict[Scope, int] = {}
+    for innermost in filter(None, around):
+        for new in reversed(list(takewhile(lambda at: at not in number, innermost.chain()))):
+            number[new] = len(found)
+            found.append(new)
+    count, statistics = [0] * len(found), [True] * len(found)
+    for scope, still in zip(around, quiet, strict=True):
+        if scope is not None:
+            count[number[scope]] += 1
+            statistics[number[scope]] &= still
+    parents = [None if scope.parent is None else number[scope.parent] for scope in found]
+    # A scope stands after the one around it, so from the last to the first each is complete when its turn comes.
+    for i, parent in reversed(list(enumerate(parents))):
+        if parent is not None:
+            count[parent] += count[i]
+            statistics[parent] &= statistics[i]
     kept: list[GraphScope] = []
-    number: list[int | None] = []
-    for scope in scopes:
-        parent = scope.parent
-        around = None if parent is None else number[parent]
-        lonely = count[scope.id] <= 1
-        repeated = parent is not None and not scope.detail and count[scope.id] == count[parent]
-        if lonely or repeated:
-            number.append(around)
+    place: list[int | None] = []
+    for i, (scope, parent) in enumerate(zip(found, parents, strict=True)):
+        outer = None if parent is None else place[parent]
+        if count[i] <= 1 or (parent is not None and not scope.detail and count[i] == count[parent]):
+            place.append(outer)
         else:
-            number.append(len(kept))
-            kept.append(replace(scope, id=len(kept), parent=around))
-    placed = (replace(node, scope=None if node.scope is None else number[node.scope]) for node in nodes)
-    return tuple(placed), tuple(kept)
+            place.append(len(kept))
+            kept.append(GraphScope(len(kept), scope.name, scope.detail, outer, statistics[i]))
+    return [None if scope is None else place[number[scope]] for scope in around], tuple(kept)
