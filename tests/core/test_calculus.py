@@ -318,7 +318,7 @@ NET = mt.nn.Linear(2, 1)
         (lambda y: paths(y, W, {"y": 1.0}), "paths: cotangent has dtype object, from a dict"),
         (lambda y: input_of(3.0), "paths: y is a float"),
         (lambda y: compare(Graph.from_tensor(y), y), r"compare: second is a Tensor.*Graph\.from_tensor\(y\)"),
-        (lambda y: Graph.from_tensor([y]), "a tensor is needed, not a list"),
+        (lambda y: Graph.from_tensor([y]), "Graph.from_tensor: this is a list; it must be a tensor"),
     ],
 )
 def test_what_is_no_tensor_is_named_with_its_type_and_place(call, said):

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Mark
 
 Key: TypeAlias = tuple[object, ...]
+SIDES: tuple[Mark, Mark] = ("first", "second")
 
 
 def compare(first: Graph, second: Graph, names: tuple[str, str] = ("first", "second")) -> Graph:
@@ -42,7 +43,9 @@ def compare(first: Graph, second: Graph, names: tuple[str, str] = ("first", "sec
     """
     for what, graph in (("first", first), ("second", second)):
         if not isinstance(graph, Graph):
-            raise TypeError(f"compare: {what} is a {type(graph).__name__}; a graph is needed: Graph.from_tensor(y)")
+            raise TypeError(
+                f"compare: {what} is a {type(graph).__name__}; it must be a graph, as from Graph.from_tensor(y)"
+            )
     return _Union(first, second, names).graph()
 
 
@@ -77,33 +80,24 @@ class _Union:
 
     def _join_nodes(self) -> None:
         first, second = self.graphs
-        keys = [
-            [self._key(graph, node, numbers) for node in graph.nodes]
+        keys: list[list[Key]] = [
+            [(numbers[node.scope], node.kind, node.op or node.name or node.role) for node in graph.nodes]
             for graph, numbers in zip(self.graphs, self.scope_at, strict=True)
         ]
         for i, i_end, j, j_end, equal in _steps(*keys):
+            ours, theirs = first.nodes[i:i_end], second.nodes[j:j_end]
             if equal:
-                for one, other in zip(first.nodes[i:i_end], second.nodes[j:j_end], strict=True):
-                    self._add(self._both(one, other), one, other)
+                for one, other in zip(ours, theirs, strict=True):
+                    self.place[1][other.id] = len(self.nodes)
+                    self._add(self._both(one, other), 0)
             else:
-                for node in first.nodes[i:i_end]:
-                    self._add(self._alone(node, "first"), node, None)
-                for node in second.nodes[j:j_end]:
-                    self._add(self._alone(node, "second"), None, node)
+                for side, alone in enumerate((ours, theirs)):
+                    for node in alone:
+                        self._add(replace(node, mark=SIDES[side], note=f"only in {self.names[side]}"), side)
 
-    @staticmethod
-    def _key(graph: Graph, node: GraphNode, numbers: dict[int | None, int | None]) -> Key:
-        return numbers[node.scope], node.kind, node.op or node.name or node.role
-
-    def _add(self, node: GraphNode, one: GraphNode | None, other: GraphNode | None) -> None:
-        for side, part in enumerate((one, other)):
-            if part is not None:
-                self.place[side][part.id] = len(self.nodes)
-        side = 0 if one is not None else 1
+    def _add(self, node: GraphNode, side: int) -> None:
+        self.place[side][node.id] = len(self.nodes)
         self.nodes.append(replace(node, id=len(self.nodes), scope=self.scope_at[side][node.scope], grad=None))
-
-    def _alone(self, node: GraphNode, mark: Mark) -> GraphNode:
-        return replace(node, mark=mark, note=f"only in {self.names[mark == 'second']}")
 
     @staticmethod
     def _both(one: GraphNode, other: GraphNode) -> GraphNode:
@@ -116,13 +110,10 @@ class _Union:
 
     def graph(self) -> Graph:
         edges: dict[tuple[int, int, int], GraphEdge] = {}
-        for graph, place, mark in zip(self.graphs, self.place, ("first", "second"), strict=True):
-            side: Mark = "first" if mark == "first" else "second"
+        for graph, place, side in zip(self.graphs, self.place, SIDES, strict=True):
             for edge in graph.edges:
                 key = (place[edge.source], place[edge.target], edge.argument)
-                there = edges.get(key)
-                fresh = GraphEdge(*key, edge.kind, None, side)
-                edges[key] = fresh if there is None else replace(there, mark="")
+                edges[key] = replace(edges[key], mark="") if key in edges else GraphEdge(*key, edge.kind, None, side)
         root = self.place[0][self.graphs[0].root]
         ordered = tuple(edges[key] for key in sorted(edges, key=lambda key: (key[1], key[2], key[0])))
         return Graph(tuple(self.nodes), ordered, tuple(self.scopes), root, "", self.names)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode
-from microtensor.inspect.graph.reading import Flows, norm
-from microtensor.support.arrays import Array
+from microtensor.inspect.graph.reading import Flows, norm, totals
 from microtensor.support.text import LONGEST, safe_text
 
 FEWEST_REPEATS = 3
 WILD = frozenset("*?[")
+# Of several edges that become one, the first of these kinds is shown.
+CLEAREST = ("direct", "plain", "statistics", "parameter", "constant")
 
 
 def auto_depth(graph: Graph, limit: int = 300) -> int | None:
@@ -73,25 +74,20 @@ def _folded_scopes(
 
 
 def _matching(graph: Graph, patterns: tuple[str, ...]) -> set[int]:
-    """The scopes whose dotted path is as one of the patterns says, or ends so."""
+    """The scopes whose dotted path, or the end of it, one of the patterns describes."""
     found: set[int] = set()
     for pattern in patterns:
-        literal = WILD.isdisjoint(pattern)
-        enough = len(pattern) + 1 if literal else None
-        matches = set()
-        for scope in graph.scopes:
-            path = _end_of_path(graph, scope.id, enough)
-            # A letter more than the pattern tells whether it begins with a whole name.
-            whole = path.endswith(f".{pattern}") or path == pattern if literal else fnmatchcase(path, pattern)
-            if whole or (not literal and fnmatchcase(path, f"*.{pattern}")):
-                matches.add(scope.id)
+        # One letter more than a literal pattern shows whether it begins with a whole name.
+        enough = len(pattern) + 1 if WILD.isdisjoint(pattern) else None
+        ends = {scope.id: _end_of_path(graph, scope.id, enough) for scope in graph.scopes}
+        matches = {i for i, path in ends.items() if fnmatchcase(path, pattern) or fnmatchcase(path, f"*.{pattern}")}
         if not matches:
             paths = list(dict.fromkeys(_end_of_path(graph, scope.id, LONGEST) for scope in graph.scopes))
             near = difflib.get_close_matches(pattern, [*paths, *(scope.name for scope in graph.scopes)], 1)
-            hint = f"; did you mean {safe_text(near[0])}?" if near else ""
             known = ", ".join(map(safe_text, paths[:12]))
-            listed = f"; there are {known}" if paths else "; the graph has no scopes"
-            raise ValueError(f"no scope is called {safe_text(pattern)}{hint or listed}")
+            listed = f"there are {known}" if paths else "the graph has no scopes"
+            hint = f"did you mean {safe_text(near[0])}?" if near else listed
+            raise ValueError(f"no scope is called {safe_text(pattern)}; {hint}")
         found |= matches
     return found
 
@@ -119,7 +115,13 @@ class _Fold:
             scope = self.card[node.id]
             if scope is not None:
                 self.members[scope].append(node)
-        self.output = self._outputs()
+        self.crossing = [e for e in graph.edges if self.card[e.source] != self.card[e.target]]
+        leaving = {e.source for e in self.crossing} | {graph.root}
+        # Of each card the node whose result leaves it last.
+        self.output = {
+            scope: next((node for node in reversed(inside) if node.id in leaving), inside[-1])
+            for scope, inside in self.members.items()
+        }
         kept = [scope for scope in graph.scopes if into[scope.id] is None]
         self.number = {scope.id: i for i, scope in enumerate(kept)}
         self.scopes = tuple(replace(s, id=self.number[s.id], parent=self._around(s.parent)) for s in kept)
@@ -127,14 +129,6 @@ class _Fold:
 
     def _around(self, scope: int | None) -> int | None:
         return None if scope is None else self.number[scope]
-
-    def _outputs(self) -> dict[int, GraphNode]:
-        """Of each card the node whose result leaves it last."""
-        output: dict[int, GraphNode] = {}
-        leaving = {e.source for e in self.whole.edges if self.card[e.source] != self.card[e.target]} | {self.whole.root}
-        for scope, inside in self.members.items():
-            output[scope] = next((node for node in reversed(inside) if node.id in leaving), inside[-1])
-        return output
 
     def graph(self) -> Graph:
         last = {run[-1]: run for run in self.runs.values()}
@@ -181,7 +175,7 @@ class _Fold:
         )
 
     def _edges(self, place: Mapping[int, int]) -> tuple[tuple[GraphEdge, ...], Flows]:
-        """The edges between what is left; what several of them carry to the same tensor is added up."""
+        """The edges between what is left. What several of them carry to the same tensor is added up."""
         groups: dict[tuple[int, int], list[GraphEdge]] = defaultdict(list)
         for edge in self.whole.edges:
             source, target = place[edge.source], place[edge.target]
@@ -190,17 +184,12 @@ class _Fold:
         edges = []
         flows: Flows = {}
         for (source, target), merged in groups.items():
-            single = len(merged) == 1
             argument = merged[0].argument
-            sums: dict[int, Array] = {}
-            for edge in merged:
-                flow = self.whole._flows.get((edge.source, edge.target, edge.argument))
-                if flow is not None:
-                    sums[edge.source] = sums[edge.source] + flow if edge.source in sums else flow
-            known = [edge.grad for edge in merged if edge.grad is not None]
-            norms = [n for n in map(norm, sums.values()) if n is not None] or known
-            grad = merged[0].grad if single else (float(np.hypot.reduce(norms)) if norms else None)
-            kind = min((e.kind for e in merged), key=("direct", "plain", "statistics", "parameter", "constant").index)
+            sums = totals({edge.key: self.whole._flows[edge.key] for edge in merged if edge.key in self.whole._flows})
+            norms = [norm(total) for total in sums.values()] or [edge.grad for edge in merged]
+            known = [n for n in norms if n is not None]
+            grad = float(np.hypot.reduce(known)) if known else None
+            kind = min((edge.kind for edge in merged), key=CLEAREST.index)
             marks = {edge.mark for edge in merged}
             edges.append(GraphEdge(source, target, argument, kind, grad, marks.pop() if len(marks) == 1 else ""))
             if len(sums) == 1:
@@ -211,18 +200,10 @@ class _Fold:
 
     def _runs(self) -> dict[int, list[int]]:
         """For each card that shares a node, all the cards on it, in their order."""
-        into: dict[int, list[GraphEdge]] = defaultdict(list)
-        out: dict[int, list[GraphEdge]] = defaultdict(list)
-        for edge in self.whole.edges:
-            into[edge.target].append(edge)
-            out[edge.source].append(edge)
+        into, out = self.whole.inputs(), self.whole.consumers()
         order = sorted(self.members, key=lambda scope: self.output[scope].id)
         structure = {scope: self._structure(scope, into) for scope in order}
-        feeds = {
-            (self.card[e.source], self.card[e.target])
-            for e in self.whole.edges
-            if self.card[e.source] != self.card[e.target]
-        }
+        feeds = {(self.card[e.source], self.card[e.target]) for e in self.crossing}
         runs: list[list[int]] = []
         for scope in order:
             before = runs[-1][-1] if runs else None

@@ -99,6 +99,11 @@ class GraphEdge:
     grad: float | None = None
     mark: Mark = ""
 
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """Source, target and argument."""
+        return self.source, self.target, self.argument
+
 
 @dataclass(frozen=True)
 class GraphScope:

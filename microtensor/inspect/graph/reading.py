@@ -216,9 +216,11 @@ def seed_of(root: Tensor) -> tuple[Array, str]:
     return seed, COTANGENTS[origin]
 
 
-def totals(flows: Mapping[tuple[int, int, int], Array], root: int, seed: Array) -> dict[int, Array]:
-    """The gradient of each result: the sum of what comes back along the edges that leave it."""
-    found = {root: seed}
+def totals(
+    flows: Mapping[tuple[int, int, int], Array], root: int | None = None, seed: Array | None = None
+) -> dict[int, Array]:
+    """The gradient of each result: the sum of the flows along the edges that leave it; `seed` for the root."""
+    found = {} if root is None or seed is None else {root: seed}
     for (source, _, _), flow in flows.items():
         found[source] = found[source] + flow if source in found else flow
     return found
