@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from microtensor.inspect.history import history
+from microtensor.inspect.history import history, is_detached
 from microtensor.primitive import Scope
 from microtensor.support.text import safe_text
 from microtensor.tensor import Parameter, Tensor
@@ -35,7 +35,7 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
     leaves, results, scopes = _history(y)
     if name is not None:
         return _named(name, leaves, results, scopes)
-    data = [x for x in leaves if not isinstance(x, Parameter) and "detached" not in (x._extra or {})]
+    data = [x for x in leaves if not isinstance(x, Parameter) and not is_detached(x)]
     for candidates in ([x for x in data if x.requires_grad], data, [x for x in leaves if x.requires_grad]):
         if len(candidates) == 1:
             return candidates[0]
@@ -68,33 +68,32 @@ def check_ends(y: object, x: object = None) -> None:
         raise TypeError(f"paths: x is not a tensor of floats but of {x.dtype}, so there is no gradient of it")
 
 
-def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], list[tuple[Scope, Tensor]]]:
-    """The leaves of floats, the results, and what enters each scope, all in the order of the program."""
+def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], dict[Scope, Tensor]]:
+    """The leaves of floats, the results, and the tensor that enters each scope, all in the order of the program."""
     leaves: dict[Tensor, None] = {}
+    scopes: dict[Scope, Tensor] = {}
     records = history(y)
-    scopes: list[tuple[Scope, Tensor]] = []
-    # A scope that was met was met with all around it.
-    seen: set[int] = set()
     for _, node in records:
         inputs = [x for x in node.inputs if isinstance(x, Tensor) and x.dtype.kind == "f"]
         leaves.update((x, None) for x in inputs if x.is_leaf)
         entering = [x for x in inputs if not isinstance(x, Parameter)]
         for scope in node.scope.chain() if node.scope and entering else ():
-            if id(scope) in seen:
+            if scope in scopes:
+                # All scopes around it are there too.
                 break
-            seen.add(id(scope))
-            scopes.append((scope, entering[0]))
+            scopes[scope] = entering[0]
     return list(leaves), [result for result, _ in records], scopes
 
 
-def _by_path(scopes: list[tuple[Scope, Tensor]]) -> dict[str, Tensor]:
+def _by_path(scopes: dict[Scope, Tensor]) -> dict[str, Tensor]:
+    """The tensor that enters the first scope of each path."""
     found: dict[str, Tensor] = {}
-    for scope, entering in scopes:
+    for scope, entering in scopes.items():
         found.setdefault(scope.path, entering)
     return found
 
 
-def _named(name: str, leaves: list[Tensor], results: list[Tensor], scopes: list[tuple[Scope, Tensor]]) -> Tensor:
+def _named(name: str, leaves: list[Tensor], results: list[Tensor], scopes: dict[Scope, Tensor]) -> Tensor:
     for group in (leaves, results):
         found = [x for x in group if x.name == name]
         if len(found) == 1:

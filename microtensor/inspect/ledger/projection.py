@@ -9,7 +9,6 @@ import numpy as np
 
 from microtensor.inspect.ledger.statistics import SHAPES, Norm, Statistic
 from microtensor.inspect.ledger.subgraph import PathClass, State, Subgraph
-from microtensor.ops import as_array
 from microtensor.support.arrays import Array
 
 # What multiplies a statistic by a constant at most, beside roots and 1/s; these change no residue.
@@ -128,7 +127,7 @@ def _predicted(subgraph: Subgraph, scales: list[Statistic], shape: tuple[int, ..
     if subgraph.op(i) == "divide" and argument == 0:
         return None
     inverse, roots = subgraph.op(i) == "multiply", 0
-    at, added, epsilon = subgraph.sources[i][argument], reduction, np.zeros(())
+    at, added, epsilon = subgraph.sources[i][argument], reduction, 0.0
     while at != reduction:
         op, sources = subgraph.op(at), list(subgraph.sources[at].items())
         if len(sources) != 1:
@@ -139,18 +138,15 @@ def _predicted(subgraph: Subgraph, scales: list[Statistic], shape: tuple[int, ..
         elif op == "divide" and argument == 1:
             inverse = not inverse
         elif op == "add" and added == reduction:
-            epsilon, added = _constant(subgraph, at, 1 - argument), source
+            constant, added = subgraph.number(at, 1 - argument), source
+            if constant is None:
+                return None
+            epsilon = constant
         elif op not in HOMOGENEOUS:
             return None
         at = source
     spread = np.asarray(subgraph.fresh[added].numpy(), dtype=np.float64)
-    if inverse or roots != 1 or epsilon.size != 1 or spread.size != math.prod(shape):
+    if inverse or roots != 1 or spread.size != math.prod(shape):
         return None
     spread = spread.reshape(shape)
     return np.divide(epsilon, spread + epsilon, out=np.zeros(shape), where=spread + epsilon != 0)
-
-
-def _constant(subgraph: Subgraph, i: int, argument: int) -> Array:
-    node = subgraph.recorded[i].node
-    assert node is not None
-    return np.asarray(as_array(node.inputs[argument]), dtype=np.float64)

@@ -14,27 +14,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from microtensor.inspect.ledger.subgraph import Edge, Subgraph
-from microtensor.ops import as_array
 from microtensor.support.axes import normalize_axis
 
 Meeting: TypeAlias = Literal["shift", "scale", "other"]
 
-MEETINGS: dict[str, Meeting] = {
-    "add": "shift",
-    "subtract": "shift",
-    "multiply": "scale",
-    "divide": "scale",
-    "power": "scale",
-}
+SHIFTS = frozenset({"add", "subtract"})
+SCALES = frozenset({"multiply", "divide", "power"})
 REDUCTIONS = frozenset({"mean", "sum", "max", "min", "prod"})
 # These change neither a value nor, but for broadcasting, how often it stands there.
 SHAPES = frozenset({"reshape", "expand_dims", "squeeze", "getitem", "astype", "broadcast_to"})
-# What a norm subtracts, and what it divides by.
-OF_A_NORM: dict[Meeting, frozenset[str]] = {
-    "shift": frozenset({"mean"}),
-    "scale": frozenset({"variance", "mean square", "sum of squares"}),
-    "other": frozenset(),
-}
 
 
 @dataclass(frozen=True)
@@ -53,8 +41,6 @@ class Statistic:
         The position of the (last) reduction.
     of : int
         The position of the tensor that it is a statistic of.
-    other : int
-        The position of what it meets.
     """
 
     edge: Edge
@@ -62,7 +48,6 @@ class Statistic:
     name: str
     reduction: int
     of: int
-    other: int
 
 
 @dataclass
@@ -84,8 +69,9 @@ class Norm:
     @property
     def is_norm(self) -> bool:
         """Whether it takes out means and divides by squares, of the same values."""
-        squares = {"variance"} if self.shifts else {"mean square", "sum of squares"}
-        return all(s.name in OF_A_NORM[s.kind] for s in self.statistics) and {s.name for s in self.scales} <= squares
+        squares = ["variance"] if self.shifts else ["mean square", "sum of squares"]
+        allowed = {("shift", "mean"), *(("scale", square) for square in squares)}
+        return {(s.kind, s.name) for s in self.statistics} <= allowed
 
     @property
     def exits(self) -> frozenset[int]:
@@ -99,39 +85,33 @@ class Norm:
 
 def norms_of(subgraph: Subgraph) -> list[Norm]:
     """The norms between x and y in the order of the program; where there is none, whatever takes statistics."""
-    found = _statistics(subgraph)
     groups: dict[Any, Norm] = {}
-    for statistic in found:
+    for statistic in _statistics(subgraph):
         axes = _axes(subgraph, statistic.reduction)
-        key = (statistic.of, axes)
-        groups.setdefault(key, Norm(statistic.of, axes)).statistics.append(statistic)
-    norms = [norm for norm in groups.values() if norm.is_norm]
-    return norms or list(groups.values())
+        groups.setdefault((statistic.of, axes), Norm(statistic.of, axes)).statistics.append(statistic)
+    return [norm for norm in groups.values() if norm.is_norm] or list(groups.values())
 
 
 def _statistics(subgraph: Subgraph) -> list[Statistic]:
     found: list[Statistic] = []
     shifted: dict[int, int] = {}
     for i in range(1, len(subgraph)):
-        for argument, j in subgraph.sources[i].items() if subgraph.op(i) in MEETINGS else ():
-            kind = MEETINGS[subgraph.op(i)]
+        op, sources = subgraph.op(i), subgraph.sources[i]
+        for argument, j in sources.items() if op in SHIFTS | SCALES else ():
             small = _before_broadcast(subgraph, j)
-            others = [
-                k for a, k in subgraph.sources[i].items() if a != argument and subgraph.size(k) == subgraph.size(i)
-            ]
-            if not others or subgraph.size(small) >= subgraph.size(i):
-                continue
-            reductions = _reductions(subgraph, small)
+            others = [k for a, k in sources.items() if a != argument and subgraph.size(k) == subgraph.size(i)]
+            reductions = _reductions(subgraph, small) if others and subgraph.size(small) < subgraph.size(i) else []
             if not reductions:
                 continue
             other = others[0]
             name, reduction = _name(subgraph, reductions, shifted, other)
             of = shifted.get(_back_to_shift(subgraph, other, shifted), other)
-            if kind == "shift" and _centres(subgraph, i, argument, other):
+            kind: Meeting = "scale"
+            if op in SHIFTS:
+                kind = "shift" if _centres(subgraph, i, argument, other) else "other"
+            if kind == "shift":
                 shifted[i] = other
-            elif kind == "shift":
-                kind = "other"
-            found.append(Statistic((i, argument), kind, name, reduction, of, other))
+            found.append(Statistic((i, argument), kind, name, reduction, of))
     return found
 
 
@@ -167,14 +147,12 @@ def _reduced(subgraph: Subgraph, i: int) -> int:
 
 def _name(subgraph: Subgraph, reductions: list[int], shifted: dict[int, int], other: int) -> tuple[str, int]:
     """What a statistic is, and the reduction that says so."""
-    squares = [r for r in reductions if _squared(subgraph, _reduced(subgraph, r)) is not None]
-    if squares:
-        last = squares[-1]
+    for last in reversed(reductions):
         base = _squared(subgraph, _reduced(subgraph, last))
-        assert base is not None
-        if base in shifted or any(_reduced(subgraph, r) == base for r in reductions):
-            return "variance", last
-        return ("mean square" if _is_mean(subgraph, last) else "sum of squares"), last
+        if base is not None:
+            if base in shifted or any(_reduced(subgraph, r) == base for r in reductions):
+                return "variance", last
+            return ("mean square" if _is_mean(subgraph, last) else "sum of squares"), last
     last = reductions[-1]
     source = _reduced(subgraph, last)
     word = "mean" if _is_mean(subgraph, last) else subgraph.op(last)
@@ -184,13 +162,12 @@ def _name(subgraph: Subgraph, reductions: list[int], shifted: dict[int, int], ot
 def _squared(subgraph: Subgraph, i: int) -> int | None:
     """What was squared to give this result; None when nothing was."""
     op, sources = subgraph.op(i), list(subgraph.sources[i].values())
-    node = subgraph.recorded[i].node
-    exponent = as_array(node.inputs[1]) if node is not None and op == "power" else None
-    if op == "square" or (op == "multiply" and len(sources) == 2 and sources[0] == sources[1]):
-        return sources[0]
-    if exponent is not None and len(sources) == 1 and np.size(exponent) == 1 and float(exponent) == 2:
-        return sources[0]
-    return None
+    squares = (
+        op == "square"
+        or (op == "multiply" and len(sources) == 2 and sources[0] == sources[1])
+        or (op == "power" and len(sources) == 1 and subgraph.number(i, 1) == 2)
+    )
+    return sources[0] if squares else None
 
 
 def _is_mean(subgraph: Subgraph, i: int) -> bool:
@@ -204,14 +181,13 @@ def _is_mean(subgraph: Subgraph, i: int) -> bool:
 
 def _constant_factor(subgraph: Subgraph, i: int) -> float | None:
     """The single number that an operation multiplies its argument by; None for every other operation."""
-    node = subgraph.recorded[i].node
-    if node is None or subgraph.op(i) not in ("multiply", "divide") or len(subgraph.sources[i]) != 1:
+    op, sources = subgraph.op(i), subgraph.sources[i]
+    if op not in ("multiply", "divide") or len(sources) != 1:
         return None
-    constants = [as_array(value) for a, value in enumerate(node.inputs) if a not in subgraph.sources[i]]
-    if np.size(constants[0]) != 1:
-        return None
-    value = float(np.reshape(constants[0], ()))
-    return value if subgraph.op(i) == "multiply" else 1 / value if value and 0 in subgraph.sources[i] else None
+    value = subgraph.number(i, 0 if 1 in sources else 1)
+    if op == "multiply" or value is None:
+        return value
+    return 1 / value if value and 0 in sources else None
 
 
 def _centres(subgraph: Subgraph, i: int, argument: int, other: int) -> bool:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from microtensor.backprop import contribution
-from microtensor.inspect.history import history, rerun
-from microtensor.ops import as_array, stop_gradient
+from microtensor.inspect.history import array_of, arrays_of, history, rerun
+from microtensor.ops import stop_gradient
 from microtensor.primitive import Node, enable_grad
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
@@ -78,7 +80,7 @@ class Subgraph:
                 f"paths: the tensor of shape {y.shape} does not depend on x of shape {x.shape} by any path that "
                 "carries a gradient (it may be detached, or made under mt.no_grad())"
             )
-        self.fresh = self.run(Tensor(x._array, requires_grad=True))
+        self.fresh = self.run(Tensor(x.numpy(), requires_grad=True))
         self._read: tuple[int, list[Array]] = (-1, [])
 
     def __len__(self) -> int:
@@ -91,6 +93,11 @@ class Subgraph:
     def size(self, i: int) -> int:
         """The number of elements of a result."""
         return self.recorded[i].size
+
+    def number(self, i: int, argument: int) -> float | None:
+        """The value of an argument that is one number and does not depend on x; else None."""
+        value = array_of(_node(self.recorded[i]).inputs[argument])
+        return float(np.reshape(value, ())) if np.size(value) == 1 and argument not in self.sources[i] else None
 
     @cached_property
     def consumers(self) -> list[list[Edge]]:
@@ -138,8 +145,8 @@ class Subgraph:
         node = _node(output)
         if self._read[0] != i:
             # An operation may have as many edges as inputs, and they come one after the other.
-            self._read = i, [as_array(value) for value in node.inputs]
-        d: Array = contribution(node, argument, g, output._array, self._read[1])
+            self._read = i, arrays_of(node)
+        d: Array = contribution(node, argument, g, output.numpy(), self._read[1])
         return d
 
     def classes(

@@ -51,28 +51,20 @@ def _section(section: NormSection, ledger: Ledger, color: bool, ascii: bool) -> 
     largest = max([*finite, whole if math.isfinite(whole) else 0.0])
     title = f"{section.title}  {safe_text(section.detail, 50)}".strip() or "path"
     rows = [(title, "norm", "", "share")]
-    for path in section.paths:
-        rows.append((path.name, _norm(path), _tail(path, largest, ascii), _share(path)))
-    total = (
-        f"gradient of {ledger.input}",
-        _number(whole),
-        _bar(whole, largest, ascii),
-        "100 %" if any(row[3] for row in rows[1:]) else "",
-    )
-    names = max(columns(row[0]) for row in [*rows, total])
-    numbers = max(len(row[1]) for row in [*rows, total])
-    bars = max(BAR, *(len(row[2]) for row in rows))
-    shares = max(len(row[3]) for row in [*rows, total])
+    rows += [(path.name, _norm(path), _tail(path, largest, ascii), _share(path)) for path in section.paths]
+    all_of_it = "100 %" if any(row[3] for row in rows[1:]) else ""
+    total = (f"gradient of {ledger.input}", _number(whole), _bar(whole, largest, ascii), all_of_it)
+    names, numbers, bars, shares = (max(map(columns, cells)) for cells in zip(*rows, total, strict=True))
+    bars = max(BAR, bars)
 
     def line(row: tuple[str, str, str, str], code: str = "") -> str:
-        bar = row[2].ljust(bars)
+        bar = padded(row[2], bars)
         painted = f"\x1b[{code}m{bar}\x1b[0m" if color and code else bar
-        return f"{padded(row[0], names)}  {row[1].ljust(numbers)}  {painted}  {row[3].rjust(shares)}".rstrip()
+        return f"{padded(row[0], names)}  {padded(row[1], numbers)}  {painted}  {row[3].rjust(shares)}".rstrip()
 
-    codes = ["2" if path.zero else COLOURS.get(path.name, "36") for path in section.paths]
-    drawn = [line(rows[0]), *(line(row, code) for row, code in zip(rows[1:], codes, strict=True))]
+    codes = ["", *("2" if path.zero else COLOURS.get(path.name, "36") for path in section.paths)]
     rule = ("-" if ascii else "─") * (names + numbers + bars + shares + 6)
-    return [*drawn, rule, line(total)]
+    return [*map(line, rows, codes), rule, line(total)]
 
 
 def _norm(path: Path) -> str:
@@ -108,8 +100,8 @@ def _removal(removal: Removal) -> list[str]:
     rows = [("what it takes out", "direct path", "all paths", f"{sets}, axis {axes}")]
     rows += [(words, _number(p.direct), _number(p.total), left) for p in removal.parts for words, left in [bounds(p)]]
     rows.append(("all the rest", _number(removal.direct_rest), _number(removal.total_rest), "kept"))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in rows]
 
 
 def bounds(part: Part) -> tuple[str, str]:
