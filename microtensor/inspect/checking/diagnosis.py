@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -112,18 +112,15 @@ def likely_cause(
         return "it is the transpose of the true gradient: two axes are exchanged"
     if not np.isfinite(x).all():
         return ""
-    missing = numeric - analytic
-    for count in range(1, x.ndim + 1):
-        for axes in itertools.combinations(range(x.ndim), count):
-            if math.prod(x.shape[a] for a in axes) < 3:
-                continue
-            part = _lost_path(missing, x, axes, tolerance)
-            if part:
-                over = f"over axis {axes if count > 1 else axes[0]}"
-                names = part.split(" and ")
-                if all(_among(constants, n, x, axes) and not _among(results, n, x, axes) for n in names):
-                    return f"equals the gradient with the {part} {over} detached"
-                return f"what is missing is {_SHAPE_OF[part]} {over}, as when a path through a {part} is cut or wrong"
+    for axes in _subsets(range(x.ndim)):
+        # Along fewer than three values everything is a constant and a multiple.
+        part = _lost_path(numeric - analytic, x, axes, tolerance) if math.prod(x.shape[a] for a in axes) >= 3 else ""
+        if part:
+            over = f"over axis {axes if len(axes) > 1 else axes[0]}"
+            names = part.split(" and ")
+            if all(_among(constants, n, x, axes) and not _among(results, n, x, axes) for n in names):
+                return f"equals the gradient with the {part} {over} detached"
+            return f"what is missing is {_SHAPE_OF[part]} {over}, as when a path through a {part} is cut or wrong"
     return ""
 
 
@@ -134,26 +131,27 @@ _SHAPE_OF = {
 }
 
 
+def _subsets(items: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Every choice of some of the items, the smallest first."""
+    return itertools.chain.from_iterable(itertools.combinations(items, k + 1) for k in range(len(items)))
+
+
 def _among(values: Sequence[Array], statistic: str, x: Array, axes: tuple[int, ...]) -> bool:
-    """Whether the mean, or the variance in one of the forms σ², σ and 1/σ, with N or N − 1 and an ε, is one of them."""
+    """Whether one of the values is this statistic of x.
+
+    The variance counts as σ², σ or 1/σ, divided by N or N − 1, and with an ε.
+    """
     n = math.prod(x.shape[a] for a in axes)
-    mean = x.mean(axis=axes, keepdims=True)
-    variance = x.var(axis=axes, keepdims=True)
-    for found in values:
-        for shape in (mean.shape, tuple(size for a, size in enumerate(x.shape) if a not in axes)):
-            if found.dtype.kind != "f" or found.shape != shape:
-                continue
-            value = found.reshape(mean.shape)
-            if statistic == "mean" and same(value, mean):
-                return True
-            if statistic == "variance":
-                gaps = [value**power - variance * by for power in (1, 2, -2) for by in (1.0, n / (n - 1))]
-                size = _size(variance)
-                # Several sets tell an ε from chance; of one any constant differs by a constant.
-                most = size if np.ptp(variance) > 1e-2 * size else 1e-2 * size
-                if any(np.ptp(gap) <= 1e-9 * size and -1e-9 * size <= gap.mean() <= most for gap in gaps):
-                    return True
-    return False
+    mean, variance = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)
+    shapes = (mean.shape, tuple(size for a, size in enumerate(x.shape) if a not in axes))
+    found = [value.reshape(mean.shape) for value in values if value.dtype.kind == "f" and value.shape in shapes]
+    if statistic == "mean":
+        return any(same(value, mean) for value in found)
+    size = _size(variance)
+    # Several sets tell an ε from chance. Of one set, any constant differs by a constant.
+    most = size if np.ptp(variance) > 1e-2 * size else 1e-2 * size
+    gaps = (v**power - variance * by for v in found for power in (1, 2, -2) for by in (1.0, n / (n - 1)))
+    return any(np.ptp(gap) <= 1e-9 * size and -1e-9 * size <= gap.mean() <= most for gap in gaps)
 
 
 def _size(gradient: Array) -> float:
@@ -163,8 +161,7 @@ def _size(gradient: Array) -> float:
 def _wrong_factor(ratio: float, shape: tuple[int, ...]) -> str:
     if abs(ratio + 1) < 1e-4:
         return "the sign is wrong"
-    sizes = {math.prod(s) for k in range(1, len(shape) + 1) for s in itertools.combinations(shape, k)}
-    counts = [n for n in sorted(sizes) if n > 1]
+    counts = sorted({n for n in map(math.prod, _subsets(shape)) if n > 1})
     for n in counts:
         if abs(ratio / n - 1) < 1e-4:
             return f"it is {n} times too large: a factor 1/{n} is missing"
@@ -178,19 +175,14 @@ def _wrong_factor(ratio: float, shape: tuple[int, ...]) -> str:
 
 
 def _lost_path(missing: Array, x: Array, axes: tuple[int, ...], tolerance: float) -> str:
-    def residue(*basis: Array) -> float:
-        rest = missing
-        for vector in basis:
-            norm = (vector * vector).sum(axis=axes, keepdims=True)
-            norm = np.where(norm == 0, 1.0, norm)
-            rest = rest - vector * (rest * vector).sum(axis=axes, keepdims=True) / norm
-        return _size(rest)
-
+    """The statistics whose path explains what is missing: a constant, a multiple of x − mean(x), or both."""
     one, centered = np.ones_like(x), x - x.mean(axis=axes, keepdims=True)
-    if residue(one) <= tolerance:
-        return "mean"
-    if residue(centered) <= tolerance:
-        return "variance"
-    if residue(one, centered) <= tolerance:
-        return "mean and variance"
+    for name, directions in (("mean", [one]), ("variance", [centered]), ("mean and variance", [one, centered])):
+        rest = missing
+        for vector in directions:
+            norm = (vector * vector).sum(axis=axes, keepdims=True)
+            along = (rest * vector).sum(axis=axes, keepdims=True)
+            rest = rest - vector * along / np.where(norm == 0, 1.0, norm)
+        if _size(rest) <= tolerance:
+            return name
     return ""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from microtensor.backprop import COTANGENT_SEED, grad
 from microtensor.inspect.ledger.statistics import Norm
-from microtensor.inspect.ledger.subgraph import Edge, Subgraph
+from microtensor.inspect.ledger.subgraph import Subgraph
 from microtensor.ops import sum
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor, zeros_like
@@ -55,25 +55,20 @@ def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -
         raise ValueError(f"paths: cut {path!r} is not one of {', '.join(CUTS)}")
     shifts = {s.edge for norm in norms for s in norm.shifts}
     scales = {s.edge for norm in norms for s in norm.scales}
-    inside = _inside(subgraph, norms) if path == "mean@var" else frozenset()
+    inside = _inside(subgraph, norms) if path == "mean@var" else set()
     edges = scales if path == "var" else shifts
     if not edges or (path == "mean@var" and not inside):
         words = {"mean": "a mean", "var": "a variance", "mean@var": "a mean inside a variance"}[path]
         raise ValueError(f"paths: cut {path!r} needs {words} on the way from x to y, and there is none")
-    results = []
-    for cut in (frozenset[Edge](), frozenset(edges)):
-        x = Tensor(subgraph.fresh[0].numpy(), requires_grad=True)
-        into = frozenset(scales) if cut and inside else frozenset[Edge]()
-        y = subgraph.run(x, cut, inside if cut else frozenset(), into)[-1]
-        results.append(_derivatives(y, x, seed))
-    right, other = results
+    right = _derivatives(subgraph, seed)
+    other = _derivatives(subgraph, seed, edges, inside, scales if inside else ())
     differences = tuple(_difference(a, b) for a, b in zip(other, right, strict=True))
     tolerance = float(np.finfo(right[0].dtype).eps) ** 0.5
     wrong = (order for order, difference in enumerate(differences, 1) if not difference <= tolerance)
     return Severed(path, other[0], differences, next(wrong, None))
 
 
-def _inside(subgraph: Subgraph, norms: Sequence[Norm]) -> frozenset[int]:
+def _inside(subgraph: Subgraph, norms: Sequence[Norm]) -> set[int]:
     """The operations from the x − μ of a norm up to its scale, which a mean inside the variance goes through."""
     found: set[int] = set()
     for norm in norms:
@@ -86,11 +81,13 @@ def _inside(subgraph: Subgraph, norms: Sequence[Norm]) -> frozenset[int]:
             if i in above:
                 above.update(subgraph.sources[i].values())
         found |= below & above
-    return frozenset(found)
+    return found
 
 
-def _derivatives(y: Tensor, x: Tensor, seed: Array) -> list[Array]:
+def _derivatives(subgraph: Subgraph, seed: Array, *cuts: Collection[Any]) -> list[Array]:
     """The gradient, then each time the gradient of its product with a direction."""
+    x = Tensor(subgraph.fresh[0].numpy(), requires_grad=True)
+    y = subgraph.run(x, *cuts)[-1]
     # Other numbers than those of the cotangent.
     draws = np.random.default_rng(COTANGENT_SEED + 1)
     value = sum(y * seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -109,7 +109,7 @@ class Subgraph:
         return found
 
     def run(
-        self, x: Tensor, cut: Set[Edge] = frozenset(), inside: Set[int] = frozenset(), into: Set[Edge] = frozenset()
+        self, x: Tensor, cut: Collection[Edge] = (), inside: Collection[int] = (), into: Collection[Edge] = ()
     ) -> list[Tensor]:
         """Run the operations from another x, with the tensors on the edges of `cut` detached.
 
@@ -131,10 +131,6 @@ class Subgraph:
         with enable_grad():
             rerun(((key, _node(self.recorded[key[0]])) for key in copies), read, made)
         return [made[i, False] for i in range(len(self))]
-
-    def _edges(self, i: int) -> Iterator[tuple[Edge, int]]:
-        for argument, j in self.sources[i].items():
-            yield (i, argument), j
 
     # --- back -------------------------------------------------------------------------------------------------
 
@@ -166,19 +162,16 @@ class Subgraph:
             here, waiting[i] = waiting[i], {} if i else waiting[i]
             for state, carried in here.items():
                 entered = () if state is None and i in exits else state
-                for edge, j in self._edges(i):
+                for argument, j in self.sources[i].items():
+                    edge = (i, argument)
                     then = entered if entered is None or edge not in marks else (*entered, marks[edge])
-                    self._add(waiting[j], then, self.carry(edge, carried.value), carried, j)
+                    value, before = self.carry(edge, carried.value), waiting[j].get(then)
+                    if before is None:
+                        waiting[j][then] = PathClass(value, carried.count, (j, carried.route))
+                    else:
+                        before.value = before.value + value
+                        before.count = min(before.count + carried.count, MANY)
         return waiting[0], watched
-
-    @staticmethod
-    def _add(into: dict[State, PathClass], state: State, value: Array, above: PathClass, at: int) -> None:
-        before = into.get(state)
-        if before is None:
-            into[state] = PathClass(value, above.count, (at, above.route))
-        else:
-            before.value = before.value + value
-            before.count = min(before.count + above.count, MANY)
 
     def count(self) -> int:
         """The number of paths from x to y, at most MANY."""
@@ -190,16 +183,11 @@ class Subgraph:
         return ways[0]
 
     def each(self, seed: Array) -> list[PathClass]:
-        """Every path by itself, in the order of the arguments; only for as many as can be listed."""
-        found = []
-        stack: list[tuple[Route, Array]] = [((len(self) - 1, None), seed)]
-        while stack:
-            route, g = stack.pop()
-            if route[0] == 0:
-                found.append(PathClass(g, 1, route))
-            for edge, j in reversed(list(self._edges(route[0]))):
-                stack.append(((j, route), self.carry(edge, g)))
-        return found
+        """Every path by itself, in the order of the arguments. There must be few enough to list them."""
+        # Two paths differ where an operation has several sources.
+        forks = [(i, argument) for i, sources in enumerate(self.sources) for argument in sources if len(sources) > 1]
+        at_x, _ = self.classes(seed, {edge: edge for edge in forks})
+        return [at_x[state] for state in sorted(at_x, key=lambda state: state or ())]
 
 
 def _node(tensor: Tensor) -> Node:
