@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.backprop import grad, random_cotangent
+from microtensor.backprop import grad
+from microtensor.inspect.history import Origin, array_of, cotangent_of
 from microtensor.inspect.ledger.cut import Cut, severed
 from microtensor.inspect.ledger.inputs import check_ends, input_of
 from microtensor.inspect.ledger.model import Ledger, NormSection, Path, Step
@@ -22,6 +24,11 @@ from microtensor.support.text import LINE, safe_text
 from microtensor.tensor import Tensor
 
 INSIDE_VARIANCE = ("variance", "mean")
+COTANGENTS: dict[Origin, str] = {
+    "kept": "for the backward pass that the program ran",
+    "scalar": "",
+    "random": "for a random cotangent",
+}
 LONGEST = 5
 MOST_RULES = 200_000
 
@@ -98,44 +105,34 @@ def paths(
     if norm is not None and not chosen:
         listed = ", ".join(title for title, _ in titles) or "none at all"
         raise ValueError(f"paths: there is no norm {norm!r} on the way from x to y; there is {listed}")
-    # A norm takes a walk with four cotangents; so many that it takes a second or two altogether.
-    most = max(1, min(limit // 4, MOST_RULES // (4 * len(subgraph))))
-    sections = [_norm_section(subgraph, norms[i], *titles[i], seed, total) for i in chosen[:most]]
-    note = ""
-    if len(chosen) > most:
-        note = f"{len(chosen) - most} more norms on the way are not shown; name one with norm="
-    count = subgraph.count()
-    if not sections:
-        section, note = _plain_section(subgraph, count, seed, total, limit)
+    count, note = subgraph.count(), ""
+    if chosen:
+        # A norm takes a walk with four cotangents; so many that it takes a second or two altogether.
+        most = max(1, min(limit // 4, MOST_RULES // (4 * len(subgraph))))
+        sections = [_norm_section(subgraph, norms[i], *titles[i], seed, total) for i in chosen[:most]]
+        if len(chosen) > most:
+            note = f"{len(chosen) - most} more norms on the way are not shown; name one with norm="
+    elif count <= limit:
+        sections = [_single_paths(subgraph, seed, total)]
+    else:
+        section, note = _grouped_paths(subgraph, seed, total, limit)
         sections = [section]
     for section in sections:
         _check_sum(section, total)
     severance = None if cut is None else severed(subgraph, [norms[i] for i in chosen], cut, seed)
-    return Ledger(
-        safe_text(y.name or "y", LINE),
-        safe_text(x.name or "x", LINE),
-        total,
-        words,
-        count,
-        tuple(sections),
-        note,
-        severance,
-    )
+    names = safe_text(y.name or "y", LINE), safe_text(x.name or "x", LINE)
+    return Ledger(*names, total, words, count, tuple(sections), note, severance)
 
 
 def _seed(y: Tensor, cotangent: ArrayLike | Tensor | None) -> tuple[Array, str]:
     """The cotangent of y, and where it is from."""
     if cotangent is not None:
-        seed = own_array(cotangent.numpy() if isinstance(cotangent, Tensor) else cotangent, "paths: cotangent", y.dtype)
+        seed = own_array(array_of(cotangent), "paths: cotangent", y.dtype)
         if seed.shape != y.shape:
             raise ValueError(f"paths: the cotangent has shape {seed.shape}, y has {y.shape}")
         return seed, "for the cotangent given"
-    kept = (y._extra or {}).get("backward")
-    if kept is not None:
-        return kept[0], "for the backward pass that the program ran"
-    if y.size == 1:
-        return np.ones(y.shape, y.dtype), ""
-    return random_cotangent(y), "for a random cotangent"
+    seed, origin = cotangent_of(y)
+    return seed, COTANGENTS[origin]
 
 
 # --- sections -----------------------------------------------------------------------------------------------
@@ -145,9 +142,11 @@ def _norm_section(subgraph: Subgraph, norm: Norm, title: str, detail: str, seed:
     at_x, at_input = subgraph.classes(seed, norm.marks, norm.exits, norm.of)
     states = sorted(at_x, key=lambda state: (state is None, len(state or ()), state or ()))
     names = [_state_name(state, bool(norm.scales) or at_x[state].count == 1) for state in states]
-    identities = ["Σ (x − μ) = 0" if state == INSIDE_VARIANCE else "" for state in states]
-    rows = _rows(subgraph, names, [at_x[state] for state in states], total, identities)
-    return NormSection(title, detail, rows, projection(subgraph, norm, at_input))
+    rows = list(_rows(subgraph, names, [at_x[state] for state in states], total))
+    for i, state in enumerate(states):
+        if state == INSIDE_VARIANCE and rows[i].zero:
+            rows[i] = replace(rows[i], identity="Σ (x − μ) = 0")
+    return NormSection(title, detail, tuple(rows), projection(subgraph, norm, at_input))
 
 
 def _state_name(state: State, complete: bool) -> str:
@@ -158,38 +157,36 @@ def _state_name(state: State, complete: bool) -> str:
     return "via the " + " inside the ".join(reversed(state))
 
 
-def _plain_section(subgraph: Subgraph, count: int, seed: Array, total: Array, limit: int) -> tuple[NormSection, str]:
-    """Every path by itself; or, when they are too many, grouped by the operation in which they leave x."""
-    if count <= limit:
-        found = subgraph.each(seed)
-        names = _route_names(subgraph, [carried.steps() for carried in found])
-        return NormSection("", "", _rows(subgraph, names, found, total)), ""
-    fork = 0
-    while len(subgraph.consumers[fork]) == 1:
-        fork = subgraph.consumers[fork][0][0]
-    at_x, _ = subgraph.classes(seed, {edge: edge for edge in subgraph.consumers[fork]})
-    states = sorted((state for state in at_x if state), key=lambda state: -float(np.linalg.norm(at_x[state].value)))
-    kept, rest = (states, []) if len(states) <= limit else (states[: limit - 1], states[limit - 1 :])
-    found = [at_x[state] for state in kept]
-    names = numbered([f"via {_step(subgraph, state[0][0]).title}" for state in kept])
-    if rest:
-        others = [at_x[state] for state in rest]
-        value = np.sum([carried.value for carried in others], axis=0)
-        found.append(PathClass(value, sum(carried.count for carried in others), others[0].route))
-        names.append(f"via {len(rest)} other operations")
-    leaving = f"in which they leave {_step(subgraph, fork).title}"
-    return NormSection("", "", _rows(subgraph, names, found, total)), f"grouped by the operation {leaving}"
-
-
-def _route_names(subgraph: Subgraph, routes: list[list[int]]) -> list[str]:
-    """Each route by the steps that not all of them take."""
+def _single_paths(subgraph: Subgraph, seed: Array, total: Array) -> NormSection:
+    """Every path by itself, named by the steps that not all of them take."""
+    found = subgraph.each(seed)
+    routes = [carried.steps() for carried in found]
     common = set(routes[0]).intersection(*routes)
     names = []
     for route in routes:
         own = [_step(subgraph, i).title for i in route if i not in common]
         shown = own if len(own) <= LONGEST else [*own[: LONGEST - 2], "…", own[-1]]
         names.append(f"via {' → '.join(shown)}" if own else "direct")
-    return numbered(names)
+    return NormSection("", "", _rows(subgraph, numbered(names), found, total))
+
+
+def _grouped_paths(subgraph: Subgraph, seed: Array, total: Array, limit: int) -> tuple[NormSection, str]:
+    """The paths, grouped by the operation in which they leave x; the smallest groups beyond the limit are one."""
+    fork = 0
+    while len(subgraph.consumers[fork]) == 1:
+        fork = subgraph.consumers[fork][0][0]
+    at_x, _ = subgraph.classes(seed, {edge: edge for edge in subgraph.consumers[fork]})
+    states = sorted((state for state in at_x if state), key=lambda state: -float(np.linalg.norm(at_x[state].value)))
+    shown = len(states) if len(states) <= limit else limit - 1
+    names = numbered([f"via {_step(subgraph, state[0][0]).title}" for state in states[:shown]])
+    found = [at_x[state] for state in states]
+    rest = found[shown:]
+    if rest:
+        value = np.sum([carried.value for carried in rest], axis=0)
+        found[shown:] = [PathClass(value, sum(carried.count for carried in rest), rest[0].route)]
+        names.append(f"via {len(rest)} other operations")
+    leaving = f"in which they leave {_step(subgraph, fork).title}"
+    return NormSection("", "", _rows(subgraph, names, found, total)), f"grouped by the operation {leaving}"
 
 
 def numbered(names: list[str]) -> list[str]:
@@ -203,30 +200,19 @@ def numbered(names: list[str]) -> list[str]:
     return out
 
 
-def _rows(
-    subgraph: Subgraph, names: Sequence[str], found: Sequence[PathClass], total: Array, identities: Sequence[str] = ()
-) -> tuple[Path, ...]:
-    values = [np.asarray(carried.value, dtype=np.float64) for carried in found]
-    sizes = [float(np.linalg.norm(value)) for value in values]
+def _rows(subgraph: Subgraph, names: Sequence[str], found: Sequence[PathClass], total: Array) -> tuple[Path, ...]:
     whole = np.asarray(total, dtype=np.float64)
     square = float(np.vdot(whole, whole))
+    values = [np.asarray(carried.value, dtype=np.float64) for carried in found]
+    sizes = [float(np.linalg.norm(value)) for value in values]
     # What rounding leaves of a sum that is 0, in numbers of the largest contribution's size.
     floor = 64 * float(np.finfo(total.dtype).eps) * max(sizes, default=0.0)
-    return tuple(
-        Path(
-            name,
-            value,
-            size,
-            float(np.vdot(value, whole)) / square if math.sqrt(square) > floor else math.nan,
-            carried.count,
-            tuple(_step(subgraph, i) for i in carried.steps()),
-            size <= floor,
-            identity if size <= floor else "",
-        )
-        for name, value, size, carried, identity in zip(
-            names, values, sizes, found, identities or [""] * len(values), strict=True
-        )
-    )
+    rows = []
+    for name, value, size, carried in zip(names, values, sizes, found, strict=True):
+        share = float(np.vdot(value, whole)) / square if math.sqrt(square) > floor else math.nan
+        route = tuple(_step(subgraph, i) for i in carried.steps())
+        rows.append(Path(name, value, size, share, carried.count, route, size <= floor))
+    return tuple(rows)
 
 
 def _step(subgraph: Subgraph, i: int) -> Step:
