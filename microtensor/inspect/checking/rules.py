@@ -24,9 +24,38 @@ SMALLEST = 1e-14
 WRITES = "writes into what it is given"
 
 
+def check_rules(out: Tensor, settings: Settings) -> list[Mismatch]:
+    """Check the rules of every recorded operation, in the order of the program, up to the first wrong one.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.checking.differences import Settings
+    >>> from microtensor.inspect.checking.rules import check_rules
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> check_rules(mt.exp(x) * x, Settings())
+    []
+    """
+    for output, node in history(out):
+        unfit = without_rule(node) or _writing_forward(node)
+        if unfit:
+            return [Mismatch(unfit)]
+        if output.dtype != np.float64 or not output.size:
+            continue
+        y = output.numpy()
+        for argument, x in with_rules(node):
+            if x.size and x.dtype == np.float64:
+                # An infinite value, as under a mask of −∞, does not move with its input, so its cotangent is 0.
+                g = np.where(np.isfinite(y), settings.rng.normal(size=y.shape), 0.0)
+                wrong = _RuleCheck(node, argument, g, y, arrays_of(node), settings).mismatch()
+                if wrong is not None:
+                    return [wrong]
+    return []
+
+
 @dataclass(frozen=True)
-class Call:
-    """The rule for one argument of one recorded operation, with the values that it is called with.
+class _RuleCheck:
+    """The check of the rule for one argument of one recorded operation.
 
     Attributes
     ----------
@@ -36,6 +65,7 @@ class Call:
         The cotangent and the result of the operation.
     arrays : list
         The arguments of the operation.
+    settings : Settings
     """
 
     node: Node
@@ -43,9 +73,10 @@ class Call:
     g: Array
     y: Array
     arrays: list[Any]
+    settings: Settings
 
     @property
-    def value(self) -> Array:
+    def x(self) -> Array:
         """The value of the argument."""
         return np.asarray(self.arrays[self.argument])
 
@@ -54,30 +85,36 @@ class Call:
         """The name of the rule in reports."""
         return f"the rule of {self.node.primitive.name} for argument {self.argument}"
 
-    def moved(self, value: Array) -> list[Any]:
-        """The arguments of the operation, with another value of this one."""
-        return [*self.arrays[: self.argument], value, *self.arrays[self.argument + 1 :]]
+    @property
+    def point(self) -> Point:
+        """The operation as a function of the argument."""
+        return Point(self._operation, self.x, self.settings.eps)
 
-    def at(self, value: Array) -> Array:
-        """The result of the operation for another value of the argument."""
-        arrays = self.moved(value)
+    def _with(self, x: Array) -> list[Any]:
+        """The arguments of the operation, with another value of this one."""
+        return [*self.arrays[: self.argument], x, *self.arrays[self.argument + 1 :]]
+
+    def _operation(self, x: Array) -> Array:
+        arrays = self._with(x)
         try:
             return np.asarray(self.node.primitive.forward(*arrays, **self.node.params))
         except Exception as error:
             raise NoGradientError(_raised(error, self.g.shape, arrays)) from error
 
+    # --- the rule -----------------------------------------------------------------------------------------
+
     def gradient(self) -> Array:
         """The result of the rule, in the shape of the argument."""
-        d = self.returned()
+        d = self._returned()
         try:
             return np.asarray(fitted(d, self.node, self.argument))
         except (RuntimeError, ValueError) as error:
             raise NoGradientError(
-                f"returned a gradient of shape {d.shape} for an input of shape {self.value.shape}; "
-                f"{wrong_shape(d.shape, self.value.shape)}"
+                f"returned a gradient of shape {d.shape} for an input of shape {self.x.shape}; "
+                f"{wrong_shape(d.shape, self.x.shape)}"
             ) from error
 
-    def returned(self) -> Array:
+    def _returned(self) -> Array:
         """The result of the rule as it is.
 
         Raises
@@ -98,116 +135,78 @@ class Call:
             raise NoGradientError(_raised(error, self.g.shape, self.arrays)) from error
         if not all(map(_alike, locked, given)):
             raise NoGradientError(f"{WRITES}; a rule must return a new array")
-        return _array_of(found, self.value.shape)
+        return _array_of(found, self.x.shape)
 
+    # --- comparisons --------------------------------------------------------------------------------------
 
-class RuleChecker:
-    """Compares the rules of recorded operations with finite differences.
-
-    Examples
-    --------
-    >>> import microtensor as mt
-    >>> from microtensor.inspect.checking.differences import Settings
-    >>> from microtensor.inspect.checking.rules import RuleChecker
-    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
-    >>> RuleChecker(Settings()).check(mt.exp(x) * x)
-    []
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.eps = settings.eps
-        self.rtol = settings.rtol
-        self.rng = settings.rng
-
-    def check(self, out: Tensor) -> list[Mismatch]:
-        """Check the rules of every recorded operation, in the order of the program, up to the first wrong one."""
-        for output, node in history(out):
-            unfit = without_rule(node) or _writing_forward(node)
-            if unfit:
-                return [Mismatch(unfit)]
-            if output.dtype != np.float64 or not output.size:
-                continue
-            for argument, x in with_rules(node):
-                wrong = self._rule(output.numpy(), node, argument) if x.size and x.dtype == np.float64 else None
-                if wrong is not None:
-                    return [wrong]
-        return []
-
-    def _rule(self, y: Array, node: Node, argument: int) -> Mismatch | None:
-        # An infinite value, as under a mask of −∞, does not move with its input, so its cotangent is 0.
-        g = np.where(np.isfinite(y), self.rng.normal(size=y.shape), 0.0)
-        call = Call(node, argument, g, y, arrays_of(node))
+    def mismatch(self) -> Mismatch | None:
+        """What is wrong with the rule; None when it is right, or when only the whole function can tell."""
         try:
-            analytic = call.gradient()
+            analytic = self.gradient()
         except NoGradientError as error:
-            return Mismatch(f"{call.name} {error}")
+            return Mismatch(f"{self.name} {error}")
         # Along the gradient all terms have one sign, so none that is too large hides behind another.
-        signs = np.where(analytic == 0, self.rng.choice([-1.0, 1.0], size=analytic.shape), np.sign(analytic))
-        signs *= self.rng.uniform(0.5, 1.0, size=analytic.shape)
+        rng, shape = self.settings.rng, analytic.shape
+        signs = np.where(analytic == 0, rng.choice([-1.0, 1.0], size=shape), np.sign(analytic))
+        signs *= rng.uniform(0.5, 1.0, size=shape)
         try:
-            if self._agrees(call, analytic, signs, self.rtol):
-                return self._remembers(call, analytic)
+            if self._agrees(analytic, signs, self.settings.rtol):
+                return self._memory(analytic)
             # A second look, with more care.
-            small = call.value.size <= FULL_JACOBIAN
-            return self._element(call, analytic) if small else self._direction(call, analytic, signs)
+            return self._element(analytic) if self.x.size <= FULL_JACOBIAN else self._direction(analytic, signs)
         except NoGradientError:
             # The operation, or a second call of the rule, raised. The check of the whole function reports it.
             return None
 
-    def _point(self, call: Call) -> Point:
-        return Point(call.at, call.value, self.eps)
-
-    def _agrees(self, call: Call, analytic: Array, signs: Array, rtol: float) -> bool:
+    def _agrees(self, analytic: Array, signs: Array, rtol: float) -> bool:
         """Whether ⟨gradient, step⟩ is the difference of ⟨g, operation⟩ along a step of these signs."""
-        point = self._point(call)
-        step = point.steps()[0] * signs
-        numeric = central(point.toward(step), 1.0, call.g).value
+        step = self.point.steps()[0] * signs
+        numeric = central(self.point.toward(step), 1.0, self.g).value
         return abs(project(analytic, step) - numeric) <= rtol * project(np.abs(analytic), np.abs(step))
 
-    def _direction(self, call: Call, analytic: Array, signs: Array) -> Mismatch | None:
+    def _direction(self, analytic: Array, signs: Array) -> Mismatch | None:
         """What is wrong along one direction; None when the rule is right or there is a kink."""
-        found, point = None, self._point(call)
-        for steps in point.steps():
+        found = None
+        for steps in self.point.steps():
             step = steps * signs
-            line = point.toward(step)
-            numeric = slope(line, LADDER if self.eps is None else [1.0], call.g)
-            expected = project(analytic, step)
-            allowed = self.rtol * project(np.abs(analytic), np.abs(step)) + numeric.error
-            if not abs(expected - numeric.value) > allowed or corner(line, 1.0, call.g):
+            line, expected = self.point.toward(step), project(analytic, step)
+            numeric = slope(line, LADDER if self.settings.eps is None else [1.0], self.g)
+            allowed = self.settings.rtol * project(np.abs(analytic), np.abs(step)) + numeric.error
+            if not abs(expected - numeric.value) > allowed or corner(line, 1.0, self.g):
                 return None
-            found = found or Mismatch(call.name, None, expected, numeric.value)
+            found = found or Mismatch(self.name, None, expected, numeric.value)
         return found
 
-    def _element(self, call: Call, analytic: Array) -> Mismatch | None:
+    def _element(self, analytic: Array) -> Mismatch | None:
         """The element that is most wrong; None when the differences do not show that the rule is wrong."""
-        numeric, uncertain = self._point(call).gradient(call.g, trust_kinks=False)
+        numeric, uncertain = self.point.gradient(self.g, trust_kinks=False)
         largest = float(np.abs(numeric[np.isfinite(numeric)]).max(initial=0.0))
         # Where the differences say nothing, the check of the whole function decides.
-        told = np.isfinite(uncertain) & (np.isfinite(analytic) | np.isfinite(call.y).all())
+        told = np.isfinite(uncertain) & (np.isfinite(analytic) | np.isfinite(self.y).all())
         error = np.where(told, distance(analytic, numeric) - np.where(told, uncertain, 0.0), 0.0)
         if error.max() <= 1e-6 * largest + SMALLEST:
             return None
         try:
             cause = (
-                self._exchanged(call, analytic, numeric)
-                or self._summed_wrongly(call, numeric)
-                or likely_cause(analytic, numeric, call.value)
-                or self._misread(call, numeric)
+                self._exchanged(analytic, numeric)
+                or self._summed_wrongly(numeric)
+                or likely_cause(analytic, numeric, self.x)
+                or self._misread(numeric)
             )
         except NoGradientError:
             # Another call, which looked for the cause, raised.
             cause = ""
-        return Mismatch.at(call.name, worst_of(error), analytic, numeric, cause)
+        return Mismatch.at(self.name, worst_of(error), analytic, numeric, cause)
 
-    def _remembers(self, call: Call, analytic: Array) -> Mismatch | None:
+    def _memory(self, analytic: Array) -> Mismatch | None:
         """Find a rule that reads a value of an earlier call: right at first, wrong once x has been elsewhere."""
         # Each element keeps its sign, and zero stays zero, so that x stays where the operation is defined.
-        near = call.value * (1 + 0.01 * self.rng.uniform(-1.0, 1.0, size=analytic.shape))
+        near = self.x * (1 + 0.01 * self.settings.rng.uniform(-1.0, 1.0, size=analytic.shape))
         try:
-            moved = replace(call, y=call.at(near), arrays=call.moved(near))
+            moved = replace(self, y=self._operation(near), arrays=self._with(near))
             there = moved.gradient()
-            again, steady = call.gradient(), call.gradient()
-            fits = self._agrees(moved, there, np.sign(there) + (there == 0), 1e-3)
+            again, steady = self.gradient(), self.gradient()
+            fits = moved._agrees(there, np.sign(there) + (there == 0), 1e-3)
         except NoGradientError:
             return None
         if not _near(again, analytic):
@@ -215,43 +214,49 @@ class RuleChecker:
                 cause = "right at the first call only: the rule reads a value that an earlier call left behind"
             else:
                 cause = "the rule gives another value at each call with the same arguments"
-            return Mismatch.at(call.name, worst_of(distance(again, analytic)), again, analytic, cause)
-        found = None if fits or near.size > FULL_JACOBIAN else self._element(moved, there)
+            return Mismatch.at(self.name, worst_of(distance(again, analytic)), again, analytic, cause)
+        found = None if fits or near.size > FULL_JACOBIAN else moved._element(there)
         if found is None:
             return None
         cause = "right at the input, but wrong where that is moved by up to 1 %"
-        if _near(there, replace(moved, arrays=call.arrays).gradient()):
+        if _near(there, replace(moved, arrays=self.arrays).gradient()):
             cause += ", which the rule does not see: it reads a value that an earlier call left behind, or a constant"
         return replace(found, cause=cause)
 
     # --- causes that only another call of the rule can tell -----------------------------------------------
 
-    def _exchanged(self, call: Call, analytic: Array, numeric: Array) -> str:
+    def _gives(self, expected: Array) -> bool:
+        """Whether the rule gives the expected gradient; not when it raises."""
+        with contextlib.suppress(NoGradientError):
+            return same(self.gradient(), expected)
+        return False
+
+    def _exchanged(self, analytic: Array, numeric: Array) -> str:
         """Whether this rule gives the gradient of another argument, and the rule of that one gives this gradient."""
-        for other, x in with_rules(call.node):
-            theirs = replace(call, argument=other)
-            if other == call.argument or x.dtype != np.float64 or x.shape != analytic.shape:
+        for other, x in with_rules(self.node):
+            if other == self.argument or x.dtype != np.float64 or x.shape != analytic.shape:
                 continue
-            if _gives(theirs, numeric) and same(analytic, self._point(theirs).gradient(call.g)[0]):
+            theirs = replace(self, argument=other)
+            if theirs._gives(numeric) and same(analytic, theirs.point.gradient(self.g)[0]):
                 return f"it is the gradient for argument {other}: the rules, or the operands in them, are exchanged"
         return ""
 
-    def _summed_wrongly(self, call: Call, numeric: Array) -> str:
+    def _summed_wrongly(self, numeric: Array) -> str:
         """Whether a result that is larger than its input is right when summed over other axes than the first."""
-        d = call.returned()
+        d = self._returned()
         for axes in itertools.combinations(range(d.ndim), max(d.ndim - numeric.ndim, 0)):
             if axes and same(d.sum(axis=axes), numeric):
                 right, taken = (", ".join(map(str, which)) for which in (axes, range(len(axes))))
                 return (
                     f"the rule returns shape {d.shape}, which is summed over axis {taken}; right is the sum over axis "
-                    f"{right}, along which the operation spreads argument {call.argument}: sum it in the rule"
+                    f"{right}, along which the operation spreads argument {self.argument}: sum it in the rule"
                 )
         return ""
 
-    def _misread(self, call: Call, numeric: Array) -> str:
+    def _misread(self, numeric: Array) -> str:
         """Whether the rule is right when two of its arguments are exchanged, or one is transposed."""
-        things = [call.y, *call.arrays]
-        names = ["the output", *(f"argument {i}" for i in range(len(call.arrays)))]
+        things = [self.y, *self.arrays]
+        names = ["the output", *(f"argument {i}" for i in range(len(self.arrays)))]
         for i, j in itertools.combinations_with_replacement(range(len(things)), 2):
             mixed = list(things)
             if i == j:
@@ -261,7 +266,7 @@ class RuleChecker:
                 mixed[i], mixed[j] = things[j], things[i]
                 said = f"it is right with {names[i]} and {names[j]} exchanged: the rule reads one in the other's place"
             fits = list(map(np.shape, mixed)) == list(map(np.shape, things))
-            if fits and _gives(replace(call, y=mixed[0], arrays=mixed[1:]), numeric):
+            if fits and replace(self, y=mixed[0], arrays=mixed[1:])._gives(numeric):
                 return said
         return ""
 
@@ -366,13 +371,6 @@ def _array_of(found: Any, shape: tuple[int, ...]) -> Array:
     if found.dtype.kind not in "biuf":
         raise NoGradientError(f"returned dtype {found.dtype}, where real numbers for an input of shape {shape} are due")
     return np.asarray(found)
-
-
-def _gives(call: Call, expected: Array) -> bool:
-    """Whether the rule gives the expected gradient; not when it raises."""
-    with contextlib.suppress(NoGradientError):
-        return same(call.gradient(), expected)
-    return False
 
 
 def _near(a: Array, b: Array) -> bool:

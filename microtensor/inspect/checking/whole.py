@@ -13,7 +13,7 @@ from microtensor.inspect.checking.calling import Pure, called, fresh_leaves
 from microtensor.inspect.checking.diagnosis import NULL, distance, likely_cause, same, worst_of
 from microtensor.inspect.checking.differences import Corner, Estimate, Point, Settings, corner, project, slope
 from microtensor.inspect.checking.report import Checked, Mismatch, NoGradientError, Report, described
-from microtensor.inspect.checking.rules import FULL_JACOBIAN, RuleChecker, with_rules
+from microtensor.inspect.checking.rules import FULL_JACOBIAN, check_rules, with_rules
 from microtensor.inspect.history import arrays_of, carried_back, history
 from microtensor.ops import as_array
 from microtensor.primitive import Node
@@ -74,7 +74,7 @@ class WholeChecker:
         if again.shape != self.out.shape or not np.allclose(again, self.out.numpy(), 1e-9, 1e-12, equal_nan=True):
             unsteady = Mismatch("the function gives another value at each call with the same input", cause=UNSTEADY)
             return Report(dict.fromkeys(wanted, Checked(math.inf, False)), [unsteady])
-        wrong_rules = RuleChecker(self.settings).check(self.out)
+        wrong_rules = check_rules(self.out, self.settings)
         checked = dict.fromkeys(wanted, Checked())
         found: list[Mismatch] = []
         for i in wanted if every_input or not wrong_rules else ():
