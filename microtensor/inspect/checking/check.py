@@ -15,7 +15,7 @@ from microtensor.inspect.checking.calling import BesideError, Pure, check_inputs
 from microtensor.inspect.checking.differences import Settings
 from microtensor.inspect.checking.report import Checked, GradcheckError, Mismatch, NoGradientError, Report, described
 from microtensor.inspect.checking.rules import on_arrays_alone, with_rules
-from microtensor.inspect.checking.whole import WholeChecker
+from microtensor.inspect.checking.whole import check_whole
 from microtensor.inspect.history import history, rerun
 from microtensor.primitive import Node
 from microtensor.support.checks import check_number, check_positive
@@ -167,7 +167,7 @@ def _report(
 ) -> Report:
     """The check of the first order and, when that finds nothing, of the second."""
     with np.errstate(all="ignore"):
-        first = WholeChecker(fn, values, settings).run(cotangent, every_input)
+        first = check_whole(fn, values, settings, cotangent, every_input)
         if order == 1 or first.mismatches:
             return first
         second = _second(fn, values, settings)
@@ -200,7 +200,7 @@ def _second(fn: Pure, values: list[Tensor], settings: Settings, blame: bool = Tr
 
     # The result is linear in the cotangent, so a function without curvature still depends on that.
     try:
-        report = WholeChecker(Pure(gradient, called=True), [*values, cotangent], settings).run()
+        report = check_whole(Pure(gradient, called=True), [*values, cotangent], settings)
     except NoGradientError as error:
         return _wrong(values, Mismatch(str(error)))
     found = report.mismatches

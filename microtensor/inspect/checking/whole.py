@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,8 +15,7 @@ from microtensor.inspect.checking.diagnosis import NULL, distance, likely_cause,
 from microtensor.inspect.checking.differences import Corner, Estimate, Point, Settings, corner, project, slope
 from microtensor.inspect.checking.report import Checked, Mismatch, NoGradientError, Report, described
 from microtensor.inspect.checking.rules import FULL_JACOBIAN, check_rules, with_rules
-from microtensor.inspect.history import arrays_of, carried_back, history
-from microtensor.ops import as_array
+from microtensor.inspect.history import array_of, arrays_of, carried_back, history
 from microtensor.primitive import Node
 from microtensor.support.arrays import Array, own_array
 from microtensor.tensor import Tensor
@@ -38,85 +38,103 @@ LOST = (
 )
 
 
-class WholeChecker:
-    """One comparison of a function with its differences.
+def check_whole(
+    fn: Pure, values: list[Tensor], settings: Settings, cotangent: str | ArrayLike = "random", every_input: bool = False
+) -> Report:
+    """Check the rules of a function at a point, and then its gradient.
 
     Parameters
     ----------
     fn : Pure
-        The function.
     values : list of Tensor
         The point.
     settings : Settings
+    cotangent : "random", "ones" or array_like
+    every_input : bool
+        Check the gradient after a wrong rule too.
 
     Examples
     --------
     >>> import microtensor as mt
     >>> from microtensor.inspect.checking.calling import Pure
     >>> from microtensor.inspect.checking.differences import Settings
-    >>> from microtensor.inspect.checking.whole import WholeChecker
-    >>> WholeChecker(Pure(mt.exp), [mt.tensor([1.0], requires_grad=True)], Settings()).run().mismatches
+    >>> from microtensor.inspect.checking.whole import check_whole
+    >>> check_whole(Pure(mt.exp), [mt.tensor([1.0], requires_grad=True)], Settings()).mismatches
     []
     """
-
-    def __init__(self, fn: Pure, values: list[Tensor], settings: Settings) -> None:
-        self.fn = fn
-        self.values = values
-        self.settings = settings
-        self.leaves = fresh_leaves(values)
-        self.out = fn(self.leaves)
-
-    def run(self, cotangent: str | ArrayLike = "random", every_input: bool = False) -> Report:
-        """Check the rules, and then the whole. After a wrong rule the whole is checked only with `every_input`."""
-        given = None if isinstance(cotangent, str) and cotangent == "random" else self._given(cotangent)
-        wanted = [i for i, leaf in enumerate(self.leaves) if leaf.requires_grad]
-        again = self.fn(fresh_leaves(self.values)).numpy()
-        if again.shape != self.out.shape or not np.allclose(again, self.out.numpy(), 1e-9, 1e-12, equal_nan=True):
-            unsteady = Mismatch("the function gives another value at each call with the same input", cause=UNSTEADY)
-            return Report(dict.fromkeys(wanted, Checked(math.inf, False)), [unsteady])
-        wrong_rules = check_rules(self.out, self.settings)
-        checked = dict.fromkeys(wanted, Checked())
-        found: list[Mismatch] = []
-        for i in wanted if every_input or not wrong_rules else ():
-            if self.leaves[i].size:
-                checker = _InputChecker(self, i)
-                wrong = checker.run(given)
-                checked[i] = Checked(checker.error, not wrong)
-                found += wrong
-        return Report(checked, wrong_rules or found)
-
-    def _given(self, cotangent: str | ArrayLike) -> Array:
-        values = 1.0 if isinstance(cotangent, str) else as_array(cotangent)
-        given = own_array(values, "gradcheck: cotangent", np.float64)
-        if not np.isfinite(given).all():
-            raise ValueError("gradcheck: the cotangent holds NaN or ∞; it must be finite")
-        try:
-            return np.broadcast_to(given, self.out.shape)
-        except ValueError as error:
-            raise ValueError(
-                f"gradcheck: the cotangent has shape {given.shape}, the function's result {self.out.shape}"
-            ) from error
+    leaves = fresh_leaves(values)
+    out = fn(leaves)
+    given = None if isinstance(cotangent, str) and cotangent == "random" else _given(cotangent, out.shape)
+    wanted = [i for i, leaf in enumerate(leaves) if leaf.requires_grad]
+    again = fn(fresh_leaves(values)).numpy()
+    if again.shape != out.shape or not np.allclose(again, out.numpy(), 1e-9, 1e-12, equal_nan=True):
+        unsteady = Mismatch("the function gives another value at each call with the same input", cause=UNSTEADY)
+        return Report(dict.fromkeys(wanted, Checked(math.inf, False)), [unsteady])
+    wrong_rules = check_rules(out, settings)
+    checked = dict.fromkeys(wanted, Checked())
+    found: list[Mismatch] = []
+    for i in wanted if every_input or not wrong_rules else ():
+        if leaves[i].size:
+            check = _InputCheck(fn, values, i, leaves[i], out, settings)
+            wrong = check.run(given)
+            checked[i] = Checked(check.error, not wrong)
+            found += wrong
+    return Report(checked, wrong_rules or found)
 
 
-class _InputChecker:
-    """The comparison for one input.
+def _given(cotangent: str | ArrayLike, shape: tuple[int, ...]) -> Array:
+    values = 1.0 if isinstance(cotangent, str) else array_of(cotangent)
+    given = own_array(values, "gradcheck: cotangent", np.float64)
+    if not np.isfinite(given).all():
+        raise ValueError("gradcheck: the cotangent holds NaN or ∞; it must be finite")
+    try:
+        return np.broadcast_to(given, shape)
+    except ValueError as error:
+        raise ValueError(f"gradcheck: the cotangent has shape {given.shape}, the function's result {shape}") from error
+
+
+@dataclass
+class _InputCheck:
+    """The check of the gradient for one input.
 
     Attributes
     ----------
+    fn : Pure
+    values : list of Tensor
+        The point.
+    i : int
+        The number of the input.
+    leaf : Tensor
+        The input that `out` was computed from.
+    out : Tensor
+        The result of the function.
+    settings : Settings
     error : float
         The largest difference so far.
     """
 
-    def __init__(self, whole: WholeChecker, i: int) -> None:
-        self.whole = whole
-        self.i = i
-        self.settings = whole.settings
-        self.out = whole.out
-        self.leaf = whole.leaves[i]
-        self.x = whole.values[i].numpy()
-        self.point = Point(self._function, self.x, whole.settings.eps)
-        self.name = called(i, self.leaf)
-        self.error = 0.0
+    fn: Pure
+    values: list[Tensor]
+    i: int
+    leaf: Tensor
+    out: Tensor
+    settings: Settings
+    error: float = 0.0
+
+    @property
+    def x(self) -> Array:
+        """The value of the input."""
+        return self.values[self.i].numpy()
+
+    @property
+    def name(self) -> str:
+        """The name of the input in reports."""
+        return called(self.i, self.leaf)
+
+    @property
+    def point(self) -> Point:
+        """The function of this input alone."""
+        return Point(self._function, self.x, self.settings.eps)
 
     def run(self, given: Array | None) -> list[Mismatch]:
         """What is wrong with the gradient for one cotangent, for all of them, or for some random ones."""
@@ -155,9 +173,9 @@ class _InputChecker:
         return gradient
 
     def _function(self, array: Array) -> Array:
-        arguments = fresh_leaves(self.whole.values)
+        arguments = fresh_leaves(self.values)
         arguments[self.i] = Tensor(array, requires_grad=True)
-        out = self.whole.fn(arguments).numpy().astype(np.float64)
+        out = self.fn(arguments).numpy().astype(np.float64)
         if out.shape != self.out.shape:
             raise ValueError(
                 f"gradcheck: the function's result has shape {self.out.shape} at the input and {out.shape} beside it; "
