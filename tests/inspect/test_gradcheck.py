@@ -307,10 +307,10 @@ def test_a_wrong_rule_beside_infinities_is_found():
 @pytest.mark.parametrize(
     ("function", "at", "said"),
     [
-        (mt.exp, 1000.0, "the first that is not is that of exp for argument 0"),
-        (mt.sqrt, 0.0, "the first that is not is that of sqrt for argument 0"),
+        (mt.exp, 1000.0, "the first such gradient is that of exp for argument 0"),
+        (mt.sqrt, 0.0, "the first such gradient is that of sqrt for argument 0"),
         (lambda x: mt.where(x > 0, mt.log(x), 0.0), 0.0, "that of log for argument 0; keep its input where"),
-        (lambda x: mt.sqrt(mt.sum(x * x)), 0.0, "the first that is not is that of sqrt"),
+        (lambda x: mt.sqrt(mt.sum(x * x)), 0.0, "the first such gradient is that of sqrt"),
         (lambda x: mt.softmax(x + np.full(2, -np.inf)), 1.0, "the gradient is not finite: the first"),
         (lambda x: mt.where(x >= 0, x, np.inf), 0.0, "the function is not finite beside this point"),
     ],

@@ -447,12 +447,12 @@ def test_a_function_that_changes_its_mind_ends_in_a_verdict_or_is_a_wrong_use():
     ("name", "said"),
     [
         ("no return", "returned None: is its return missing?"),
-        ("a number", "returned a float, where an array for an input of shape (2, 3) is due"),
-        ("a list", "returned a list, where an array"),
-        ("a tensor", "returned a Tensor, where an array for an input of shape (2, 3) is due; on arrays a rule must"),
-        ("a masked array", "returned a MaskedArray, where an array"),
-        ("complex", "returned dtype complex128, where real numbers"),
-        ("objects", "returned dtype object, where real numbers"),
+        ("a number", "returned a float; it must return an array for the input of shape (2, 3)"),
+        ("a list", "returned a list; it must return an array"),
+        ("a tensor", "returned a Tensor; it must return an array for the input of shape (2, 3); make no tensor"),
+        ("a masked array", "returned a MaskedArray; it must return an array"),
+        ("complex", "returned dtype complex128; it must be real numbers"),
+        ("objects", "returned dtype object; it must be real numbers"),
         ("raises KeyError", "raised KeyError: 1 (gradient of shape (2, 3), inputs of shapes (2, 3))"),
         ("raises an unprintable", "raised Unprintable (gradient"),
         ("too few arguments", "takes 1 positional argument but 3 were given"),
@@ -474,7 +474,7 @@ def test_a_rule_that_gives_no_gradient_is_named(name, said):
 def test_a_rule_too_few_is_named():
     x = mt.tensor([1.0, 2.0], requires_grad=True)
     found = verdict(spoilt("ratio", WRONG_RULES["no rule"], 1), [x, x])
-    assert "ratio has no rule for argument 1: it was called with 2 and has 1 of them" in found
+    assert "ratio has no rule for argument 1: it was called with 2 arguments and has 1 rules" in found
 
 
 def test_a_wrong_rule_is_blamed_also_where_its_explanation_raises():
@@ -564,7 +564,7 @@ def test_a_rule_that_is_right_in_one_place_is_not_said_to_remember():
     x = mt.tensor([1.0, 2.0], requires_grad=True)
     lucky = primitive("lucky", lambda x: x**2, lambda g, y, x: g * np.where(x == np.round(x, 3), 2 * x, 5.0 * x))
     found = verdict(lucky, x)
-    assert "right at the input, but wrong where that is moved by up to 1 %" in found
+    assert "right at the input, but wrong where the input is moved by up to 1 %" in found
     assert "left behind" not in found
     constant = primitive("constant", lambda x: x**2, lambda g, y, x: g * np.array([2.0, 4.0]))
     assert "it reads a value that an earlier call left behind, or a constant" in verdict(constant, x)

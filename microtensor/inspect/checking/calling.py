@@ -1,4 +1,4 @@
-"""Calls the function under test as if it were pure: on copies of its inputs, its modules' buffers put back."""
+"""Calls the function under test on copies of its inputs, and puts the buffers of its modules back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from microtensor.tensor import Tensor
 
 
 def check_inputs(values: Sequence[Any], order: int = 1) -> None:
-    """Refuse what finite differences cannot check.
+    """Check that finite differences of the inputs can be taken.
 
     Raises
     ------
     TypeError
-        An input is not a tensor, or one that requires a gradient is not float64.
+        An input is not a tensor, or it requires a gradient and is not float64.
     ValueError
-        No input requires a gradient, one that does holds NaN or ∞, or the order is not 1 or 2.
+        No input requires a gradient, or one that does holds NaN or ∞. Or the order is not 1 or 2.
 
     Examples
     --------
@@ -44,15 +44,15 @@ def check_inputs(values: Sequence[Any], order: int = 1) -> None:
     for i, x in checked:
         if x.dtype != np.float64:
             raise TypeError(
-                f"gradcheck: {called(i, x)} has dtype {x.dtype}, whose rounding drowns the differences; make it "
-                'float64 with .astype(float), or all parameters with mt.set_default_dtype("float64")'
+                f"gradcheck: {called(i, x)} has dtype {x.dtype}; it must be float64, as rounding hides differences; "
+                'convert it with .astype(float), or make all parameters so with mt.set_default_dtype("float64")'
             )
         if not np.isfinite(x.numpy()).all():
             raise ValueError(f"gradcheck: {called(i, x)} holds NaN or ∞; it must be finite")
 
 
 def called(i: int, x: Tensor) -> str:
-    """What reports call an input: its position, and its name if it has one.
+    """The name of an input in reports: its position, and its own name if it has one.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def called(i: int, x: Tensor) -> str:
 
 
 def fresh_leaves(values: Sequence[Tensor]) -> list[Tensor]:
-    """Copies of the inputs that have no history.
+    """Copies of the inputs, without history.
 
     Examples
     --------
@@ -78,28 +78,27 @@ def fresh_leaves(values: Sequence[Tensor]) -> list[Tensor]:
 
 
 class BesideError(Exception):
-    """The function was called before, and raised now, which is the cause, or returned no tensor."""
+    """The function raised, or returned no tensor, when it was called again. The cause is what it raised."""
 
 
 class Pure:
-    """A function whose calls leave no trace in the buffers of the modules that it is, or names.
+    """A function whose calls do not change the buffers of the modules that it uses.
 
-    The running statistics of a batch norm move in training; here they are the same before every call.
+    The running statistics of a batch norm move in training. Here they are the same before every call.
 
     Parameters
     ----------
     fn : callable
-        From tensors to a tensor.
+        A function from tensors to a tensor.
     called : bool
         Whether it has been called before.
 
     Raises
     ------
     TypeError
-        When called: the function returned something else.
+        `fn` cannot be called. Or at the first call it does not return a tensor of numbers.
     BesideError
-        When called again: the function raised, as at an input that was moved out of its domain, or returned
-        something else.
+        At a later call the function raised, or did not return a tensor.
 
     Examples
     --------
@@ -133,7 +132,7 @@ class Pure:
         finally:
             for table, before in tables:
                 table.update(before)
-            # A new value comes in a new array, so the old one is still what it was.
+            # A new value comes in a new array, so the old array still holds the old value.
             for buffer, array, version in values:
                 buffer._array, buffer._version = array, version
         if not isinstance(out, Tensor):
@@ -148,7 +147,7 @@ class Pure:
 
 
 def _modules_behind(fn: Any) -> Iterator[Any]:
-    """The modules among what a function is bound to, encloses, or names, and among the same of what that is."""
+    """The modules that a function is bound to, encloses, or names, also through other functions and containers."""
     seen: set[int] = set()
     todo = [fn]
     while todo:

@@ -22,7 +22,7 @@ from microtensor.support.checks import check_number, check_positive
 from microtensor.tensor import Tensor
 
 EDGE = (
-    "it was called again, at the input and beside it: where its domain ends there, move the input or pass a smaller eps"
+    "the check calls it at the input and beside it; where its domain ends there, move the input or pass a smaller eps"
 )
 
 
@@ -37,34 +37,32 @@ def gradcheck(
     cotangent: str | ArrayLike = "random",
     raise_exception: bool = True,
 ) -> bool:
-    """Compare the gradients of a function with central finite differences, in float64.
+    """Compare the gradients of a function with central finite differences.
 
-    The rule of every operation that the function records is checked on its own too, so a failure names the
-    operation. A small function is checked on its whole Jacobian, a larger one on three random projections
-    ⟨u, J v⟩. The cotangent is random by default, because a constant one tests nothing on a norm: the gradient
-    of sum(BN(x)) is identically zero. A rule may return more than the shape of its input, as the rules of an engine
-    do: the sum over the axes of broadcasting is taken for it.
+    The rule of every operation that the function records is checked by itself too, so a failure names the operation.
+    Of a small function the whole Jacobian is checked. Of a larger one three random projections ⟨u, J v⟩ are checked.
 
     Parameters
     ----------
     fn : callable
-        From the inputs to a tensor; called many times, so it must be deterministic. What a module among them
-        keeps in buffers, such as running statistics, is put back after each call.
+        A function from the inputs to a tensor. It is called many times, so it must be deterministic. The buffers of
+        its modules, such as running statistics, are put back after each call.
     inputs : Tensor or sequence of Tensor
-        Those that require a gradient are checked; float64 and finite. They are copied, not changed.
+        The inputs that require a gradient are checked. They must be float64 and finite. All are copied, not changed.
     eps : float, optional
-        Step of the differences; ``machine epsilon ** (1/3) * max(1, |x|)`` unless given. Where two points with
-        that step disagree with the gradient, other steps and more points decide.
+        The step of the differences; default: ``machine epsilon ** (1/3) * max(1, |x|)``. Where that step disagrees
+        with the gradient, other steps and more points decide.
     atol, rtol : float
-        Allowed is ``atol * scale + rtol * |numeric|``, scale being the largest derivative, or the largest of
-        the terms that it is the sum of; and what the differences are uncertain by.
+        The allowed difference is ``atol * scale + rtol * |numeric|``, and the uncertainty of the finite differences.
+        The scale is the largest derivative, or the largest of the terms whose sum it is.
     order : int
-        1 checks the gradient, 2 also the gradient of the gradient. For a third derivative check a gradient,
-        as the function, at order 2.
+        1 checks the gradient, 2 the gradient of the gradient too. For a third derivative, check a function that
+        returns a gradient at order 2.
     cotangent : "random", "ones" or array_like
-        "ones", or an array of the output's shape, checks ⟨cotangent, fn⟩ alone, and may be blind to much.
+        The cotangent of the result; default: several random ones. With "ones" or an array of the result's shape, only
+        ⟨cotangent, fn⟩ is checked. "ones" tests nothing on a norm: the gradient of sum(BN(x)) is zero everywhere.
     raise_exception : bool
-        Raise on a mismatch rather than return False.
+        Whether a mismatch raises an error. Otherwise the function returns False.
 
     Returns
     -------
@@ -74,17 +72,16 @@ def gradcheck(
     Raises
     ------
     GradcheckError
-        They do not; a rule is missing, raises, returns no array of numbers, or writes into what it is given; the
-        function is random, or raises when it is called again. And `raise_exception` is on.
+        The gradients do not agree. Or a rule is missing, raises, writes into its arguments, or returns something else
+        than an array of numbers. Or the function is random, or raises when it is called again.
     TypeError
-        An input is no tensor, or requires a gradient and is not float64; fn cannot be called, or returns no tensor;
-        the cotangent is no array of numbers.
+        An input is not a tensor, or it requires a gradient and is not float64. Or fn is not a function that returns a
+        tensor, or the cotangent is not an array of numbers.
     ValueError
-        No input requires a gradient, one that does is not finite, the order is not 1 or 2, the step is not
-        positive, a tolerance is negative, the cotangent is not finite or has another name or shape, or the shape of
-        the result depends on values.
+        No input requires a gradient, or one that does is not finite. Or `order`, `eps`, `atol`, `rtol` or `cotangent`
+        has a wrong value. Or the shape of the result depends on values.
     Exception
-        What the function raises when it is called for the first time.
+        The function raises it when it is called for the first time.
 
     Examples
     --------
@@ -112,19 +109,19 @@ def gradcheck(
 
 
 def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1) -> Report:
-    """:func:`gradcheck` that goes on after a wrong rule, and says how large the error of each input is.
+    """Check a function as :func:`gradcheck` does, and report the error of each input, after a wrong rule too.
 
     Parameters
     ----------
     fn, inputs, order
-        As for :func:`gradcheck`.
+        See :func:`gradcheck`.
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`gradcheck`.
+        See :func:`gradcheck`.
     Exception
-        What the function raises, at the input or beside it.
+        The function raises it, at the input or beside it.
 
     Examples
     --------
@@ -140,13 +137,13 @@ def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1)
         return _report(Pure(fn), values, Settings(), order, every_input=True)
     except BesideError as error:
         if (own := error.__cause__) is not None:
-            # The program's own fault, at its own line.
+            # It is a fault of the program, so it is shown at the line of the program.
             raise own from own.__cause__
         return _wrong(values, Mismatch(f"{error}; {EDGE}"))
 
 
 def gradgradcheck(fn: Callable[..., Any], inputs: Tensor | Sequence[Tensor], **options: Any) -> bool:
-    """:func:`gradcheck` of first and second order.
+    """Check a function as :func:`gradcheck` does, at the first and the second order.
 
     Examples
     --------
@@ -176,7 +173,7 @@ def _report(
 
 
 def _second(fn: Pure, values: list[Tensor], settings: Settings, blame: bool = True) -> Report:
-    """Check the gradient, as a function of the inputs and the cotangent, like any other function.
+    """Check the gradient, which is a function of the inputs and of the cotangent, like any other function.
 
     With `blame`, a mismatch is traced to the first operation whose rules fail this check by themselves.
     """

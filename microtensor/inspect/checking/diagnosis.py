@@ -1,4 +1,4 @@
-"""Says in words how a wrong gradient differs from the right one, from the pattern of the difference alone."""
+"""Finds the likely cause of a wrong gradient from the way in which it differs from the right one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NULL = "a null gradient: a path is cut, or the rule returns zero"
 
 
 def distance(analytic: Array, numeric: Array) -> Array:
-    """The absolute difference, infinite where one of the two is not a number.
+    """The absolute difference; ∞ where one of the two is NaN.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def worst_of(error: Array) -> tuple[int, ...]:
 
 
 def same(a: Array, b: Array) -> bool:
-    """Whether two gradients are the same up to the error of finite differences.
+    """Whether two gradients agree up to the error of finite differences.
 
     Examples
     --------
@@ -71,11 +71,11 @@ def wrong_shape(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
         return "the axes along which the input was broadcast are not summed away"
     if _part_of(found, wanted):
         return "the axes that were reduced are not put back"
-    return "no sum over axes, and no broadcast, leads from one to the other"
+    return "no sum over axes and no broadcast turns one shape into the other"
 
 
 def _part_of(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
-    """Whether the sizes of `small`, but for ones, stand among those of `large` in the same order."""
+    """Whether the sizes of `small`, without ones, occur in `large` in the same order."""
     rest = iter(large)
     return len(small) <= len(large) and all(n in rest for n in small if n != 1)
 
@@ -83,12 +83,12 @@ def _part_of(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
 def likely_cause(
     analytic: Array, numeric: Array, x: Array, constants: Sequence[Array] = (), results: Sequence[Array] = ()
 ) -> str:
-    """Say in words how a wrong gradient differs from the right one; empty where no pattern is known.
+    """The likely cause of a wrong gradient in words; empty when none is known.
 
-    A gradient that lost the path through a mean differs from the right one by a constant along the axes of
-    the mean; one that lost the path through a variance differs by a multiple of x − mean(x). Other mistakes do so
-    too: a statistic is said to be detached only where its value is among the `constants` of the graph, and not
-    among its recorded `results`.
+    Without the path through a mean, a gradient differs from the right one by a constant along the axes of the mean.
+    Without the path through a variance, it differs by a multiple of x − mean(x). Other mistakes have the same effect.
+    So a statistic is called detached only when its value is one of the `constants` of the graph, and is not one of its
+    recorded `results`.
 
     Examples
     --------

@@ -14,26 +14,26 @@ from microtensor.support.arrays import Array
 
 EPSILON = float(np.finfo(np.float64).eps)
 STEP = EPSILON ** (1 / 3)
-# The usual step first; a longer one where rounding is large, shorter ones beside a kink or the edge of a domain.
+# The usual step; a longer one for large rounding; shorter ones for a kink or the end of a domain nearby.
 LADDER = (1.0, 1e2, 1e-2, 1e-4)
 
-# A derivative this small beside atol and rtol is still compared; what is smaller counts as zero.
+# The smallest scale of derivatives; see Settings.agree.
 SMALLEST = 1e-6
-# What the differences are uncertain by is forgiven up to this part of the largest derivative, or up to atol.
+# The uncertainty of the differences is allowed up to this part of the largest derivative, or up to atol.
 UNCERTAIN = 1e-4
 
 Line = Callable[[float], Array]
 
 
 class Estimate(NamedTuple):
-    """A derivative from differences, and what it may be off by; NaN and ∞ where the function is not finite."""
+    """A derivative from differences, and its largest error; NaN and ∞ where the function is not finite."""
 
     value: float
     error: float
 
 
 class Corner(NamedTuple):
-    """The slopes on the two sides of a kink; of a jump they depend on the step."""
+    """The slopes on the two sides of a kink or of a jump. The slopes of a jump depend on the step."""
 
     left: float
     right: float
@@ -54,7 +54,7 @@ class Settings:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(COTANGENT_SEED))
 
     def agree(self, analytic: Array, numeric: Array, terms: float = 0.0, uncertain: Array | float = 0.0) -> Array:
-        """Which of the derivatives are the same, where they are sums of such terms, and the differences uncertain."""
+        """Which of the derivatives agree. `terms` is the size of their terms, `uncertain` that of their errors."""
         largest = float(np.abs(numeric[np.isfinite(numeric)]).max(initial=terms))
         forgiven = np.minimum(uncertain, max(UNCERTAIN * largest, self.atol))
         allowed: Array = self.rtol * np.abs(numeric) + self.atol * max(largest, SMALLEST) + forgiven
@@ -62,10 +62,10 @@ class Settings:
 
 
 def steps_of(x: Array, eps: float | None) -> list[Array]:
-    """The steps of the differences for each element of x: the usual step, then a short one.
+    """The steps of the differences for each element of x: the usual step and a short one; with `eps` only that step.
 
-    The usual step is in proportion to large elements and fixed for small ones. The short step is in proportion to small
-    elements too, for functions that end or change quickly near zero. With `eps` that is the only step.
+    The usual step is proportional to large elements, and constant for small ones. The short step is proportional to
+    small elements too, for functions that end or change quickly near zero.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def steps_of(x: Array, eps: float | None) -> list[Array]:
 
 
 def ladder(x: float, eps: float | None) -> list[float]:
-    """The steps to try one after the other at a number x; with `eps` that one alone.
+    """The steps to try one after the other at a number x; with `eps` only that step.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def ladder(x: float, eps: float | None) -> list[float]:
 
 
 def difference(high: Array, low: Array) -> Array:
-    """``high − low``, and 0 where both are the same infinity, as under a mask of −∞.
+    """``high − low``; 0 where both are the same infinity, as under a mask of −∞.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def difference(high: Array, low: Array) -> Array:
 
 
 def project(u: Array, change: Array) -> float:
-    """⟨u, change⟩, in which what has no weight does not count, even where it is not finite.
+    """⟨u, change⟩. An element with weight 0 does not count, even where the change is not finite.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def project(u: Array, change: Array) -> float:
 
 
 def central(line: Line, step: float, u: Array | float = 1.0) -> Estimate:
-    """The derivative of ⟨u, line⟩ at 0 from two points, and the rounding in it: a first look.
+    """A first estimate of the derivative of ⟨u, line⟩ at 0, from two points; its error is the rounding.
 
     Examples
     --------
@@ -139,11 +139,11 @@ def central(line: Line, step: float, u: Array | float = 1.0) -> Estimate:
 
 
 def slope(line: Line, steps: Iterable[float], u: Array | float = 1.0, noise: float = 0.0) -> Estimate:
-    """The derivative of ⟨u, line⟩ at 0 from four points, with the first step that is good enough, else the best.
+    """The derivative of ⟨u, line⟩ at 0 from six points, with the first step that is good enough, else with the best.
 
-    The error is what the estimate from twice the step differs by, and the rounding of the values, with the `noise`
-    in ⟨u, line⟩ from before. Where two steps contradict each other, as beside a kink, the shorter one is right if it
-    is sure of itself.
+    The error is the difference from the estimate with twice the step, plus the rounding of the values, plus the
+    `noise` that ⟨u, line⟩ already has. Where two steps contradict each other, as beside a kink, the shorter step counts
+    if its error is small.
 
     Examples
     --------
@@ -169,9 +169,9 @@ def slope(line: Line, steps: Iterable[float], u: Array | float = 1.0, noise: flo
 
 
 def corner(line: Line, step: float, u: Array | float = 1.0) -> Corner | None:
-    """The slopes of ⟨u, line⟩ on the two sides of 0 where it has a kink or a jump there.
+    """The slopes of ⟨u, line⟩ on the two sides of 0, when it has a kink or a jump there; else None.
 
-    The slopes of a smooth function differ too, by its curvature, but by less the shorter the step.
+    The two slopes of a smooth function differ by its curvature. This difference gets smaller with the step.
 
     Examples
     --------
@@ -254,6 +254,6 @@ class Point:
 
 
 def _rounding(u: Array, high: Array, low: Array) -> float:
-    """What rounding may have changed in ⟨u, high − low⟩."""
+    """The largest error of ⟨u, high − low⟩ by rounding."""
     size = np.maximum(np.abs(high), np.abs(low))
     return EPSILON * project(np.abs(u), np.where(np.isfinite(size), size, 0.0))

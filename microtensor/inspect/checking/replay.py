@@ -1,4 +1,4 @@
-"""Reads graphs that are recorded already, and runs their operations again with other values in the leaves."""
+"""Reads recorded graphs, and runs their operations again with other values of the leaves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from microtensor.tensor import Tensor
 
 
 def leaves_of(output: Tensor) -> list[Tensor]:
-    """The leaves that a recorded result takes its gradient to, in the order in which they were first used.
+    """The leaves before a result that require a gradient, in the order in which they were first used.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def leaves_of(output: Tensor) -> list[Tensor]:
 
 
 def reader_of(output: Tensor, leaf: Tensor) -> str:
-    """The scope in which a leaf was first read on the way to `output`; empty when that was outside of all.
+    """The scope in which a leaf was first read on the way to `output`; empty when it was read outside all scopes.
 
     Examples
     --------
@@ -46,10 +46,10 @@ def reader_of(output: Tensor, leaf: Tensor) -> str:
 
 
 def changed_since(output: Tensor) -> list[Tensor]:
-    """The leaves that were given a new value, as by an optimiser, after the graph of `output` had read the old one.
+    """The leaves that got a new value, as from an optimiser, after the graph of `output` had read the old one.
 
-    An operation knows the sum of its inputs' versions, so where one of them was changed after it, and another
-    before it, both are named.
+    An operation records only the sum of its inputs' versions. When one input was changed after the operation, and
+    another before it, both are given.
 
     Examples
     --------
@@ -70,10 +70,10 @@ def changed_since(output: Tensor) -> list[Tensor]:
 
 
 def replay(output: Tensor, replaced: Mapping[Tensor, Tensor]) -> Tensor:
-    """Run the recorded operations again with other tensors in the place of some leaves.
+    """Run the recorded operations again with other tensors in place of some leaves.
 
-    What was not recorded (a constant, a detached value, the mask of a dropout) stays as it was. The graph
-    itself is only read, so one that a backward pass has used up will do, if it was kept.
+    Values that were not recorded stay the same: constants, detached values, the mask of a dropout. The graph is only
+    read. It may have been used by a backward pass, if it was kept.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a check of gradients reports: each input's error, and each mismatch with its place and likely cause."""
+"""The report of a check of gradients: the error of each input, and each mismatch with its place and likely cause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from microtensor.support.arrays import Array
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Where an analytic derivative and the finite differences disagree.
+    """A place where the gradient and the finite differences disagree.
 
     Attributes
     ----------
@@ -19,9 +19,9 @@ class Mismatch:
     index : tuple of int or None
         The element; None for a projection on a random direction.
     analytic, numeric : float
-        Both NaN where there was nothing to compare.
+        The derivative by the rules and by differences; both NaN when there was nothing to compare.
     cause : str
-        The likely cause in words; empty when nothing is known.
+        The likely cause in words; empty when it is not known.
     """
 
     where: str
@@ -50,34 +50,34 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check of one input found.
+    """The result of the check of one input.
 
     Attributes
     ----------
     error : float
-        The largest difference seen between the gradient and the finite differences; ∞ when there was no
-        gradient to compare.
+        The largest difference between the gradient and the finite differences; ∞ when there was no gradient.
     right : bool
+        Whether they agree.
     """
 
     error: float = 0.0
     right: bool = True
 
     def and_also(self, other: Checked) -> Checked:
-        """What two checks of the same input found together."""
+        """The result of two checks of the same input together."""
         return Checked(max(self.error, other.error), self.right and other.right)
 
 
 @dataclass(frozen=True)
 class Report:
-    """The inputs that require a gradient, by position, and what disagrees: nothing when all is right."""
+    """The result for each input that requires a gradient, by position, and the mismatches; none when all is right."""
 
     inputs: dict[int, Checked]
     mismatches: list[Mismatch]
 
 
 def described(error: BaseException) -> str:
-    """The kind of an exception and what it says, with its notes; also of one that cannot be printed.
+    """The type, the message and the notes of an exception, also of one that cannot be printed.
 
     Examples
     --------
@@ -94,11 +94,11 @@ def described(error: BaseException) -> str:
 
 
 class NoGradientError(Exception):
-    """There is nothing to compare: a rule or the walk raised, or what it returned does not fit."""
+    """There is no gradient to compare: a rule or the walk raised, or returned something that does not fit."""
 
 
 class GradcheckError(AssertionError):
-    """A gradient that disagrees with finite differences; ``mismatches`` holds what was found."""
+    """A gradient disagrees with finite differences. The attribute ``mismatches`` is a list of the places."""
 
     def __init__(self, mismatches: list[Mismatch]) -> None:
         self.mismatches = mismatches

@@ -218,9 +218,9 @@ class _RuleCheck:
         found = None if fits or near.size > FULL_JACOBIAN else moved._element(there)
         if found is None:
             return None
-        cause = "right at the input, but wrong where that is moved by up to 1 %"
+        cause = "right at the input, but wrong where the input is moved by up to 1 %"
         if _near(there, replace(moved, arrays=self.arrays).gradient()):
-            cause += ", which the rule does not see: it reads a value that an earlier call left behind, or a constant"
+            cause += "; the rule does not see this: it reads a value that an earlier call left behind, or a constant"
         return replace(found, cause=cause)
 
     # --- causes that only another call of the rule can tell -----------------------------------------------
@@ -332,7 +332,8 @@ def without_rule(node: Node) -> str:
     name, count = node.primitive.name, _rule_count(node)
     for i, x in enumerate(node.inputs[count:], count):
         if isinstance(x, Tensor) and x.requires_grad:
-            return f"{name} has no rule for argument {i}: it was called with {len(node.inputs)} and has {count} of them"
+            given = len(node.inputs)
+            return f"{name} has no rule for argument {i}: it was called with {given} arguments and has {count} rules"
     return ""
 
 
@@ -366,10 +367,10 @@ def _array_of(found: Any, shape: tuple[int, ...]) -> Array:
         raise NoGradientError("returned None: is its return missing?")
     if isinstance(found, (np.ma.MaskedArray, np.matrix)) or not isinstance(found, (np.ndarray, np.generic)):
         kind = type(found).__name__
-        hint = "; on arrays a rule must give an array, so make no tensor in it" if isinstance(found, Tensor) else ""
-        raise NoGradientError(f"returned a {kind}, where an array for an input of shape {shape} is due{hint}")
+        hint = "; make no tensor in a rule: it must work on arrays too" if isinstance(found, Tensor) else ""
+        raise NoGradientError(f"returned a {kind}; it must return an array for the input of shape {shape}{hint}")
     if found.dtype.kind not in "biuf":
-        raise NoGradientError(f"returned dtype {found.dtype}, where real numbers for an input of shape {shape} are due")
+        raise NoGradientError(f"returned dtype {found.dtype}; it must be real numbers for the input of shape {shape}")
     return np.asarray(found)
 
 

@@ -26,7 +26,8 @@ UNRECORDED = (
     "taken without create_graph=True"
 )
 UNSTEADY = (
-    "seed its random numbers inside it, with rng=np.random.default_rng(0), or put layers such as dropout into eval()"
+    "seed the random numbers inside the function, with rng=np.random.default_rng(0), or put layers such as dropout "
+    "into eval()"
 )
 NOT_FINITE = (
     "the function is not finite beside this point: it overflows, or its domain ends here; move the input or pass a "
@@ -287,8 +288,9 @@ class _InputCheck:
         for node, argument, value in self._contributions(u):
             if not np.isfinite(value).all():
                 return (
-                    f"the gradient is not finite: the first that is not is that of {node.primitive.name} for argument "
-                    f"{argument}; keep its input where the slope is finite, as with sqrt(x + ε): a where comes too late"
+                    f"the gradient is not finite: the first such gradient is that of {node.primitive.name} for "
+                    f"argument {argument}; keep its input where the slope is finite, as with sqrt(x + ε); a where "
+                    "after it is too late"
                 )
         return "the gradient is not finite"
 
@@ -310,8 +312,8 @@ class _InputCheck:
         for tensor, node in reversed(history(self.out)):
             if tensor.dtype != np.float64:
                 return (
-                    f"{node} computes in {tensor.dtype}, whose rounding may be the difference, and in which no "
-                    "rule was checked by itself; compute in float64"
+                    f"{node} computes in {tensor.dtype}, and its rounding may be the difference; compute in float64. "
+                    "Only there each rule is checked by itself"
                 )
         return ""
 
