@@ -1,8 +1,7 @@
 """A tensor's history as an immutable graph of plain data: nodes, edges, scopes, with gradients on every edge.
 
-Ids are small integers in the order of the program, so the same program gives the same graph. What kind of
-edge an edge is (the direct path, a path through a statistic, a parameter, a constant) is decided here, once,
-for every picture.
+Ids are small integers in the order of the program, so the same program gives the same graph. The kind of an edge is
+found here for every picture: the direct path, a path through a statistic, a parameter, a constant.
 """
 
 from microtensor.inspect.graph.compare import compare

@@ -1,4 +1,4 @@
-"""Puts two graphs on one sheet: what both have once, what only one has marked."""
+"""Joins two graphs into one: what both have occurs once, and what only one has is marked."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SIDES: tuple[Mark, Mark] = ("first", "second")
 
 
 def compare(first: Graph, second: Graph, names: tuple[str, str] = ("first", "second")) -> Graph:
-    """One graph of all that two graphs hold.
+    """One graph of everything in two graphs.
 
-    Scopes are aligned by their names, and inside them operations by their order. What stands in one graph alone
-    is marked "first" or "second"; what stands in both with another shape, constant or type is marked "changed",
-    with a note. Gradients are left out, since they belong to one graph or the other.
+    Scopes are matched by their names, and the operations inside them by their order. A node that only one graph has is
+    marked "first" or "second". A node that both have, with another shape, constant or type, is marked "changed", and a
+    note says how. There are no gradients, because these belong to one of the two graphs.
 
     Parameters
     ----------
     first, second : Graph
     names : tuple of str
-        What to call them.
+        The names of the two graphs.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class _Union:
         self._join_nodes()
 
     def _join_scopes(self) -> tuple[dict[int | None, int | None], dict[int | None, int | None]]:
-        """The common number of each graph's scopes. Of several with one name in one place, the n-th is the n-th."""
+        """The common number of each scope. Scopes with the same name in the same place are matched by their order."""
         known: dict[Key, int] = {}
         at: tuple[dict[int | None, int | None], dict[int | None, int | None]] = ({None: None}, {None: None})
         for graph, numbers in zip(self.graphs, at, strict=True):
@@ -120,9 +120,9 @@ class _Union:
 
 
 def _steps(a: list[Key], b: list[Key]) -> Iterator[tuple[int, int, int, int, bool]]:
-    """The stretches of two sequences that stand beside each other, and whether they are equal.
+    """The corresponding parts of two sequences, and whether they are equal.
 
-    Where they begin and end alike nothing is searched: the search takes the square of what is alike among the rest.
+    Equal parts at the two ends are found first, because the time of the search grows with the square of the rest.
     """
     pairs = min(len(a), len(b))
     head = next((i for i in range(pairs) if a[i] != b[i]), pairs)

@@ -1,4 +1,4 @@
-"""Folds scopes into cards: by depth, by name, and equal neighbours into one."""
+"""Folds scopes into one node each, called a card: by depth or by name. Equal neighbours share a card."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from microtensor.support.text import LONGEST, safe_text
 
 FEWEST_REPEATS = 3
 WILD = frozenset("*?[")
-# Of several edges that become one, the first of these kinds is shown.
+# When several edges become one, it gets the first of these kinds that one of them has.
 CLEAREST = ("direct", "plain", "statistics", "parameter", "constant")
 
 
 def auto_depth(graph: Graph, limit: int = 300) -> int | None:
-    """The largest depth at which at most `limit` nodes are left; None when the whole graph is that small."""
+    """The largest depth that leaves at most `limit` nodes; None when the whole graph has no more."""
     if len(graph.nodes) <= limit:
         return None
     levels = graph.scope_levels()
@@ -39,7 +39,7 @@ def auto_depth(graph: Graph, limit: int = 300) -> int | None:
 
 
 def fold(graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tuple[str, ...], repeats: bool) -> Graph:
-    """What :meth:`Graph.collapsed` does."""
+    """See :meth:`Graph.collapsed`."""
     if depth is None and not collapse and not expand:
         return graph
     into = _folded_scopes(graph, depth, collapse, expand)
@@ -51,7 +51,7 @@ def fold(graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tup
 def _folded_scopes(
     graph: Graph, depth: int | None, collapse: tuple[str, ...], expand: tuple[str, ...]
 ) -> list[int | None]:
-    """For each scope the one whose card it disappears into."""
+    """For each scope the scope whose card it is part of; None for a scope that stays open."""
     shut = _matching(graph, collapse)
     inside = _matching(graph, expand)
     around: set[int] = set()
@@ -93,7 +93,7 @@ def _matching(graph: Graph, patterns: tuple[str, ...]) -> set[int]:
 
 
 def _end_of_path(graph: Graph, scope: int, enough: int | None) -> str:
-    """The dotted path of a scope, or so many names at its end that it has enough letters."""
+    """The dotted path of a scope. With `enough` only its last names, until they have more letters than that."""
     names: list[str] = []
     length = 0
     at: int | None = scope
@@ -105,7 +105,7 @@ def _end_of_path(graph: Graph, scope: int, enough: int | None) -> str:
 
 
 class _Fold:
-    """One folding: first cards, then cards of cards."""
+    """One folding: first the cards, then the cards that several scopes share."""
 
     def __init__(self, graph: Graph, into: list[int | None], repeats: bool) -> None:
         self.whole = graph
@@ -117,7 +117,7 @@ class _Fold:
                 self.members[scope].append(node)
         self.crossing = [e for e in graph.edges if self.card[e.source] != self.card[e.target]]
         leaving = {e.source for e in self.crossing} | {graph.root}
-        # Of each card the node whose result leaves it last.
+        # For each card the last node whose result is used outside of it.
         self.output = {
             scope: next((node for node in reversed(inside) if node.id in leaving), inside[-1])
             for scope, inside in self.members.items()
@@ -175,7 +175,7 @@ class _Fold:
         )
 
     def _edges(self, place: Mapping[int, int]) -> tuple[tuple[GraphEdge, ...], Flows]:
-        """The edges between what is left. What several of them carry to the same tensor is added up."""
+        """The edges between the nodes that are left. The gradients of one tensor along several edges are added up."""
         groups: dict[tuple[int, int], list[GraphEdge]] = defaultdict(list)
         for edge in self.whole.edges:
             source, target = place[edge.source], place[edge.target]
@@ -199,7 +199,7 @@ class _Fold:
     # --- equal neighbours ---------------------------------------------------------------------------------
 
     def _runs(self) -> dict[int, list[int]]:
-        """For each card that shares a node, all the cards on it, in their order."""
+        """For each scope that shares a card, all the scopes on that card, in their order."""
         into, out = self.whole.inputs(), self.whole.consumers()
         order = sorted(self.members, key=lambda scope: self.output[scope].id)
         structure = {scope: self._structure(scope, into) for scope in order}
@@ -216,7 +216,7 @@ class _Fold:
         }
 
     def _structure(self, scope: int, into: Mapping[int, list[GraphEdge]]) -> Any:
-        """What two cards must share: what they are, and every operation inside with its shapes and inner edges."""
+        """What must be equal for two scopes to share a card: every operation inside, its shape and its inner edges."""
         inside = self.members[scope]
         at = {node.id: i for i, node in enumerate(inside)}
         own = self.whole.scopes[scope]
@@ -234,7 +234,7 @@ class _Fold:
         return own.parent, own.detail, content
 
     def _comes_back(self, run: list[int], out: Mapping[int, list[GraphEdge]]) -> bool:
-        """Whether a way leaves the run and enters it again, which one node for all could not show."""
+        """Whether a path leaves the run and enters it again; one node for the whole run could not show this."""
         ours = set(run)
         end = self.output[run[-1]].id
         stack = [edge.target for scope in run for node in self.members[scope] for edge in out[node.id]]

@@ -43,14 +43,14 @@ class Kinds:
                 self.out[source].append(target)
         self.statistics = self._statistics()
         self.spine = self._spine(root)
-        # The parameters, and what is computed from nothing else: Wᵀ belongs to W.
+        # The parameters, and the results that are computed from parameters alone, such as Wᵀ.
         self.derived = {i for i, kind in enumerate(kinds) if kind == "parameter"}
         for i in self.operations:
             if self._fed_by(i, self.derived):
                 self.derived.add(i)
 
     def edge(self, source: int, target: int) -> EdgeKind:
-        """The first of these that holds: constant, parameter, statistics, direct; else plain."""
+        """The first of these kinds that is true: constant, parameter, statistics, direct; else plain."""
         if self.kinds[source] == "constant":
             return "constant"
         if source in self.derived and not {source, target} <= self.statistics:
@@ -72,7 +72,7 @@ class Kinds:
         """
         path: set[int] = set()
         for start in self.operations:
-            # What a path holds already leads nowhere that the path does not.
+            # An operation that is on a path already leads to nothing new.
             if start not in path and self._reduces(start):
                 reached = self._fed_only_by(start)
                 if self._meets_larger(reached):

@@ -21,49 +21,49 @@ Values: TypeAlias = Literal["none", "stats", "full"]
 
 @dataclass(frozen=True)
 class GraphNode:
-    """An operation together with its result, or a leaf, or a folded scope.
+    """An operation with its result, a leaf, or a folded scope.
 
     Attributes
     ----------
     id : int
-        Position in the program.
+        The position in the program.
     kind : str
-        "data", "parameter", "constant", "operation"; "function" and "module" are folded scopes.
+        "data", "parameter", "constant" or "operation". "function" and "module" are folded scopes.
     op : str
-        Name of the primitive, or of the folded scope; empty for a leaf.
+        The name of the primitive or of the folded scope; empty for a leaf.
     symbol : str
-        How the operation is drawn.
+        The text that is drawn for the operation.
     name : str
-        What the user or the library calls the result; may be empty.
+        The name of the result, from the user or the library; may be empty.
     role : str
-        Of a leaf: "input", "labels", "detached"; of a folded module: what it is.
+        For a leaf "input", "labels", "constant" or "detached"; for a folded module its description.
     shape : tuple of int
     dtype : str
     scope : int or None
         The innermost scope around it.
     statistics : bool
-        It lies on a path through a statistic (or holds one, when it is a folded scope).
+        Whether it is on a path through a statistic. A folded scope is, when an operation inside is.
     rules : tuple of str
-        The local derivative rules as text, one an argument.
+        The derivative rules as text, one per argument.
     constants : tuple
-        (argument, text) of each single number that enters the operation.
+        (argument, text) for each single number that the operation reads.
     parameters : tuple
-        (name, shape) of each parameter inside a folded scope.
+        (name, shape) for each parameter inside a folded scope.
     grad : float or None
-        Norm of the gradient of the result; None when it was not computed.
+        The norm of the gradient of the result; None when it was not computed.
     stats : tuple of float
         Minimum, mean, maximum and standard deviation of the result; empty when they were not read.
     table : tuple of tuple of float
         The rows of a result of at most 4×4; empty when they were not read.
     line : str
-        Where the program made the call, ``train.py:12 in forward``; empty when that was not recorded.
+        The line of the program that made the call, as in ``train.py:12 in forward``; empty when it was not recorded.
     repeats : int
-        How many blocks of the same structure stand on this card.
+        The number of scopes with the same structure that this node stands for.
     mark : str
-        "first" and "second": it is in one of two compared graphs alone; "changed": not the same in both;
-        "failed": the operation that raised.
+        "first" or "second" when only this one of two compared graphs has the node. "changed" when it differs between
+        them. "failed" for the operation that raised an error.
     note : str
-        What the mark says in words.
+        The mark in words.
     """
 
     id: int
@@ -90,7 +90,7 @@ class GraphNode:
 
 @dataclass(frozen=True)
 class GraphEdge:
-    """A tensor entering an operation; ``grad`` is the norm of what comes back along it, ``mark`` as of a node."""
+    """A tensor that enters an operation. ``grad`` is the norm of the gradient along it; ``mark`` is as for a node."""
 
     source: int
     target: int
@@ -107,7 +107,7 @@ class GraphEdge:
 
 @dataclass(frozen=True)
 class GraphScope:
-    """A named frame; ``statistics`` when all operations inside lie on a path through a statistic."""
+    """A named frame. ``statistics`` is True when all operations inside are on a path through a statistic."""
 
     id: int
     name: str
@@ -124,11 +124,11 @@ class Graph:
     ----------
     nodes, edges, scopes : tuple
     root : int
-        Id of the node whose history this is.
+        The id of the result.
     cotangent : str
-        What the gradients belong to, in words; empty when there are none.
+        Which gradients these are, in words; empty when there are none.
     compared : tuple of str
-        What the two graphs are called that this one was made of; empty for a graph of one tensor.
+        The names of the two graphs that were compared; empty for the graph of one tensor.
 
     Examples
     --------
@@ -151,9 +151,9 @@ class Graph:
     def from_tensor(cls, tensor: Tensor, *, gradients: bool = True, values: Values = "none") -> Graph:
         """Read the graph of a tensor.
 
-        The gradients are those of the backward pass that the tensor has been through, where that was kept;
-        otherwise they are computed here, for a scalar with cotangent 1 and for anything else with a fixed
-        random one. A graph that cannot be differentiated any more is read without.
+        The gradients are those of the last backward pass of the tensor, when it was kept. Otherwise they are computed
+        here, with cotangent 1 for a single number and with a fixed random cotangent for anything else. A graph that
+        cannot be differentiated any more is read without gradients.
 
         Parameters
         ----------
@@ -161,13 +161,13 @@ class Graph:
         gradients : bool
             Whether to put gradients on the edges.
         values : {"none", "stats", "full"}
-            Whether to read minimum, mean, maximum and standard deviation of every result, and with "full" the
-            numbers themselves where they are at most 4×4.
+            "stats" reads minimum, mean, maximum and standard deviation of every result. "full" reads the numbers of
+            results of at most 4×4 too.
 
         Raises
         ------
         TypeError
-            This is not a tensor.
+            `tensor` is not a tensor.
         """
         from microtensor.inspect.graph.reading import read
 
@@ -196,7 +196,7 @@ class Graph:
         return chain[::-1]
 
     def scope_levels(self) -> list[int]:
-        """How deep each scope is nested; 0 is outermost. A scope stands after the one around it."""
+        """How deep each scope is nested; 0 is outermost."""
         levels: list[int] = []
         for scope in self.scopes:
             levels.append(0 if scope.parent is None else levels[scope.parent] + 1)
@@ -234,22 +234,22 @@ class Graph:
     ) -> Graph:
         """The same graph with scopes folded into one node each.
 
-        Folded scopes of the same structure, three or more of them one after the other, share a node.
+        Three or more folded scopes with the same structure, one after the other, share a node.
 
         Parameters
         ----------
         depth : int, optional
-            Fold scopes nested this deep or more; None folds none of them for that.
+            Fold the scopes that are nested this deep or more; default: fold no scope because of its depth.
         collapse, expand : iterable of str
-            Names of scopes to fold, and of scopes to keep open with all around and inside them, whatever
-            `depth` says. A name is the scope's own, the end of its dotted path, or a pattern such as ``block*``.
+            The names of scopes to fold, and of scopes to keep open. Scopes around and inside an open one stay open
+            too, whatever `depth` is. A name is the end of a dotted path or a pattern such as ``block*``.
         repeats : bool
             Whether equal neighbours share a node.
 
         Raises
         ------
         ValueError
-            The depth is negative, or no scope has such a name.
+            The depth is negative, or no scope has one of the names.
 
         Examples
         --------
@@ -261,5 +261,5 @@ class Graph:
         from microtensor.inspect.graph.folding import fold
 
         if depth is not None and depth < 0:
-            raise ValueError(f"collapsed: depth is {depth}; 0 or more is needed")
+            raise ValueError(f"collapsed: depth is {depth}; it must be 0 or more")
         return fold(self, depth, tuple(collapse), tuple(expand), repeats)

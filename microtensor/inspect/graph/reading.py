@@ -1,4 +1,4 @@
-"""Reads the graph off a tensor: its operations in program order, their scopes, gradients and values."""
+"""Reads the graph of a tensor: its operations in the order of the program, their scopes, gradients and values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from microtensor.primitive import Primitive
 
 TABLE = 4
-# What comes back along each edge: by source, target and argument.
+# The gradient along each edge, by source, target and argument.
 Flows: TypeAlias = dict[tuple[int, int, int], Array]
 COTANGENTS: dict[Origin, str] = {
     "kept": "gradients of the backward pass that the program ran",
@@ -42,19 +42,20 @@ def read(tensor: Tensor, gradients: bool = True, values: Values = "none") -> Gra
 def read_failure(
     name: str, symbol: str, inputs: Sequence[Any], message: str, *, scope: Scope | None = None, line: str = ""
 ) -> Graph:
-    """The graph that led to an operation which raised, with that operation as its root.
+    """The graph of an operation that raised an error: everything before it, and the operation as the root.
 
     Parameters
     ----------
     name, symbol : str
-        Of the operation.
+        The name and the symbol of the operation.
     inputs : sequence
-        What it was called with, as far as that is a tensor or an array.
+        The tensors and arrays that it was called with.
     message : str
-        What it raised.
+        The message of the error.
     scope : Scope, optional
+        The scope of the call.
     line : str
-        Where the program made the call.
+        The line of the program that made the call.
 
     Examples
     --------
@@ -77,7 +78,7 @@ def read_failure(
 
 
 def size(tensor: Tensor) -> int:
-    """How many operations are in a tensor's history: what to ask before a graph is read."""
+    """The number of operations in a tensor's history, before a graph of them is read."""
     return len(history(tensor))
 
 
@@ -142,7 +143,7 @@ class Reader:
 
     def _kinds(self) -> list[Kind]:
         leaves = [t for t in self.tensors if isinstance(t, Tensor) and t.is_leaf and not is_detached(t)]
-        # Where some data require no gradient, plain leaves that do are what is learnt.
+        # When some data require no gradient, the plain leaves that require one are what is learnt.
         trains = any(not t.requires_grad and t.dtype.kind == "f" for t in leaves)
 
         def kind(value: Any) -> Kind:
@@ -155,7 +156,7 @@ class Reader:
         return [kind(value) for value in self.tensors]
 
     def _scope(self, i: int, kind: Kind) -> Scope | None:
-        """A parameter or a constant stands in the scope of the operation that reads it first; data stand outside."""
+        """The scope of a node. A parameter or a constant has that of its first reader; data have none."""
         at = i if kind == "operation" else self.reader.get(i) if kind != "data" else None
         return None if at is None else self.tensors[at].node.scope
 
@@ -211,7 +212,7 @@ def _symbol(output: Tensor, node: Node) -> str:
 
 
 def seed_of(root: Tensor) -> tuple[Array, str]:
-    """The cotangent of a tensor, and a few words about the gradients that come of it."""
+    """The cotangent of a tensor, and a few words about the gradients that belong to it."""
     seed, origin = cotangent_of(root)
     return seed, COTANGENTS[origin]
 
@@ -227,7 +228,7 @@ def totals(
 
 
 def norm(value: Array | None) -> float | None:
-    """The Euclidean norm of all entries, in float64; None of None."""
+    """The Euclidean norm of all entries, in float64; None for None."""
     if value is None:
         return None
     with np.errstate(all="ignore"):
@@ -259,8 +260,8 @@ def _shown_line(line: str) -> str:
 def _scopes(around: list[Scope | None], quiet: list[bool]) -> tuple[list[int | None], tuple[GraphScope, ...]]:
     """The number of each node's scope, and the scopes, in the order of the program.
 
-    A scope that says nothing is left out: one around a single node, or a function that is all its parent holds.
-    A scope is one of statistics when all nodes inside are `quiet`: constants, or on a path through a statistic.
+    Scopes around a single node are left out, and functions that hold all nodes of their parent. A scope is one of
+    statistics when all nodes inside are `quiet`, which means constants, or on a path through a statistic.
     """
     found: list[Scope] = []
     number: dict[Scope, int] = {}
@@ -274,7 +275,7 @@ def _scopes(around: list[Scope | None], quiet: list[bool]) -> tuple[list[int | N
             count[number[scope]] += 1
             statistics[number[scope]] &= still
     parents = [None if scope.parent is None else number[scope.parent] for scope in found]
-    # A scope stands after the one around it, so from the last to the first each is complete when its turn comes.
+    # A scope has a larger number than the one around it. So from the last to the first, each is complete in its turn.
     for i, parent in reversed(list(enumerate(parents))):
         if parent is not None:
             count[parent] += count[i]

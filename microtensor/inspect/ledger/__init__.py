@@ -1,4 +1,4 @@
-"""The ledger of a gradient: every path from x to y, what it contributes, and what a norm takes out by it."""
+"""The ledger of a gradient: every path from x to y, its contribution, and the part that a norm takes out."""
 
 from microtensor.inspect.ledger.cut import CUTS, Cut, Severed
 from microtensor.inspect.ledger.inputs import input_of

@@ -1,4 +1,4 @@
-"""Detaches a path and compares derivatives: at which order an implementation without it becomes wrong."""
+"""Detaches a path, and finds the order from which the derivatives are wrong without it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ ORDERS = 3
 
 @dataclass(frozen=True)
 class Severed:
-    """A gradient with a path detached, and how its derivatives compare with the right ones.
+    """A gradient with a path detached, compared with the right one.
 
     Attributes
     ----------
     path : {"mean", "var", "mean@var"}
     gradient : array
-        The gradient of x that the detached implementation has.
+        The gradient of x with the path detached.
     differences : tuple of float
-        For order 1, 2, 3: ‖cut − right‖ / ‖right‖ of the gradient, of the gradient of its product with a fixed random
-        direction, and so once more.
+        ‖cut − right‖ / ‖right‖ for the orders 1, 2 and 3. Order 1 is the gradient. Each further order is the gradient
+        of the product of the one before with a fixed random direction.
     first_wrong : int or None
-        The lowest order at which they differ by more than rounding; None when none of the three does.
+        The lowest order with a difference larger than rounding; None when no order has one.
     """
 
     path: Cut
@@ -52,7 +52,7 @@ def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -
         There is no such path.
     """
     if path not in CUTS:
-        raise ValueError(f"paths: cut {path!r} is not one of {', '.join(CUTS)}")
+        raise ValueError(f"paths: cut is {path!r}; it must be one of {', '.join(CUTS)}")
     shifts = {s.edge for norm in norms for s in norm.shifts}
     scales = {s.edge for norm in norms for s in norm.scales}
     inside = _inside(subgraph, norms) if path == "mean@var" else set()
@@ -69,7 +69,7 @@ def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -
 
 
 def _inside(subgraph: Subgraph, norms: Sequence[Norm]) -> set[int]:
-    """The operations from the x − μ of a norm up to its scale, which a mean inside the variance goes through."""
+    """The operations from the x − μ of a norm up to its scale. A mean inside the variance goes through them."""
     found: set[int] = set()
     for norm in norms:
         below = {s.edge[0] for s in norm.shifts}
@@ -85,10 +85,10 @@ def _inside(subgraph: Subgraph, norms: Sequence[Norm]) -> set[int]:
 
 
 def _derivatives(subgraph: Subgraph, seed: Array, *cuts: Collection[Any]) -> list[Array]:
-    """The gradient, then each time the gradient of its product with a direction."""
+    """The gradient, and twice the gradient of the product of the last one with a random direction."""
     x = Tensor(subgraph.fresh[0].numpy(), requires_grad=True)
     y = subgraph.run(x, *cuts)[-1]
-    # Other numbers than those of the cotangent.
+    # Another seed than that of the cotangent.
     draws = np.random.default_rng(COTANGENT_SEED + 1)
     value = sum(y * seed)
     found = []

@@ -1,4 +1,4 @@
-"""Finds the tensor whose gradient is asked for: by name, by the norm that it enters, or as the only candidate."""
+"""Finds the tensor whose gradient is wanted: by its name, by the scope that it enters, or as the only candidate."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from microtensor.tensor import Parameter, Tensor
 
 
 def input_of(y: Tensor, name: str | None = None) -> Tensor:
-    """The tensor before y of that name, or what enters the scope of that name; without a name, the only candidate.
+    """Find a tensor before y by its name; default: the only candidate.
 
-    The candidates are the data that require a gradient; else all data; else the leaves that require one.
+    The name may also be that of a scope. Then it is the tensor that enters the scope. Without a name, the candidates
+    are the data that require a gradient. When there are none, they are all data. When there are no data, they are the
+    leaves that require a gradient.
 
     Raises
     ------
     TypeError
         y is not a tensor.
     ValueError
-        There is none of that name, or without a name none or several.
+        No tensor or scope has this name, or several tensors have it. Without a name: there is no candidate, or there
+        are several.
 
     Examples
     --------
@@ -48,7 +51,7 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
 
 
 def check_ends(y: object, x: object = None) -> None:
-    """Raises TypeError unless y is a tensor, and x, if it is given, one of floats.
+    """Raises TypeError unless y is a tensor and x, when it is given, is a tensor of floats.
 
     Examples
     --------
@@ -57,19 +60,19 @@ def check_ends(y: object, x: object = None) -> None:
     >>> check_ends(mt.tensor([1.0]))
     """
     if not isinstance(y, Tensor):
-        raise TypeError(f"paths: y is a {type(y).__name__}; a tensor is needed, computed from x")
+        raise TypeError(f"paths: y is a {type(y).__name__}; it must be a tensor that was computed from x")
     if isinstance(x, str):
         raise TypeError(
-            f"paths: x is a str; a tensor is needed: microtensor.ledger.input_of(y, {x!r}) finds it by name"
+            f"paths: x is a str; it must be a tensor. microtensor.ledger.input_of(y, {x!r}) finds one by its name"
         )
     if x is not None and not isinstance(x, Tensor):
-        raise TypeError(f"paths: x is a {type(x).__name__}; one tensor is needed, from which y was computed")
+        raise TypeError(f"paths: x is a {type(x).__name__}; it must be one tensor that y was computed from")
     if isinstance(x, Tensor) and x.dtype.kind != "f":
-        raise TypeError(f"paths: x is not a tensor of floats but of {x.dtype}, so there is no gradient of it")
+        raise TypeError(f"paths: x has dtype {x.dtype}; it must be a tensor of floats, which has a gradient")
 
 
 def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], dict[Scope, Tensor]]:
-    """The leaves of floats, the results, and the tensor that enters each scope, all in the order of the program."""
+    """The leaves of floats, the results, and the tensor that enters each scope, in the order of the program."""
     leaves: dict[Tensor, None] = {}
     scopes: dict[Scope, Tensor] = {}
     records = history(y)
@@ -86,7 +89,7 @@ def _history(y: Tensor) -> tuple[list[Tensor], list[Tensor], dict[Scope, Tensor]
 
 
 def _by_path(scopes: dict[Scope, Tensor]) -> dict[str, Tensor]:
-    """The tensor that enters the first scope of each path."""
+    """The tensor that enters the first scope with each dotted path."""
     found: dict[str, Tensor] = {}
     for scope, entering in scopes.items():
         found.setdefault(scope.path, entering)

@@ -1,4 +1,4 @@
-"""A ledger as plain, immutable data: the paths, what each contributes, and what a norm takes out."""
+"""A ledger as plain, immutable data: the paths, their contributions, and the part that a norm takes out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """An operation on a route: its position in the program, what it is and what its result is called."""
+    """An operation on a route: its position in the program, its symbol, the name of its result, and the shape."""
 
     at: int
     symbol: str
@@ -24,32 +24,32 @@ class Step:
 
     @property
     def title(self) -> str:
-        """The name of the result, or the symbol of the operation where it has none."""
+        """The name of the result; the symbol of the operation when it has none."""
         return self.label or self.symbol
 
 
 @dataclass(frozen=True)
 class Path:
-    """A path from x to y, or all those that pass the same statistics.
+    """A path from x to y, or all paths that pass the same statistics.
 
     Attributes
     ----------
     name : str
     contribution : array
-        What it adds to the gradient of x, in the shape of x.
+        The part of the gradient of x that comes along the path, in the shape of x.
     norm : float
-        Euclidean norm of the contribution.
+        The Euclidean norm of the contribution.
     share : float
-        Its part of the gradient, ⟨contribution, gradient⟩ / ‖gradient‖²: signed, and 1 in sum; NaN where the
-        gradient is 0, but for rounding.
+        ⟨contribution, gradient⟩ / ‖gradient‖². It has a sign, and the shares of all paths add up to 1. NaN when the
+        gradient is 0 up to rounding.
     count : int
-        How many single paths these are.
+        The number of single paths.
     route : tuple of Step
         One of them, from x to y.
     zero : bool
-        Nothing but rounding comes along it.
+        Whether the contribution is 0 up to rounding.
     identity : str
-        Why that is exactly so, when there is a reason.
+        The identity by which the contribution is exactly 0; empty when there is none.
     """
 
     name: str
@@ -64,15 +64,15 @@ class Path:
 
 @dataclass(frozen=True)
 class NormSection:
-    """The paths told apart by one norm; their contributions add up to the whole gradient of x.
+    """All paths, grouped by the statistics of one norm that they pass. They add up to the whole gradient of x.
 
     Attributes
     ----------
     title, detail : str
-        The scope of the norm and what it is; empty for paths that meet no norm.
+        The scope of the norm and its description; empty for paths without a norm.
     paths : tuple of Path
     removal : Removal or None
-        What the norm takes out of the gradient at its input.
+        The part that the norm takes out of the gradient at its input.
     """
 
     title: str
@@ -83,22 +83,22 @@ class NormSection:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The gradient of y with respect to x as a sum over paths; print it.
+    """The gradient of y with respect to x as a sum over paths. Printing it shows a table.
 
     Attributes
     ----------
     output, input : str
-        What y and x are called.
+        The names of y and x.
     gradient : array
         The gradient of x.
     cotangent : str
-        What the gradient belongs to, in words.
+        Which cotangent of y the gradient belongs to, in words.
     count : int
         The number of single paths from x to y.
     blocks : tuple of NormSection
-        One for each norm on the way; one without a title when there is none.
+        One section for each norm between x and y; one section without a title when there is no norm.
     note : str
-        What was grouped or left out.
+        What was grouped or left out; empty when nothing was.
     cut : Severed or None
         The gradient with a path detached.
     """

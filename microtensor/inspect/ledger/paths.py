@@ -1,4 +1,4 @@
-"""Keeps the ledger: the paths by name, what each contributes to the gradient, and that they add up to it."""
+"""Makes the ledger: the paths with their names and contributions, which add up to the gradient."""
 
 from __future__ import annotations
 
@@ -43,36 +43,36 @@ def paths(
     cut: Cut | None = None,
     limit: int = 32,
 ) -> Ledger:
-    """The gradient of y with respect to x, path by path: ∂y/∂x = Σ over paths of the product of the local rules.
+    """The gradient of y with respect to x, path by path: ∂y/∂x = Σ over paths of the product of the local derivatives.
 
-    Every rule is linear in its cotangent, so what a path contributes is the chain of single rules along it. Where
-    the paths pass a norm they carry names: *direct*, *via the mean*, *via the variance* and *via the mean inside the
-    variance*, which is exactly 0 since Σ (x − μ) = 0. Several norms in a row have 4ᴸ such paths; each norm then tells
-    all paths apart by its own four. Without a norm, up to `limit` paths stand by themselves; more are grouped by the
-    operation in which they leave x. The graph is run again from x on: hooks do not run, and nothing is changed.
+    The contribution of a path is computed by the rules of its operations alone. Paths through a norm have names:
+    *direct*, *via the mean*, *via the variance* and *via the mean inside the variance*. The last one is exactly 0,
+    since Σ (x − μ) = 0. With several norms, there is one section per norm, with all paths grouped by the statistics of
+    this norm. Without a norm, up to `limit` paths are shown one by one, and more are grouped by the operation in which
+    they leave x. The operations after x run again. Hooks do not run, and nothing is changed.
 
     Parameters
     ----------
     y : Tensor
         A result with a history.
     x : Tensor, optional
-        A leaf or a result before y; the only candidate unless given.
+        A leaf or a result before y; default: the only candidate.
     cotangent : array_like, optional
-        Of the shape of y. Unless given, that of the last backward pass that was kept, 1 for a single number, and
-        otherwise a fixed random one.
+        The cotangent of y, in its shape. Default: that of the last backward pass that was kept; without one, 1 for a
+        single number and a fixed random array for anything else.
     norm : str, optional
-        Tell apart by this norm alone, named by its scope.
+        The scope of a norm; default: all norms. Only this norm gets a section.
     cut : {"mean", "var", "mean@var"}, optional
-        Show also the gradient with this path detached, and the order at which its derivatives become wrong.
+        A path to detach. The ledger then has the gradient without it, and the order from which that is wrong.
     limit : int
         The largest number of rows.
 
     Raises
     ------
     ValueError
-        y does not depend on x; there is no such norm or no such path to cut; the cotangent does not fit.
+        y does not depend on x. Or there is no such norm, or no such path to cut. Or the cotangent has another shape.
     TypeError
-        y is not a tensor, or x not one of floats.
+        y is not a tensor, or x is not a tensor of floats.
     RuntimeError
         The graph has been freed.
 
@@ -107,7 +107,7 @@ def paths(
         raise ValueError(f"paths: there is no norm {norm!r} on the way from x to y; there is {listed}")
     count, note = subgraph.count(), ""
     if chosen:
-        # A norm takes a walk with four cotangents; so many that it takes a second or two altogether.
+        # A norm takes a walk with four cotangents. There are only so many that all take a second or two.
         most = max(1, min(limit // 4, MOST_RULES // (4 * len(subgraph))))
         sections = [_norm_section(subgraph, norms[i], *titles[i], seed, total) for i in chosen[:most]]
         if len(chosen) > most:
@@ -125,7 +125,7 @@ def paths(
 
 
 def _seed(y: Tensor, cotangent: ArrayLike | Tensor | None) -> tuple[Array, str]:
-    """The cotangent of y, and where it is from."""
+    """The cotangent of y, and where it comes from in words."""
     if cotangent is not None:
         seed = own_array(array_of(cotangent), "paths: cotangent", y.dtype)
         if seed.shape != y.shape:
@@ -158,7 +158,7 @@ def _state_name(state: State, complete: bool) -> str:
 
 
 def _single_paths(subgraph: Subgraph, seed: Array, total: Array) -> NormSection:
-    """Every path by itself, named by the steps that not all of them take."""
+    """Every path by itself. Its name lists the steps that not all paths take."""
     found = subgraph.each(seed)
     routes = [carried.steps() for carried in found]
     common = set(routes[0]).intersection(*routes)
@@ -171,7 +171,7 @@ def _single_paths(subgraph: Subgraph, seed: Array, total: Array) -> NormSection:
 
 
 def _grouped_paths(subgraph: Subgraph, seed: Array, total: Array, limit: int) -> tuple[NormSection, str]:
-    """The paths, grouped by the operation in which they leave x; the smallest groups beyond the limit are one."""
+    """The paths, grouped by the operation in which they leave x. The smallest groups beyond the limit are one."""
     fork = 0
     while len(subgraph.consumers[fork]) == 1:
         fork = subgraph.consumers[fork][0][0]
@@ -190,7 +190,7 @@ def _grouped_paths(subgraph: Subgraph, seed: Array, total: Array, limit: int) ->
 
 
 def numbered(names: list[str]) -> list[str]:
-    """The same names, those that occur more than once with a number behind."""
+    """The same names. A name that occurs more than once gets a number."""
     seen: Counter[str] = Counter()
     many = Counter(names)
     out = []
@@ -205,7 +205,7 @@ def _rows(subgraph: Subgraph, names: Sequence[str], found: Sequence[PathClass], 
     square = float(np.vdot(whole, whole))
     values = [np.asarray(carried.value, dtype=np.float64) for carried in found]
     sizes = [float(np.linalg.norm(value)) for value in values]
-    # What rounding leaves of a sum that is 0, in numbers of the largest contribution's size.
+    # The rounding of a sum that is 0, when its terms are as large as the largest contribution.
     floor = 64 * float(np.finfo(total.dtype).eps) * max(sizes, default=0.0)
     rows = []
     for name, value, size, carried in zip(names, values, sizes, found, strict=True):
@@ -227,7 +227,7 @@ def _step(subgraph: Subgraph, i: int) -> Step:
 
 
 def _titles(subgraph: Subgraph, norms: Sequence[Norm]) -> list[tuple[str, str]]:
-    """What each norm is called, and what it is: its module where it has one, else its innermost function."""
+    """The scope of each norm and its description: its module when it has one, else its innermost function."""
     found = []
     for norm in norms:
         node = subgraph.recorded[min(norm.exits)].node
@@ -239,7 +239,7 @@ def _titles(subgraph: Subgraph, norms: Sequence[Norm]) -> list[tuple[str, str]]:
 
 
 def _check_sum(section: NormSection, total: Array) -> None:
-    """That the paths add up to the gradient; only a rule that is not linear in its cotangent can prevent it."""
+    """Check that the paths add up to the gradient. They do when every rule is linear in its cotangent."""
     values = [path.contribution for path in section.paths]
     size = max((float(np.abs(value).max(initial=0.0)) for value in values), default=0.0)
     error = float(np.abs(np.sum(values, axis=0) - total).max(initial=0.0))

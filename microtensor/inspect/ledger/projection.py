@@ -1,4 +1,4 @@
-"""What a norm takes out of the gradient: the parts along 1 and along x − μ, on the direct path and altogether."""
+"""The part of the gradient that a norm takes out: along 1 and along x − μ, on the direct path and on all paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from microtensor.inspect.ledger.statistics import SHAPES, Norm, Statistic
 from microtensor.inspect.ledger.subgraph import PathClass, State, Subgraph
 from microtensor.support.arrays import Array
 
-# What multiplies a statistic by a constant at most, beside roots and 1/s; these change no residue.
+# Beside roots and 1/s, these only multiply a statistic by a constant, which does not change what is left.
 HOMOGENEOUS = SHAPES | {"multiply", "divide"}
 
 SQUARES = {"variance": "σ²", "mean square": "mean x²", "sum of squares": "Σ x²"}
@@ -19,22 +19,22 @@ SQUARES = {"variance": "σ²", "mean square": "mean x²", "sum of squares": "Σ 
 
 @dataclass(frozen=True)
 class Part:
-    """One direction of the gradient at the input of a norm, in every set of values that has statistics of its own.
+    """One direction of the gradient at the input of a norm, per set of values with its own statistics.
 
     Attributes
     ----------
     direction : str
-        "1" for a shift of the set, "x − μ" for a change of its scale.
+        "1" for a shift of the set, "x − μ" or "x" for a change of its scale.
     direct, total : float
-        The norm of this part on the direct path, and of all paths together.
+        The norm of this part on the direct path and on all paths together.
     residue : array
-        What is left of it, total / direct, for each set.
+        The rest that is left of it, total / direct, per set.
     predicted : array
-        What theory says is left: 0 along 1, ε / (σ² + ε) along x − μ.
+        The rest by theory, per set: 0 along 1, ε / (σ² + ε) along x − μ.
     statistic : str
-        What ε stands beside; empty along 1.
+        The statistic that ε is added to, such as "σ²"; empty along 1.
     holds : bool
-        The two agree to rounding.
+        Whether the residue is as predicted, up to rounding.
     """
 
     direction: str
@@ -48,17 +48,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Removal:
-    """What a norm takes out of the gradient at its input.
+    """The part that a norm takes out of the gradient at its input.
 
     Attributes
     ----------
     axes : tuple of int
         The axes of the statistics, in the tensor that is normalised.
     sets, size : int
-        How many sets of values have statistics of their own, and how many values each has.
+        The number of sets of values with their own statistics, and the number of values per set.
     parts : tuple of Part
     direct_rest, total_rest : float
-        The norm of what is neither a shift nor a scale.
+        The norm of the rest that is neither a shift nor a scale, on the direct path and on all paths.
     """
 
     axes: tuple[int, ...]
@@ -70,7 +70,7 @@ class Removal:
 
 
 def projection(subgraph: Subgraph, norm: Norm, at_input: dict[State, PathClass]) -> Removal | None:
-    """The facts of a norm from what its paths bring to its input; None for what is not the usual norm of a tensor."""
+    """The part that a norm takes out of the gradient at its input; None when it is not a usual norm of a tensor."""
     inside = [carried.value for state, carried in at_input.items() if state is not None]
     if norm.axes is None or not norm.is_norm or () not in at_input:
         return None
@@ -103,7 +103,7 @@ def _part(
     statistic: str,
     noise: float,
 ) -> Part:
-    """Measure one direction and take it out of `rests`."""
+    """Measure one direction, and subtract it from `rests`."""
     length = np.sqrt(np.sum(direction**2, axis=axes, keepdims=True))
     unit = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
     sizes = np.sqrt(np.sum(rests[0] ** 2, axis=axes, keepdims=True))
@@ -116,9 +116,9 @@ def _part(
 
 
 def _predicted(subgraph: Subgraph, scales: list[Statistic], shape: tuple[int, ...]) -> Array | None:
-    """ε / (σ² + ε) for each set, read off the operations between the reduction and where it scales.
+    """ε / (σ² + ε) per set, from the operations between the reduction and the place where it scales.
 
-    With s the scale and c the values, ⟨total, c⟩ = ⟨direct, c⟩ (1 − c·∂s/∂c / s); and since σ² and σ are homogeneous,
+    With s the scale and c the values, ⟨total, c⟩ = ⟨direct, c⟩ (1 − c·∂s/∂c / s). Since σ² and σ are homogeneous,
     c·∂s/∂c / s = σ² / (σ² + ε) for s = √(σ² + ε), and σ / (σ + ε) for s = σ + ε.
     """
     if len(scales) != 1:

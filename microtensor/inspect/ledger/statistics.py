@@ -1,9 +1,9 @@
-"""Finds the norms on the way from x to y: where a statistic of a tensor meets the tensor again, and what it is.
+"""Finds the norms between x and y: the places where a statistic of a tensor meets the tensor again.
 
-The rule reads structure alone, so it holds for a norm written by hand as for those of the package. A statistic
-meets where an operation broadcasts an argument that depends on x against another one that does. It is a *shift*
-where it is added or subtracted, a *scale* where it multiplies or divides, and it is called after the reductions it
-is made of: a mean; a mean of squares, which is a variance when what is squared has had a mean taken out.
+Only the structure of the graph is used, so a norm written by hand is found too. A statistic meets a tensor where an
+operation broadcasts one argument that depends on x against another one. It is a *shift* where it is added or
+subtracted, and a *scale* where it multiplies or divides. Its name comes from its reductions, such as mean or mean
+square. A mean square of x − μ is a variance.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ Meeting: TypeAlias = Literal["shift", "scale", "other"]
 SHIFTS = frozenset({"add", "subtract"})
 SCALES = frozenset({"multiply", "divide", "power"})
 REDUCTIONS = frozenset({"mean", "sum", "max", "min", "prod"})
-# These change neither a value nor, but for broadcasting, how often it stands there.
+# These do not change values; only broadcasting repeats them.
 SHAPES = frozenset({"reshape", "expand_dims", "squeeze", "getitem", "astype", "broadcast_to"})
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A statistic at the place where it meets the tensor it was taken of.
+    """A statistic, at the place where it meets the tensor that it belongs to.
 
     Attributes
     ----------
     edge : Edge
-        The operation that broadcasts it, and the argument.
+        The operation that broadcasts it, and the number of the argument.
     kind : {"shift", "scale", "other"}
-        "shift" where the mean of a tensor is taken out of it; "other" where something else is added.
+        "shift" when the mean of a tensor is subtracted from it; "other" when something else is added.
     name : str
         "mean", "variance", "mean square", …
     reduction : int
-        The position of the (last) reduction.
+        The position of the last reduction.
     of : int
-        The position of the tensor that it is a statistic of.
+        The position of the tensor that it belongs to.
     """
 
     edge: Edge
@@ -68,14 +68,14 @@ class Norm:
 
     @property
     def is_norm(self) -> bool:
-        """Whether it takes out means and divides by squares, of the same values."""
+        """Whether it subtracts means and divides by variances, or only divides by mean squares or sums of squares."""
         squares = ["variance"] if self.shifts else ["mean square", "sum of squares"]
         allowed = {("shift", "mean"), *(("scale", square) for square in squares)}
         return {(s.kind, s.name) for s in self.statistics} <= allowed
 
     @property
     def exits(self) -> frozenset[int]:
-        """Where the normalised tensor leaves."""
+        """The operations whose results are the normalised tensor."""
         return frozenset(s.edge[0] for s in self.scales or self.statistics)
 
     @property
@@ -84,7 +84,7 @@ class Norm:
 
 
 def norms_of(subgraph: Subgraph) -> list[Norm]:
-    """The norms between x and y in the order of the program; where there is none, whatever takes statistics."""
+    """The norms between x and y in the order of the program; without any, all tensors that have statistics."""
     groups: dict[Any, Norm] = {}
     for statistic in _statistics(subgraph):
         axes = _axes(subgraph, statistic.reduction)
@@ -122,7 +122,7 @@ def _before_broadcast(subgraph: Subgraph, i: int) -> int:
 
 
 def _reductions(subgraph: Subgraph, i: int) -> list[int]:
-    """The reductions that a small result is made of, through operations that do not make it smaller."""
+    """The last reductions that a small result depends on."""
     found: dict[int, None] = {}
     seen = {i}
     stack = [i]
@@ -139,14 +139,14 @@ def _reductions(subgraph: Subgraph, i: int) -> list[int]:
 
 
 def _reduced(subgraph: Subgraph, i: int) -> int:
-    """What a reduction, or a reduction of a reduction, was taken of."""
+    """The tensor that was reduced, also by several reductions one after the other."""
     while subgraph.op(i) in REDUCTIONS:
         i = subgraph.sources[i][0]
     return i
 
 
 def _name(subgraph: Subgraph, reductions: list[int], shifted: dict[int, int], other: int) -> tuple[str, int]:
-    """What a statistic is, and the reduction that says so."""
+    """The name of a statistic, and the reduction that it comes from."""
     for last in reversed(reductions):
         base = _squared(subgraph, _reduced(subgraph, last))
         if base is not None:
@@ -160,7 +160,7 @@ def _name(subgraph: Subgraph, reductions: list[int], shifted: dict[int, int], ot
 
 
 def _squared(subgraph: Subgraph, i: int) -> int | None:
-    """What was squared to give this result; None when nothing was."""
+    """The position of the tensor whose square this is; None when it is no square."""
     op, sources = subgraph.op(i), list(subgraph.sources[i].values())
     squares = (
         op == "square"
@@ -171,7 +171,7 @@ def _squared(subgraph: Subgraph, i: int) -> int | None:
 
 
 def _is_mean(subgraph: Subgraph, i: int) -> bool:
-    """Whether a reduction is a mean, or a sum that its only reader divides by the number of elements."""
+    """Whether a reduction is a mean, or a sum that all operations after it divide by the number of elements."""
     if subgraph.op(i) != "sum":
         return subgraph.op(i) == "mean"
     count = subgraph.size(_reduced(subgraph, i)) / max(subgraph.size(i), 1)
@@ -180,7 +180,7 @@ def _is_mean(subgraph: Subgraph, i: int) -> bool:
 
 
 def _constant_factor(subgraph: Subgraph, i: int) -> float | None:
-    """The single number that an operation multiplies its argument by; None for every other operation."""
+    """The number that an operation multiplies its argument by; None for every other operation."""
     op, sources = subgraph.op(i), subgraph.sources[i]
     if op not in ("multiply", "divide") or len(sources) != 1:
         return None
@@ -191,7 +191,7 @@ def _constant_factor(subgraph: Subgraph, i: int) -> float | None:
 
 
 def _centres(subgraph: Subgraph, i: int, argument: int, other: int) -> bool:
-    """Whether an operation takes the mean of `other` out of it, not a multiple of the mean or anything else."""
+    """Whether an operation subtracts exactly the mean of `other` from it."""
     at, factor = subgraph.sources[i][argument], 1.0 if subgraph.op(i) == "subtract" else -1.0
     while at != other:
         op, sources = subgraph.op(at), list(subgraph.sources[at].values())
@@ -207,7 +207,7 @@ def _centres(subgraph: Subgraph, i: int, argument: int, other: int) -> bool:
 
 
 def _back_to_shift(subgraph: Subgraph, i: int, shifted: dict[int, int]) -> int:
-    """The x − μ behind an elementwise multiple of it, such as γ (x − μ); the tensor itself when there is none."""
+    """The x − μ inside a multiple of it, such as γ (x − μ); the tensor itself when there is none."""
     at = i
     while at not in shifted:
         sources = list(subgraph.sources[at].values())
@@ -218,7 +218,7 @@ def _back_to_shift(subgraph: Subgraph, i: int, shifted: dict[int, int]) -> int:
 
 
 def _axes(subgraph: Subgraph, i: int) -> tuple[int, ...] | None:
-    """The axes of a reduction of the tensor itself; None for a reduction of a reduction."""
+    """The axes of a reduction; None for a reduction of a reduction."""
     node = subgraph.recorded[i].node
     source = subgraph.sources[i][0]
     if node is None or subgraph.op(source) in REDUCTIONS:

@@ -1,4 +1,4 @@
-"""The part of a recorded graph that leads from x to y, run afresh, and cotangents carried back along its paths."""
+"""The part of a recorded graph between x and y, run again, and the cotangents along its paths."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from microtensor.tensor import Tensor
 
 # An operation, by its position in the subgraph, and one of its arguments.
 Edge: TypeAlias = tuple[int, int]
-# What a path has passed since y: None before it enters the norm, then the statistics in the order of the walk.
+# The marks that a path has passed, from y on; None before it enters the norm.
 State: TypeAlias = tuple[Any, ...] | None
 # A position and the steps from there on to y.
 Route: TypeAlias = tuple[int, Any]
 
-# Counts of paths stop here; the number of them doubles with every residual block.
+# The largest count of paths. Their number doubles with every residual block.
 MANY = 10**12
 
 
 @dataclass
 class PathClass:
-    """What a class of paths carries: the sum of their contributions, how many they are, and one of them."""
+    """A class of paths: the sum of their contributions, their number, and the route of one of them."""
 
     value: Array
     count: int
@@ -46,19 +46,19 @@ class PathClass:
 
 
 class Subgraph:
-    """Everything between x and y in the order of the program, x at position 0 and y at the last.
+    """Everything between x and y, in the order of the program. The position of x is 0, and that of y is the last.
 
-    The operations are run again from x on, so a graph that a backward pass has used up, or whose parameters an
-    optimiser has moved since, can be read too, as long as its records were kept.
+    The operations run again. So the graph may have been used by a backward pass, if its records were kept, and an
+    optimiser may have changed its parameters since.
 
     Attributes
     ----------
     recorded : list of Tensor
         The tensors of the user's graph.
     fresh : list of Tensor
-        The same, computed again.
+        The same tensors, computed again.
     sources : list of dict
-        For each position the arguments that depend on x, and their positions.
+        For each position the arguments that depend on x: their numbers, and the positions of their values.
     """
 
     def __init__(self, y: Tensor, x: Tensor) -> None:
@@ -113,8 +113,8 @@ class Subgraph:
     ) -> list[Tensor]:
         """Run the operations from another x, with the tensors on the edges of `cut` detached.
 
-        With `inside`, only a second copy of these operations has its edges cut, and only the edges of `into` read
-        that copy.
+        With `inside`, these operations run twice. Only their second results have the edges cut, and only the edges of
+        `into` read the second results.
         """
         copies = ((i, second) for i in range(1, len(self)) for second in ((False, True) if i in inside else (False,)))
         made = {(0, False): x}
@@ -135,7 +135,7 @@ class Subgraph:
     # --- back -------------------------------------------------------------------------------------------------
 
     def carry(self, edge: Edge, g: Array) -> Array:
-        """The result of a single rule: what a cotangent of an operation gives one of its arguments."""
+        """The contribution of one rule: from the cotangent of an operation to one of its arguments."""
         i, argument = edge
         output = self.fresh[i]
         node = _node(output)
@@ -148,9 +148,9 @@ class Subgraph:
     def classes(
         self, seed: Array, marks: Mapping[Edge, Any], exits: Set[int] = frozenset(), watch: int = 0
     ) -> tuple[dict[State, PathClass], dict[State, PathClass]]:
-        """The gradient of x and of position `watch`, apart by the marks that the paths pass.
+        """The gradients of x and of position `watch`, grouped by the marks that the paths pass.
 
-        Rules are linear in the cotangent, so all paths that have passed the same marks are carried as one.
+        Rules are linear in the cotangent, so all paths that have passed the same marks are added up on the way.
         """
         start: State = None if exits else ()
         waiting: list[dict[State, PathClass]] = [{} for _ in self.recorded]

@@ -22,15 +22,15 @@ COLOURS = {"direct": "34", "via the mean": "31", "via the variance": "33"}
 
 
 def to_table(ledger: Ledger, *, color: bool = False, ascii: bool = False) -> str:
-    """The ledger as aligned text: the paths with their norms as bars, what a norm takes out, what a cut does.
+    """The ledger as a table: the paths with their norms as bars, the part that a norm takes out, the effect of a cut.
 
     Parameters
     ----------
     ledger : Ledger
     color : bool
-        Colour the paths as the drawing does, with ANSI sequences.
+        Whether to colour the paths as the picture does, with ANSI sequences.
     ascii : bool
-        Draw bars and rules with plain characters.
+        Whether to draw bars and lines with ASCII characters only.
     """
     many = f"more than {MANY:,}" if ledger.count >= MANY else f"{ledger.count:,}"
     words = f"{many} path{'s' if ledger.count != 1 else ''}"
@@ -85,7 +85,7 @@ def _share(path: Path) -> str:
 
 
 def _bar(value: float, largest: float, ascii: bool) -> str:
-    """A bar in eighths of a character."""
+    """A bar, exact to an eighth of a character."""
     if not math.isfinite(value) or largest <= 0:
         return ""
     eighths = round(8 * BAR * value / largest)
@@ -105,7 +105,7 @@ def _removal(removal: Removal) -> list[str]:
 
 
 def bounds(part: Part) -> tuple[str, str]:
-    """A part of the gradient in words, and what is left of it."""
+    """The name of a part of the gradient, and the rest that is left of it, in words."""
     low, high = float(part.predicted.min(initial=1.0)), float(part.predicted.max(initial=0.0))
     span = _number(low) if math.isclose(low, high, rel_tol=1e-2) else f"{_number(low)} to {_number(high)}"
     if part.direction == "1":
@@ -133,7 +133,7 @@ def _cut(cut: Severed) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """Three significant digits; what is below 0.001 with an exponent."""
+    """A number with three significant digits; below 0.001 and from 100,000 on with an exponent."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -153,7 +153,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def to_json(ledger: Ledger) -> str:
-    """The ledger as text with sorted keys; NaN and infinities as strings, arrays of over 10,000 numbers left out."""
+    """The ledger as JSON with sorted keys. NaN and infinities are strings; arrays of over 10,000 numbers are null."""
     content = plain(ledger) | {"schema": SCHEMA, "shape": list(ledger.gradient.shape)}
     content["norms"] = content.pop("blocks")
     for norm in content["norms"]:
