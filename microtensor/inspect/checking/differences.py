@@ -22,7 +22,7 @@ SMALLEST = 1e-6
 # The uncertainty of the differences is allowed up to this part of the largest derivative, or up to atol.
 UNCERTAIN = 1e-4
 
-Line = Callable[[float], Array]
+Line = Callable[[float], Array | float]
 
 
 class Estimate(NamedTuple):
@@ -96,7 +96,7 @@ def ladder(x: float, eps: float | None) -> list[float]:
     return [usual * factor for factor in LADDER] + ([short] if 0 < short < usual else [])
 
 
-def difference(high: Array, low: Array) -> Array:
+def difference(high: Array | float, low: Array | float) -> Array:
     """``high − low``; 0 where both are the same infinity, as under a mask of −∞.
 
     Examples
@@ -110,7 +110,7 @@ def difference(high: Array, low: Array) -> Array:
         return np.where(high == low, 0.0, high - low)
 
 
-def project(u: Array, change: Array) -> float:
+def project(u: Array | float, change: Array) -> float:
     """⟨u, change⟩. An element with weight 0 does not count, even where the change is not finite.
 
     Examples
@@ -133,8 +133,7 @@ def central(line: Line, step: float, u: Array | float = 1.0) -> Estimate:
     >>> round(central(lambda x: (1 + x) ** 3, 1e-3).value, 9)
     3.000001
     """
-    u = np.asarray(u)
-    high, low = np.asarray(line(step)), np.asarray(line(-step))
+    high, low = line(step), line(-step)
     return Estimate(project(u, difference(high, low)) / (2 * step), _rounding(u, high, low) / (2 * step))
 
 
@@ -180,15 +179,14 @@ def corner(line: Line, step: float, u: Array | float = 1.0) -> Corner | None:
     a kink: the slope is -1 on the left and 1 on the right
     >>> corner(lambda x: x**2, 1e-5)
     """
-    weights = np.asarray(u)
-    at = np.asarray(line(0.0))
+    at = line(0.0)
     gaps, steepest = [], []
     for h in (step, step / 16):
-        high, low = np.asarray(line(h)), np.asarray(line(-h))
-        left, right = project(weights, difference(at, low)) / h, project(weights, difference(high, at)) / h
+        high, low = line(h), line(-h)
+        left, right = project(u, difference(at, low)) / h, project(u, difference(high, at)) / h
         gaps.append(abs(right - left))
         steepest.append(max(abs(left), abs(right)))
-    unclear = 8 * _rounding(weights, high, low) / h
+    unclear = 8 * _rounding(u, high, low) / h
     jump = steepest[1] > 8 * steepest[0] + unclear
     kink = gaps[1] > gaps[0] / 4 and gaps[1] > 1e-3 * steepest[1] + unclear
     return Corner(left, right, jump) if jump or kink else None
@@ -253,7 +251,7 @@ class Point:
         return numeric, uncertain
 
 
-def _rounding(u: Array, high: Array, low: Array) -> float:
+def _rounding(u: Array | float, high: Array | float, low: Array | float) -> float:
     """The largest error of ⟨u, high − low⟩ by rounding."""
     size = np.maximum(np.abs(high), np.abs(low))
     return EPSILON * project(np.abs(u), np.where(np.isfinite(size), size, 0.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from microtensor.inspect.history import history, rerun
 from microtensor.tensor import Tensor
@@ -96,8 +95,5 @@ def replay(output: Tensor, replaced: Mapping[Tensor, Tensor]) -> Tensor:
     25.0
     """
     made = dict(replaced)
-
-    def read(key: Tensor, argument: int, value: Any) -> Any:
-        return made.get(value, value) if isinstance(value, Tensor) else value
-
-    return rerun(history(output, unfreed="replay"), read, made)[output]
+    records = history(output, unfreed="replay")
+    return rerun(records, lambda _, i, x: made.get(x, x) if isinstance(x, Tensor) else x, made)[output]

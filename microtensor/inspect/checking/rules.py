@@ -127,13 +127,14 @@ class _RuleCheck:
         given = [self.g, self.y, *self.arrays]
         # Read-only copies, so that a rule that writes cannot spoil the values of another rule.
         locked = [_locked(x) for x in given]
+        found, refused = None, False
         try:
             found = rule(*locked, **self.node.params)
         except Exception as error:
-            if isinstance(error, ValueError) and _changes(lambda *xs: rule(*xs, **self.node.params), given):
-                raise NoGradientError(f"{WRITES}; a rule must return a new array") from error
-            raise NoGradientError(_raised(error, self.g.shape, self.arrays)) from error
-        if not all(map(_alike, locked, given)):
+            refused = isinstance(error, ValueError) and _changes(lambda *xs: rule(*xs, **self.node.params), given)
+            if not refused:
+                raise NoGradientError(_raised(error, self.g.shape, self.arrays)) from error
+        if refused or not all(map(_alike, locked, given)):
             raise NoGradientError(f"{WRITES}; a rule must return a new array")
         return _array_of(found, self.x.shape)
 

@@ -220,18 +220,9 @@ class _Fold:
         inside = self.members[scope]
         at = {node.id: i for i, node in enumerate(inside)}
         own = self.whole.scopes[scope]
-        content = tuple(
-            (
-                node.kind,
-                node.op,
-                node.shape,
-                node.dtype,
-                node.mark,
-                tuple((at.get(edge.source, -1), edge.argument) for edge in into[node.id]),
-            )
-            for node in inside
-        )
-        return own.parent, own.detail, content
+        content = [(node.kind, node.op, node.shape, node.dtype, node.mark) for node in inside]
+        edges = [[(at.get(edge.source, -1), edge.argument) for edge in into[node.id]] for node in inside]
+        return own.parent, own.detail, content, edges
 
     def _comes_back(self, run: list[int], out: Mapping[int, list[GraphEdge]]) -> bool:
         """Whether a path leaves the run and enters it again; one node for the whole run could not show this."""

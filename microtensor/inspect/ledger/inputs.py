@@ -61,13 +61,12 @@ def check_ends(y: object, x: object = None) -> None:
     """
     if not isinstance(y, Tensor):
         raise TypeError(f"paths: y is a {type(y).__name__}; it must be a tensor that was computed from x")
-    if isinstance(x, str):
-        raise TypeError(
-            f"paths: x is a str; it must be a tensor. microtensor.ledger.input_of(y, {x!r}) finds one by its name"
-        )
-    if x is not None and not isinstance(x, Tensor):
-        raise TypeError(f"paths: x is a {type(x).__name__}; it must be one tensor that y was computed from")
-    if isinstance(x, Tensor) and x.dtype.kind != "f":
+    if x is None:
+        return
+    if not isinstance(x, Tensor):
+        hint = f"; microtensor.ledger.input_of(y, {x!r}) finds one by its name" if isinstance(x, str) else ""
+        raise TypeError(f"paths: x is a {type(x).__name__}; it must be one tensor that y was computed from{hint}")
+    if x.dtype.kind != "f":
         raise TypeError(f"paths: x has dtype {x.dtype}; it must be a tensor of floats, which has a gradient")
 
 
@@ -116,6 +115,5 @@ def _named(name: str, leaves: list[Tensor], results: list[Tensor], scopes: dict[
 
 def _listed(names: Iterable[str], most: int = 12) -> str:
     distinct = list(dict.fromkeys(names))
-    return ", ".join(map(safe_text, distinct[:most])) + (
-        f" and {len(distinct) - most} more" if len(distinct) > most else ""
-    )
+    rest = f" and {len(distinct) - most} more" if len(distinct) > most else ""
+    return ", ".join(map(safe_text, distinct[:most])) + rest

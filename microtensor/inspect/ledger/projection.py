@@ -78,41 +78,35 @@ def projection(subgraph: Subgraph, norm: Norm, at_input: dict[State, PathClass])
     noise = 1e3 * float(np.finfo(subgraph.fresh[0].dtype).eps)
     rests = [np.asarray(g, dtype=np.float64) for g in (at_input[()].value, np.sum(inside, axis=0))]
     values = np.asarray(subgraph.fresh[norm.of].numpy(), dtype=np.float64)
-    parts = []
-    if norm.shifts:
-        parts.append(_part("1", np.ones_like(values), rests, axes, np.zeros(()), "", noise))
-        values = values - values.mean(axis=axes, keepdims=True)
     shape = tuple(1 if a in axes else n for a, n in enumerate(values.shape))
-    predicted = _predicted(subgraph, norm.scales, shape)
-    if predicted is not None:
-        parts.append(
-            _part("x − μ" if norm.shifts else "x", values, rests, axes, predicted, SQUARES[norm.scales[0].name], noise)
-        )
+    # The name of a direction, the direction itself, the rest by theory, and the statistic that ε is added to.
+    directions: list[tuple[str, Array, Array, str]] = []
+    if norm.shifts:
+        directions.append(("1", np.ones_like(values), np.zeros(()), ""))
+        values = values - values.mean(axis=axes, keepdims=True)
+    left = _predicted(subgraph, norm.scales, shape)
+    if left is not None:
+        directions.append(("x − μ" if norm.shifts else "x", values, left, SQUARES[norm.scales[0].name]))
+    parts = []
+    for name, direction, predicted, statistic in directions:
+        length = np.sqrt(np.sum(direction**2, axis=axes, keepdims=True))
+        unit = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
+        sizes = np.sqrt(np.sum(rests[0] ** 2, axis=axes, keepdims=True))
+        along = [np.sum(rest * unit, axis=axes, keepdims=True) for rest in rests]
+        rests = [rest - part * unit for rest, part in zip(rests, along, strict=True)]
+        direct, total = along
+        residue = np.divide(total, direct, out=np.zeros_like(direct), where=direct != 0)
+        holds = bool(np.all(np.abs(total - predicted * direct) <= noise * sizes))
+        predicted = np.broadcast_to(predicted, direct.shape)
+        parts.append(Part(name, _norm(direct), _norm(total), residue, predicted, statistic, holds))
     if not parts:
         return None
-    sizes = [float(np.linalg.norm(rest)) for rest in rests]
-    return Removal(axes, math.prod(shape), values.size // max(math.prod(shape), 1), tuple(parts), sizes[0], sizes[1])
+    sets = math.prod(shape)
+    return Removal(axes, sets, values.size // max(sets, 1), tuple(parts), *map(_norm, rests))
 
 
-def _part(
-    name: str,
-    direction: Array,
-    rests: list[Array],
-    axes: tuple[int, ...],
-    predicted: Array,
-    statistic: str,
-    noise: float,
-) -> Part:
-    """Measure one direction, and subtract it from `rests`."""
-    length = np.sqrt(np.sum(direction**2, axis=axes, keepdims=True))
-    unit = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
-    sizes = np.sqrt(np.sum(rests[0] ** 2, axis=axes, keepdims=True))
-    direct, total = (np.sum(rest * unit, axis=axes, keepdims=True) for rest in rests)
-    rests[:] = [rest - along * unit for rest, along in zip(rests, (direct, total), strict=True)]
-    residue = np.divide(total, direct, out=np.zeros_like(direct), where=direct != 0)
-    holds = bool(np.all(np.abs(total - predicted * direct) <= noise * sizes))
-    predicted = np.broadcast_to(predicted, direct.shape)
-    return Part(name, float(np.linalg.norm(direct)), float(np.linalg.norm(total)), residue, predicted, statistic, holds)
+def _norm(x: Array) -> float:
+    return float(np.linalg.norm(x))
 
 
 def _predicted(subgraph: Subgraph, scales: list[Statistic], shape: tuple[int, ...]) -> Array | None:
