@@ -1,5 +1,5 @@
 """Where pickles written by earlier versions look for what a norm takes out."""
 
-from microtensor.inspect.ledger.projection import Part, Removal
+from microtensor.inspect.ledger.model import Part, Removal
 
 __all__ = ["Part", "Removal"]

@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from microtensor.backprop import COTANGENT_SEED, grad
+from microtensor.inspect.ledger.model import Cut, Severed
 from microtensor.inspect.ledger.statistics import Norm
 from microtensor.inspect.ledger.subgraph import Subgraph
 from microtensor.ops import sum
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor, zeros_like
 
-Cut: TypeAlias = Literal["mean", "var", "mean@var"]
-
 CUTS: tuple[Cut, ...] = get_args(Cut)
 ORDERS = 3
-
-
-@dataclass(frozen=True)
-class Severed:
-    """A gradient with a path detached, compared with the right one.
-
-    Attributes
-    ----------
-    path : {"mean", "var", "mean@var"}
-    gradient : array
-        The gradient of x with the path detached.
-    differences : tuple of float
-        ‖cut − right‖ / ‖right‖ for the orders 1, 2 and 3. Order 1 is the gradient. Each further order is the gradient
-        of the product of the one before with a fixed random direction.
-    first_wrong : int or None
-        The lowest order with a difference larger than rounding; None when no order has one.
-    """
-
-    path: Cut
-    gradient: Array
-    differences: tuple[float, ...]
-    first_wrong: int | None
 
 
 def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -> Severed:

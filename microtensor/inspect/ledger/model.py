@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal, TypeAlias
 
 from microtensor.inspect.ledger.table import to_table
 from microtensor.support.arrays import Array
 
-if TYPE_CHECKING:
-    from microtensor.inspect.ledger.cut import Severed
-    from microtensor.inspect.ledger.projection import Removal
+Cut: TypeAlias = Literal["mean", "var", "mean@var"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,80 @@ class Path:
     route: tuple[Step, ...]
     zero: bool = False
     identity: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One direction of the gradient at the input of a norm, per set of values with its own statistics.
+
+    Attributes
+    ----------
+    direction : str
+        "1" for a shift of the set, "x − μ" or "x" for a change of its scale.
+    direct, total : float
+        The norm of this part on the direct path and on all paths together.
+    residue : array
+        The rest that is left of it, total / direct, per set.
+    predicted : array
+        The rest by theory, per set: 0 along 1, ε / (σ² + ε) along x − μ.
+    statistic : str
+        The statistic that ε is added to, such as "σ²"; empty along 1.
+    holds : bool
+        Whether the residue is as predicted, up to rounding.
+    """
+
+    direction: str
+    direct: float
+    total: float
+    residue: Array
+    predicted: Array
+    statistic: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Removal:
+    """The part that a norm takes out of the gradient at its input.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        The axes of the statistics, in the tensor that is normalised.
+    sets, size : int
+        The number of sets of values with their own statistics, and the number of values per set.
+    parts : tuple of Part
+    direct_rest, total_rest : float
+        The norm of the rest that is neither a shift nor a scale, on the direct path and on all paths.
+    """
+
+    axes: tuple[int, ...]
+    sets: int
+    size: int
+    parts: tuple[Part, ...]
+    direct_rest: float
+    total_rest: float
+
+
+@dataclass(frozen=True)
+class Severed:
+    """A gradient with a path detached, compared with the right one.
+
+    Attributes
+    ----------
+    path : {"mean", "var", "mean@var"}
+    gradient : array
+        The gradient of x with the path detached.
+    differences : tuple of float
+        ‖cut − right‖ / ‖right‖ for the orders 1, 2 and 3. Order 1 is the gradient. Each further order is the gradient
+        of the product of the one before with a fixed random direction.
+    first_wrong : int or None
+        The lowest order with a difference larger than rounding; None when no order has one.
+    """
+
+    path: Cut
+    gradient: Array
+    differences: tuple[float, ...]
+    first_wrong: int | None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from microtensor.backprop import grad
 from microtensor.inspect.history import Origin, array_of, cotangent_of
-from microtensor.inspect.ledger.cut import Cut, severed
+from microtensor.inspect.ledger.cut import severed
 from microtensor.inspect.ledger.inputs import check_ends, input_of
-from microtensor.inspect.ledger.model import Ledger, NormSection, Path, Step
+from microtensor.inspect.ledger.model import Cut, Ledger, NormSection, Path, Step
 from microtensor.inspect.ledger.projection import projection
 from microtensor.inspect.ledger.statistics import Norm, norms_of
 from microtensor.inspect.ledger.subgraph import PathClass, State, Subgraph

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from microtensor.inspect.ledger.model import Part, Removal
 from microtensor.inspect.ledger.statistics import SHAPES, Norm, Statistic
 from microtensor.inspect.ledger.subgraph import PathClass, State, Subgraph
 from microtensor.support.arrays import Array
@@ -15,58 +15,6 @@ from microtensor.support.arrays import Array
 HOMOGENEOUS = SHAPES | {"multiply", "divide"}
 
 SQUARES = {"variance": "σ²", "mean square": "mean x²", "sum of squares": "Σ x²"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """One direction of the gradient at the input of a norm, per set of values with its own statistics.
-
-    Attributes
-    ----------
-    direction : str
-        "1" for a shift of the set, "x − μ" or "x" for a change of its scale.
-    direct, total : float
-        The norm of this part on the direct path and on all paths together.
-    residue : array
-        The rest that is left of it, total / direct, per set.
-    predicted : array
-        The rest by theory, per set: 0 along 1, ε / (σ² + ε) along x − μ.
-    statistic : str
-        The statistic that ε is added to, such as "σ²"; empty along 1.
-    holds : bool
-        Whether the residue is as predicted, up to rounding.
-    """
-
-    direction: str
-    direct: float
-    total: float
-    residue: Array
-    predicted: Array
-    statistic: str
-    holds: bool
-
-
-@dataclass(frozen=True)
-class Removal:
-    """The part that a norm takes out of the gradient at its input.
-
-    Attributes
-    ----------
-    axes : tuple of int
-        The axes of the statistics, in the tensor that is normalised.
-    sets, size : int
-        The number of sets of values with their own statistics, and the number of values per set.
-    parts : tuple of Part
-    direct_rest, total_rest : float
-        The norm of the rest that is neither a shift nor a scale, on the direct path and on all paths.
-    """
-
-    axes: tuple[int, ...]
-    sets: int
-    size: int
-    parts: tuple[Part, ...]
-    direct_rest: float
-    total_rest: float
 
 
 def projection(subgraph: Subgraph, norm: Norm, at_input: dict[State, PathClass]) -> Removal | None:

@@ -12,9 +12,7 @@ from microtensor.support.records import json_text, plain
 from microtensor.support.text import columns, padded, safe_text
 
 if TYPE_CHECKING:
-    from microtensor.inspect.ledger.cut import Severed
-    from microtensor.inspect.ledger.model import Ledger, NormSection, Path
-    from microtensor.inspect.ledger.projection import Part, Removal
+    from microtensor.inspect.ledger.model import Ledger, NormSection, Part, Path, Removal, Severed
 
 SCHEMA = "microtensor.paths/1"
 BAR = 22
