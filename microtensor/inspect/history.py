@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from microtensor.backprop import contributions_of, random_cotangent, toposort
+from microtensor.backprop import Contribution, contributions_of, random_cotangent, toposort
 from microtensor.primitive import Node
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor
@@ -136,7 +136,7 @@ def cotangent_of(y: Tensor) -> tuple[Array, Origin]:
     >>> cotangent_of(mt.tensor([1.0, 2.0]).sum())
     (array(1.), 'scalar')
     """
-    kept = (y._extra or {}).get("backward")
+    kept = _kept_backward(y)
     if kept is not None:
         return kept[0], "kept"
     if y.size == 1:
@@ -173,7 +173,13 @@ def carried_back(y: Tensor, cotangent: Array, kept: bool = False) -> list[tuple[
     >>> [value for *_, value in carried_back(y, np.array([1.0, 10.0]))]
     [array([ 3., 30.])]
     """
-    found = (y._extra or {}).get("backward", (None, None))[1] if kept else None
     records = {node.index: (output, node) for output, node in history(y)}
-    contributions = contributions_of(y, cotangent) if found is None else found
+    backward = _kept_backward(y) if kept else None
+    contributions = contributions_of(y, cotangent) if backward is None else backward[1]
     return [(*records[c.creation], c.argument, np.asarray(c.value)) for c in contributions if c.creation in records]
+
+
+def _kept_backward(y: Tensor) -> tuple[Array, list[Contribution]] | None:
+    """The cotangent and the contributions of the last backward pass that was kept."""
+    kept: tuple[Array, list[Contribution]] | None = (y._extra or {}).get("backward")
+    return kept
