@@ -11,6 +11,8 @@ from typing import TypeAlias
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Mark
 
 Key: TypeAlias = tuple[object, ...]
+# From the number of a scope in one graph to its number in the union.
+Numbers: TypeAlias = dict[int | None, int | None]
 SIDES: tuple[Mark, Mark] = ("first", "second")
 
 
@@ -59,10 +61,10 @@ class _Union:
         self.place: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._join_nodes()
 
-    def _join_scopes(self) -> tuple[dict[int | None, int | None], dict[int | None, int | None]]:
+    def _join_scopes(self) -> tuple[Numbers, Numbers]:
         """The common number of each scope. Scopes with the same name in the same place are matched by their order."""
         known: dict[Key, int] = {}
-        at: tuple[dict[int | None, int | None], dict[int | None, int | None]] = ({None: None}, {None: None})
+        at: tuple[Numbers, Numbers] = ({None: None}, {None: None})
         for graph, numbers in zip(self.graphs, at, strict=True):
             count: dict[Key, int] = defaultdict(int)
             for scope in graph.scopes:

@@ -8,6 +8,7 @@ square. A mean square of x − μ is a variance.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -98,7 +99,7 @@ def _statistics(subgraph: Subgraph) -> list[Statistic]:
     for i in range(1, len(subgraph)):
         op, sources = subgraph.op(i), subgraph.sources[i]
         for argument, j in sources.items() if op in SHIFTS | SCALES else ():
-            small = _before_broadcast(subgraph, j)
+            small = _before(subgraph, j, {"broadcast_to"})
             others = [k for a, k in sources.items() if a != argument and subgraph.size(k) == subgraph.size(i)]
             reductions = _reductions(subgraph, small) if others and subgraph.size(small) < subgraph.size(i) else []
             if not reductions:
@@ -113,12 +114,6 @@ def _statistics(subgraph: Subgraph) -> list[Statistic]:
                 shifted[i] = other
             found.append(Statistic((i, argument), kind, name, reduction, of))
     return found
-
-
-def _before_broadcast(subgraph: Subgraph, i: int) -> int:
-    while subgraph.op(i) == "broadcast_to":
-        i = subgraph.sources[i][0]
-    return i
 
 
 def _reductions(subgraph: Subgraph, i: int) -> list[int]:
@@ -138,9 +133,9 @@ def _reductions(subgraph: Subgraph, i: int) -> list[int]:
     return sorted(found)
 
 
-def _reduced(subgraph: Subgraph, i: int) -> int:
-    """The tensor that was reduced, also by several reductions one after the other."""
-    while subgraph.op(i) in REDUCTIONS:
+def _before(subgraph: Subgraph, i: int, ops: Collection[str] = REDUCTIONS) -> int:
+    """The tensor before some operations, one after the other; default: the tensor that was reduced."""
+    while subgraph.op(i) in ops:
         i = subgraph.sources[i][0]
     return i
 
@@ -148,13 +143,13 @@ def _reduced(subgraph: Subgraph, i: int) -> int:
 def _name(subgraph: Subgraph, reductions: list[int], shifted: dict[int, int], other: int) -> tuple[str, int]:
     """The name of a statistic, and the reduction that it comes from."""
     for last in reversed(reductions):
-        base = _squared(subgraph, _reduced(subgraph, last))
+        base = _squared(subgraph, _before(subgraph, last))
         if base is not None:
-            if base in shifted or any(_reduced(subgraph, r) == base for r in reductions):
+            if base in shifted or any(_before(subgraph, r) == base for r in reductions):
                 return "variance", last
             return ("mean square" if _is_mean(subgraph, last) else "sum of squares"), last
     last = reductions[-1]
-    source = _reduced(subgraph, last)
+    source = _before(subgraph, last)
     word = "mean" if _is_mean(subgraph, last) else subgraph.op(last)
     return (word if source == other else f"{word} of {subgraph.op(source) or 'x'}"), last
 
@@ -174,7 +169,7 @@ def _is_mean(subgraph: Subgraph, i: int) -> bool:
     """Whether a reduction is a mean, or a sum that all operations after it divide by the number of elements."""
     if subgraph.op(i) != "sum":
         return subgraph.op(i) == "mean"
-    count = subgraph.size(_reduced(subgraph, i)) / max(subgraph.size(i), 1)
+    count = subgraph.size(_before(subgraph, i)) / max(subgraph.size(i), 1)
     factors = [_constant_factor(subgraph, k) for k, _ in subgraph.consumers[i]]
     return bool(factors) and all(f is not None and np.isclose(f * count, 1.0) for f in factors)
 
