@@ -8,9 +8,9 @@ import pytest
 
 import microtensor as mt
 from microtensor import demos, viz
-from microtensor.backprop import contribution
+from microtensor.backprop import contribution, keep_graphs
 from microtensor.inspect import history as recorded
-from microtensor.inspect.history import history, rerun
+from microtensor.inspect.history import carried_back, cotangent_of, history, rerun
 from microtensor.primitive import primitive
 from tests.places import GOLDEN
 
@@ -212,3 +212,33 @@ def test_the_public_paths_lead_to_the_same_things(old, names):
 
 def test_a_graph_is_stored_under_the_same_schema():
     assert json.loads(viz.render(mt.Graph.from_tensor(mt.exp(leaf(2))), "json"))["schema"] == "microtensor.graph/1"
+
+
+# --- the cotangent ----------------------------------------------------------------------------------------
+
+
+def test_the_cotangent_is_that_of_a_kept_backward_pass_or_1_or_random():
+    x = leaf(3)
+    with keep_graphs():
+        y = x * 2.0
+        y.backward([1.0, 0.0, 3.0])
+    assert [cotangent_of(y)[0].tolist(), cotangent_of(y)[1]] == [[1.0, 0.0, 3.0], "kept"]
+    assert [cotangent_of(mt.sum(x))[0].tolist(), cotangent_of(mt.sum(x))[1]] == [1.0, "scalar"]
+    drawn, origin = cotangent_of(x * 3.0)
+    assert origin == "random"
+    np.testing.assert_array_equal(drawn, cotangent_of(x * 3.0)[0])
+
+
+def test_what_a_kept_backward_pass_added_is_read_again():
+    x = leaf(3)
+    with keep_graphs():
+        y = x * x
+        y.backward([1.0, 0.0, 3.0])
+    found = carried_back(y, np.ones(3), kept=True)
+    assert [(output is y, node is y.node, argument) for output, node, argument, _ in found] == [
+        (True, True, 0),
+        (True, True, 1),
+    ]
+    np.testing.assert_array_equal(sum(value for *_, value in found), x.grad.numpy())
+    with pytest.raises(RuntimeError, match="freed"):
+        carried_back(y, np.ones(3))

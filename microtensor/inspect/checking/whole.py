@@ -12,7 +12,7 @@ from microtensor.backprop import contribution, grad
 from microtensor.inspect.checking import differences
 from microtensor.inspect.checking.calling import Pure, called, fresh_leaves
 from microtensor.inspect.checking.diagnosis import NULL, distance, likely_cause, same, worst_of
-from microtensor.inspect.checking.differences import Corner, Estimate, Point, Settings, corner, project, slope
+from microtensor.inspect.checking.differences import Corner, Estimate, Point, Settings
 from microtensor.inspect.checking.report import Checked, Mismatch, NoGradientError, Report, described
 from microtensor.inspect.checking.rules import FULL_JACOBIAN, check_rules, with_rules
 from microtensor.inspect.history import array_of, arrays_of, carried_back, history
@@ -199,7 +199,7 @@ class _InputCheck:
     def _noise(self, u: Array) -> float:
         """The change of ⟨u, fn⟩ by the rounding of every intermediate result, to first order."""
         terms = ((value, arrays_of(node)[argument]) for node, argument, value in self._contributions(u))
-        return differences.EPSILON * sum(project(_sizes(value), _sizes(x)) for value, x in terms)
+        return differences.EPSILON * sum(differences.project(_sizes(value), _sizes(x)) for value, x in terms)
 
     def _note(self, error: float) -> None:
         self.error = max(self.error, error)
@@ -237,12 +237,12 @@ class _InputCheck:
         for steps in self.point.steps():
             size = float(np.abs(steps * v).max())
             way = steps * v / size
-            line, analytic = self.point.toward(way), project(gradient, way)
+            line, analytic = self.point.toward(way), differences.project(gradient, way)
             numeric = Estimate(differences.central(line, size, u).value, 0.0)
             agrees = self.settings.agree(np.array(analytic), np.array(numeric.value))
             if not agrees:
                 rungs = [size * factor for factor in differences.LADDER] if eps is None else [size]
-                numeric = slope(line, rungs, u, self._noise(u))
+                numeric = differences.slope(line, rungs, u, self._noise(u))
                 terms = self._terms(u)
                 agrees = self.settings.agree(np.array(analytic), np.array(numeric.value), terms, numeric.error)
             if agrees:
@@ -252,7 +252,7 @@ class _InputCheck:
                 return self._compare(u)
             if not found:
                 cause = self._unrecorded() or self._precision() or ("" if gradient.any() else NULL)
-                cause = cause or _away(corner(line, size, u))
+                cause = cause or _away(differences.corner(line, size, u))
                 found = [Mismatch(self.name, None, analytic, numeric.value, cause)]
         self._note(found[0].error if math.isfinite(found[0].error) else math.inf)
         return found
@@ -319,7 +319,7 @@ class _InputCheck:
 
     def _kink(self, index: tuple[int, ...], analytic: float, u: Array) -> str:
         """Whether there is a jump, or a kink and the gradient lies between the slopes of its sides."""
-        found = corner(self.point.along(index), float(self.point.steps()[0][index]), u)
+        found = differences.corner(self.point.along(index), float(self.point.steps()[0][index]), u)
         if found is None:
             return ""
         low, high = sorted((found.left, found.right))
