@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
 from microtensor.backprop import COTANGENT_SEED, grad
 from microtensor.inspect.ledger.model import Cut, Severed
 from microtensor.inspect.ledger.statistics import Norm
-from microtensor.inspect.ledger.subgraph import Subgraph
+from microtensor.inspect.ledger.subgraph import Edge, Subgraph
 from microtensor.ops import sum
 from microtensor.support.arrays import Array
 from microtensor.tensor import Tensor, zeros_like
@@ -60,10 +60,16 @@ def _inside(subgraph: Subgraph, norms: Sequence[Norm]) -> set[int]:
     return found
 
 
-def _derivatives(subgraph: Subgraph, seed: Array, *cuts: Collection[Any]) -> list[Array]:
+def _derivatives(
+    subgraph: Subgraph,
+    seed: Array,
+    cut: Collection[Edge] = (),
+    inside: Collection[int] = (),
+    into: Collection[Edge] = (),
+) -> list[Array]:
     """The gradient, and twice the gradient of the product of the last one with a random direction."""
     x = Tensor(subgraph.fresh[0].numpy(), requires_grad=True)
-    y = subgraph.run(x, *cuts)[-1]
+    y = subgraph.run(x, cut, inside, into)[-1]
     # Another seed than that of the cotangent.
     draws = np.random.default_rng(COTANGENT_SEED + 1)
     value = sum(y * seed)
