@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.backprop import fitted
+from microtensor.backprop import contribution, fitted
 from microtensor.inspect.checking.diagnosis import distance, likely_cause, same, worst_of, wrong_shape
 from microtensor.inspect.checking.differences import LADDER, Point, Settings, central, corner, project, slope
 from microtensor.inspect.checking.report import Mismatch, NoGradientError, described
@@ -284,23 +284,17 @@ def on_arrays_alone(out: Tensor) -> list[Mismatch]:
     """
     for output, node in history(out):
         for argument, _ in with_rules(node):
-            rule = node.primitive.rules[argument]
-            assert rule is not None
-            where = f"the rule of {node.primitive.name} for argument {argument}"
             try:
                 with enable_grad():
                     g = Tensor(np.ones(output.shape, output.dtype))
-                    found = rule(g, output, *node.inputs, **node.params)
-                if not isinstance(found, Tensor):
-                    _array_of(found, output.shape)
-            except NoGradientError as error:
-                return [Mismatch(f"{where} {error}")]
+                    contribution(node, argument, g, output, node.inputs)
             except Exception as error:
+                raised = _raised(error, output.shape, arrays_of(node))
                 cause = (
                     "a second derivative runs the rules on tensors: write them with operators and the functions of "
                     "mt.ops, such as ops.exp(x), not np.exp(x)"
                 )
-                return [Mismatch(f"{where} {_raised(error, output.shape, arrays_of(node))}", cause=cause)]
+                return [Mismatch(f"the rule of {node.primitive.name} for argument {argument} {raised}", cause=cause)]
     return []
 
 
