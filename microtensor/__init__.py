@@ -1,138 +1,59 @@
 """microtensor: reverse-mode differentiation on NumPy, normalizations as compositions, and their pictures."""
 
 # Before all else: where Python runs the command, it decides where what follows is imported from.
-from microtensor.support import starting  # noqa: F401  # isort: skip
+from microtensor import starting  # noqa: F401  # isort: skip
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from microtensor import ops
-from microtensor.backprop import grad, vjp
-from microtensor.display import show
-from microtensor.functional import (
-    clip,
-    elu,
-    gelu,
-    hardtanh,
-    leaky_relu,
-    log_softmax,
-    logsumexp,
-    mish,
-    norm,
-    reciprocal,
-    rsqrt,
-    selu,
-    silu,
-    softmax,
-    std,
-    var,
-)
-from microtensor.ops import (
-    absolute as abs,
-)
-from microtensor.ops import (
-    adaptive_avg_pool,
+# The thin modules first: the names of two of them are then taken by functions.
+import microtensor.primitive
+import microtensor.tensor  # noqa: F401
+from microtensor import creation as _creation
+from microtensor import decorators, methods, ops  # noqa: F401
+from microtensor import functional as _functional
+from microtensor.calculus import grad, hessian, hvp, jacobian, vjp
+from microtensor.core.ops import (
     add,
-    all,
-    any,
-    arccos,
-    arcsin,
-    arctan,
-    arctan2,
-    argmax,
-    argmin,
     astype,
-    avg_pool,
     broadcast_to,
-    ceil,
-    concat,
-    conv1d,
-    conv2d,
-    conv_transpose2d,
-    cos,
-    cosh,
-    cumsum,
-    diagonal,
     divide,
-    einsum,
-    embedding,
-    erf,
     exp,
-    expand_dims,
-    expm1,
-    flatten,
-    flip,
-    floor,
     log,
-    log1p,
-    log2,
-    matmul,
-    matrix_transpose,
-    max,
-    max_pool,
-    maximum,
     mean,
-    min,
-    minimum,
-    moveaxis,
     multiply,
     negative,
-    outer,
-    pad,
     permute_dims,
-    pick,
-    power,
-    prod,
-    relu,
-    repeat,
     reshape,
-    roll,
-    round,
-    scatter_add,
-    sigmoid,
-    sign,
-    sin,
-    sinh,
-    softplus,
-    sort,
-    split,
     sqrt,
     square,
-    squeeze,
-    stack,
-    stop_gradient,
     subtract,
     sum,
-    swapaxes,
-    take,
-    take_along_axis,
-    tan,
-    tanh,
-    tensordot,
-    tile,
-    tril,
-    triu,
-    unfold,
-    where,
 )
-from microtensor.primitive import detect_anomaly, enable_grad, label, name_scope, no_grad, trace_lines
-from microtensor.tensor import (
-    Tensor,
-    arange,
-    eye,
-    full,
-    get_default_dtype,
-    ones,
-    ones_like,
-    set_default_dtype,
-    tensor,
-    zeros,
-    zeros_like,
-)
+from microtensor.core.primitive import label, primitive
+from microtensor.core.tensor import Tensor, tensor
+from microtensor.creation import *
+from microtensor.display import show
+from microtensor.functional import *
+from microtensor.ops import common as _common
+from microtensor.ops import elementwise as _elementwise
+from microtensor.ops import indexing as _indexing
+from microtensor.ops import linalg as _linalg
+from microtensor.ops import reductions as _reductions
+from microtensor.ops import shape as _shape
+from microtensor.ops import windows as _windows
+from microtensor.ops.common import *
+from microtensor.ops.elementwise import *
+from microtensor.ops.elementwise import absolute as abs
+from microtensor.ops.indexing import *
+from microtensor.ops.linalg import *
+from microtensor.ops.reductions import *
+from microtensor.ops.shape import *
+from microtensor.ops.windows import *
+from microtensor.support.modes import detect_anomaly, enable_grad, name_scope, no_grad, trace_lines
 
 if TYPE_CHECKING:
     from microtensor import convert, data, losses, nn, norms, optim, random
-    from microtensor.calculus import hessian, hvp, jacobian
     from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
     from microtensor.graph import Graph
     from microtensor.ledger import paths
@@ -147,7 +68,6 @@ __version__ = "0.1.0"
 # Loaded when first asked for: an import of all of it would take three times as long.
 _ON_DEMAND = {
     "microtensor": ("convert", "data", "losses", "nn", "norms", "optim", "random"),
-    "microtensor.calculus": ("hessian", "hvp", "jacobian"),
     "microtensor.checking": ("GradcheckError", "gradcheck", "gradgradcheck"),
     "microtensor.graph": ("Graph",),
     "microtensor.ledger": ("paths",),
@@ -169,7 +89,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)
 
 
 __all__ = [
@@ -178,143 +98,60 @@ __all__ = [
     "Graph",
     "Tensor",
     "abs",
-    "adaptive_avg_pool",
     "add",
-    "all",
-    "any",
-    "arange",
-    "arccos",
-    "arcsin",
-    "arctan",
-    "arctan2",
-    "argmax",
-    "argmin",
     "astype",
-    "avg_pool",
     "broadcast_to",
-    "ceil",
-    "clip",
-    "concat",
-    "conv1d",
-    "conv2d",
-    "conv_transpose2d",
     "convert",
-    "cos",
-    "cosh",
     "cross_entropy",
-    "cumsum",
     "data",
     "detect_anomaly",
-    "diagonal",
     "divide",
-    "einsum",
-    "elu",
-    "embedding",
     "enable_grad",
-    "erf",
     "exp",
-    "expand_dims",
-    "expm1",
-    "eye",
-    "flatten",
-    "flip",
-    "floor",
-    "full",
-    "gelu",
-    "get_default_dtype",
     "grad",
     "gradcheck",
     "gradgradcheck",
-    "hardtanh",
     "hessian",
     "hvp",
     "jacobian",
     "keep_memory",
     "label",
-    "leaky_relu",
     "load",
     "log",
-    "log1p",
-    "log2",
-    "log_softmax",
-    "logsumexp",
     "losses",
     "manual_seed",
-    "matmul",
-    "matrix_transpose",
-    "max",
-    "max_pool",
-    "maximum",
     "mean",
-    "min",
-    "minimum",
-    "mish",
-    "moveaxis",
     "mse_loss",
     "multiply",
     "name_scope",
     "negative",
     "nn",
     "no_grad",
-    "norm",
     "norms",
-    "ones",
-    "ones_like",
     "ops",
     "optim",
-    "outer",
-    "pad",
     "paths",
     "permute_dims",
-    "pick",
-    "power",
-    "prod",
+    "primitive",
     "random",
-    "reciprocal",
-    "relu",
-    "repeat",
     "reshape",
-    "roll",
-    "round",
-    "rsqrt",
     "save",
-    "scatter_add",
-    "selu",
-    "set_default_dtype",
     "show",
-    "sigmoid",
-    "sign",
-    "silu",
-    "sin",
-    "sinh",
-    "softmax",
-    "softplus",
-    "sort",
-    "split",
     "sqrt",
     "square",
-    "squeeze",
-    "stack",
     "standardize",
-    "std",
-    "stop_gradient",
     "subtract",
     "sum",
-    "swapaxes",
-    "take",
-    "take_along_axis",
-    "tan",
-    "tanh",
     "tensor",
-    "tensordot",
-    "tile",
     "trace_lines",
-    "tril",
-    "triu",
-    "unfold",
-    "var",
     "vjp",
-    "where",
-    "zeros",
-    "zeros_like",
 ]
+__all__ += _common.__all__
+__all__ += _elementwise.__all__
+__all__ += _indexing.__all__
+__all__ += _linalg.__all__
+__all__ += _reductions.__all__
+__all__ += _shape.__all__
+__all__ += _windows.__all__
+__all__ += _functional.__all__
+__all__ += _creation.__all__

@@ -1,20 +1,231 @@
-"""Jacobians, Hessians and products with them, of functions of tensors; the reverse walk, arranged."""
+"""Derivatives as values: gradients, Jacobians, Hessians and products with them; the reverse walk, arranged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from microtensor import ops
-from microtensor.backprop import grad, points, refuse_lost, toposort
-from microtensor.primitive import Node, enable_grad, is_recording
-from microtensor.support.arrays import own_array
-from microtensor.tensor import Tensor
+from microtensor.core.backprop import run, seed_of, toposort
+from microtensor.core.primitive import Node
+from microtensor.core.tensor import Tensor
+from microtensor.support.arrays import Array, own_array
+from microtensor.support.modes import current_mode, enable_grad
 
 Function = Callable[[Tensor], Tensor]
+# By what jacobian, hessian or hvp are differentiating just now, and which of them.
+points: ContextVar[dict[Tensor, str]] = ContextVar("microtensor_points", default={})
+
+
+def vjp(
+    output: Tensor, cotangent: Tensor | ArrayLike | None = None, *, create_graph: bool = False
+) -> dict[Tensor, Tensor]:
+    """The vector-Jacobian product: the gradient ⟨cotangent, output⟩ of every leaf, as a dictionary.
+
+    Nothing is changed: no ``.grad`` is written and the graph is not freed.
+
+    Parameters
+    ----------
+    output : Tensor
+    cotangent : array_like, optional
+        Of the shape of `output`; 1 for a tensor with one element.
+    create_graph : bool
+        Record the computation of the gradients, so that they can be differentiated.
+
+    Raises
+    ------
+    RuntimeError, TypeError, ValueError
+        As :meth:`microtensor.Tensor.backward`.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> mt.vjp(x * x, [1.0, 1.0])[x]
+    tensor([2., 4.])
+    """
+    check_tensor(output, "vjp", "output")
+    return _returned({output: seed_of(output, cotangent, "vjp", "cotangent")}, None, create_graph)
+
+
+def _returned(seeds: dict[Tensor, Any], wanted: set[Tensor] | None, create_graph: bool) -> dict[Tensor, Tensor]:
+    """The gradients, of which those by a point of differentiation are linked to it: what they lose must not pass."""
+    found = run(seeds, wanted, create_graph=create_graph)
+    for x, who in points.get().items():
+        if x in found and not create_graph:
+            found[x] = ops.lost_gradient(found[x], x, refuse=partial(refuse_lost, x, who, seeds))
+            found[x].__class__ = _LostGradient
+    return found
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    *,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Any:
+    """The gradient of `outputs` with respect to `inputs`, leaves or intermediate results.
+
+    Nothing is changed: no ``.grad`` is written and the graph is not freed.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensor
+    inputs : Tensor or iterable of Tensor
+        Of a dictionary of tensors pass the values.
+    grad_outputs : array_like or sequence, optional
+        One cotangent per output; may be left out for outputs with one element.
+    create_graph : bool
+        Record the computation of the gradients, so that they can be differentiated again.
+    allow_unused : bool
+        Give None for an input that the outputs do not depend on, instead of raising.
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        As many as `inputs`: one tensor for one tensor, a tuple for a sequence.
+
+    Raises
+    ------
+    RuntimeError
+        No recorded path leads to an input and `allow_unused` is off; otherwise as
+        :meth:`microtensor.Tensor.backward`.
+    TypeError
+        An output or an input is not a tensor; the message says which.
+    ValueError
+        The number of cotangents differs from the number of outputs, or a shape does.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor(2.0, requires_grad=True)
+    >>> slope = mt.grad(x**3, x, create_graph=True)
+    >>> slope.item(), mt.grad(slope, x).item()
+    (12.0, 12.0)
+    """
+    roots = check_tensors(outputs, "grad", "output")
+    targets = check_tensors(inputs, "grad", "input")
+    cotangents = _cotangents(grad_outputs, isinstance(outputs, Tensor), len(roots))
+    seeds: dict[Tensor, Any] = {}
+    for root, cotangent in zip(roots, cotangents, strict=True):
+        seed = seed_of(root, cotangent, "grad", "grad_outputs")
+        seeds[root] = seeds[root] + seed if root in seeds else seed
+    found = _returned(seeds, set(targets), create_graph)
+    missing = [i for i, x in enumerate(targets) if x not in found]
+    if missing and not allow_unused:
+        raise _unused(targets, missing)
+    gradients = tuple(found.get(x) for x in targets)
+    return gradients[0] if isinstance(inputs, Tensor) else gradients
+
+
+def _unused(targets: list[Tensor], missing: list[int]) -> RuntimeError:
+    """There is no gradient for some inputs: what is known of it, and what it may come from."""
+    constant = [i for i in missing if not targets[i].requires_grad]
+    why = (
+        f"inputs {constant} do not require a gradient; call requires_grad_() before the outputs are computed"
+        if constant
+        else "they are not used, or only detached, under mt.no_grad(), before requires_grad_(), or where an operation "
+        "has no derivative"
+    )
+    return RuntimeError(
+        f"grad: the outputs do not depend on inputs {missing} through recorded operations: {why}. Pass "
+        "allow_unused=True to get None for them"
+    )
+
+
+def check_tensor(x: Any, who: str, what: str) -> None:
+    """Raises TypeError unless x is a tensor; the message says what it is, and what to write."""
+    if isinstance(x, Tensor):
+        return
+    if callable(x):
+        hint = f"call it, and pass the {'tensor that it returns' if what != 'input' else 'tensors themselves'}"
+    elif what.startswith("input"):
+        hint = "pass the tensor whose gradient is wanted, made with mt.tensor(..., requires_grad=True)"
+    else:
+        hint = "pass a result computed from tensors, without .numpy(), .item() or float()"
+    raise TypeError(f"{who}: {what} is a {type(x).__name__}, not a tensor; {hint}")
+
+
+def check_tensors(given: Any, who: str, what: str) -> list[Tensor]:
+    """One tensor, or an iterable of them in order, as a list.
+
+    Raises
+    ------
+    TypeError
+        It is something else; the message names the type, the position and what to write.
+    """
+    if isinstance(given, Tensor):
+        return [given]
+    kind = type(given).__name__
+    if isinstance(given, Mapping):
+        raise TypeError(f"{who}: {what}s is a {kind}, not a tensor or a list of tensors; pass list({what}s.values())")
+    if isinstance(given, (set, frozenset)):
+        raise TypeError(f"{who}: {what}s is a {kind}, which has no order; pass a list of tensors")
+    if hasattr(type(given), "parameters"):
+        raise TypeError(f"{who}: {what}s is a {kind}, not a tensor; pass its parameters, as in list(net.parameters())")
+    if isinstance(given, (str, bytes, np.ndarray)) or not isinstance(given, Iterable):
+        check_tensor(given, who, what)
+    tensors = list(given)
+    for i, x in enumerate(tensors):
+        check_tensor(x, who, f"{what} {i}")
+    return tensors
+
+
+def _cotangents(given: Any, single: bool, count: int) -> list[Any]:
+    """The cotangents of `grad`, one an output.
+
+    Raises
+    ------
+    TypeError
+        They are no list.
+    ValueError
+        There are not as many as outputs.
+    """
+    if given is None or single:
+        return [given] * count
+    if isinstance(given, (Mapping, str)) or not isinstance(given, Iterable):
+        raise TypeError(
+            f"grad: grad_outputs is a {type(given).__name__}; pass a list of one cotangent per output, in order"
+        )
+    cotangents = list(given)
+    if len(cotangents) != count:
+        raise ValueError(f"grad: {count} outputs but {len(cotangents)} cotangents in grad_outputs")
+    return cotangents
+
+
+class _LostGradient(Tensor):
+    """A gradient by a point of differentiation; NumPy may have its value, which says that it is meant as a number."""
+
+    __slots__ = ()
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        return self.detach().__array__(dtype, copy)
+
+
+def refuse_lost(x: Tensor, who: str, seeds: dict[Tensor, Any] | None = None) -> None:
+    """Raise, because a gradient by x was not recorded; unless it can be seen from `seeds` that it is constant."""
+    try:
+        again = run(seeds, {x}, create_graph=True)[x] if seeds else x
+        constant = again is not x and not any(
+            tensor is x or any(read is x for read in tensor.node.inputs)
+            for tensor in (toposort([again]) if again.requires_grad else [])
+            if tensor.node is not None
+        )
+    except Exception:
+        constant = False
+    if not constant:
+        raise RuntimeError(
+            f"{who}: the function takes a gradient by its own input without create_graph=True and computes with it, so "
+            "its derivative would be lost; pass create_graph=True to that mt.grad, mt.vjp or backward, or .detach() "
+            "the gradient where it is meant as a number"
+        )
 
 
 class _Point(Tensor):
@@ -52,7 +263,7 @@ class _Derivative:
         if self.leaf.dtype.kind != "f":
             raise TypeError(f"{who}: the input has dtype {self.leaf.dtype}; convert it first with .astype(float)")
         self.leaf.requires_grad_()
-        self.outside = is_recording()
+        self.outside = current_mode().recording
         # Made now, so that it is older than everything that the function records.
         self.link: Node | None = None
         if isinstance(x, Tensor) and x.requires_grad and self.outside:

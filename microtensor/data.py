@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from microtensor.checks import check_flag, check_size
+from microtensor.core.tensor import Tensor
 from microtensor.random import generator
 from microtensor.support.arrays import Array
-from microtensor.support.checks import check_flag, check_size
-from microtensor.tensor import Tensor
 
 # PyTorch's other settings, and the value with which each does what happens here anyway.
 _PYTORCH: dict[str, Any] = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from microtensor import losses, nn
-from microtensor.tensor import Tensor
+from microtensor.core.tensor import Tensor
 
 
 def batch_norm() -> Tensor:

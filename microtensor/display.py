@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from microtensor.support import showing
+from microtensor import showing
 
 if TYPE_CHECKING:
+    from microtensor.core.tensor import Tensor
     from microtensor.inspect.graph import Graph
     from microtensor.nn import Module
-    from microtensor.tensor import Tensor
     from microtensor.viz.dot import View
 
 

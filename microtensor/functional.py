@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from microtensor.checks import check_float, plain_number, renamed
+from microtensor.core.primitive import label
 from microtensor.ops import (
     absolute,
     any,
-    astype,
     divide,
     equal,
     erf,
@@ -20,6 +21,7 @@ from microtensor.ops import (
     log,
     max,
     mean,
+    narrowed,
     power,
     relu,
     reshape,
@@ -31,14 +33,33 @@ from microtensor.ops import (
     sum,
     tanh,
     where,
+    widened,
 )
-from microtensor.primitive import label, name_scope
+from microtensor.support.arrays import quietly
 from microtensor.support.axes import Axis, filled_count, normalize_axis
-from microtensor.support.checks import check_float, plain_number
-from microtensor.support.quiet import quietly
+from microtensor.support.modes import name_scope
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
+
+__all__ = [
+    "clip",
+    "elu",
+    "gelu",
+    "hardtanh",
+    "leaky_relu",
+    "log_softmax",
+    "logsumexp",
+    "mish",
+    "norm",
+    "reciprocal",
+    "rsqrt",
+    "selu",
+    "silu",
+    "softmax",
+    "std",
+    "var",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,20 +76,8 @@ def scoped(function: Callable[P, R]) -> Callable[P, R]:
     return inside
 
 
-def widened(x: Tensor) -> Tensor:
-    """X in the dtype to compute in: float32 for float16, whose squares overflow from 256 on, float64 for integers."""
-    if x.dtype.char == "e":
-        return astype(x, dtype="float32")
-    return x if x.dtype.kind == "f" else astype(x, dtype="float64")
-
-
-def narrowed(result: Tensor, x: Tensor) -> Tensor:
-    """The result in the dtype of x, unless that is of integers."""
-    return result if result.dtype == x.dtype or x.dtype.kind != "f" else astype(result, dtype=x.dtype)
-
-
 @scoped
-def var(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Variance over axes: the mean of the squares of x − mean(x), times N / (N − correction).
 
     Two passes, so nothing cancels; the mean inside stays in the graph (its gradient is exactly 0).
@@ -112,7 +121,7 @@ def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, who: str) -> 
 
 
 @scoped
-def std(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes: √var(x).
 
     Where the variance is 0 the derivative of the root is infinite and that of the squares 0: the gradient is NaN, as
@@ -142,7 +151,7 @@ def std(x: Tensor, *, axis: Axis = None, correction: float = 0, keepdims: bool =
 
 
 @scoped
-def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Logarithm of the sum of exponentials over axes: ln Σ eˣ = m + ln Σ eˣ⁻ᵐ with m = max x.
 
     The shift by m is taken out of the graph: it cancels, in value and in every derivative. Where m is infinite there
@@ -193,7 +202,7 @@ def _classes(x: Tensor, axis: Axis, who: str) -> tuple[int, ...]:
 
 
 @scoped
-def log_softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
+def log_softmax(x: Tensor, axis: Axis = -1) -> Tensor:
     """Logarithm of the softmax along an axis: (x − m) − ln Σ eˣ⁻ᵐ with m = max x.
 
     Parameters
@@ -223,7 +232,7 @@ def log_softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
 
 
 @scoped
-def softmax(x: Tensor, *, axis: Axis = -1) -> Tensor:
+def softmax(x: Tensor, axis: Axis = -1) -> Tensor:
     """Exponentials normalised to sum 1 along an axis: eˣ⁻ᵐ / Σ eˣ⁻ᵐ with m = max x.
 
     Parameters
@@ -276,14 +285,15 @@ def rsqrt(x: Tensor) -> Tensor:
     return divide(1.0, sqrt(x))
 
 
-def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+@renamed(low="min", high="max")
+def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
     """X held between two bounds, elementwise; the gradient is 1 inside and on the bounds, 0 outside.
 
     Parameters
     ----------
     x : Tensor
         Any shape.
-    low, high : float, optional
+    min, max : float, optional
         The bounds; None for no bound. Integers between integers stay integers, as in NumPy.
 
     Raises
@@ -297,12 +307,12 @@ def clip(x: Tensor, low: float | None = None, high: float | None = None) -> Tens
     >>> mt.clip(mt.tensor([-1.0, 0.5, 2.0]), 0.0, 1.0)
     tensor([0. , 0.5, 1. ])
     """
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"clip: the lower bound {low} is above the upper bound {high}")
-    if low is not None:
-        x = where(quietly(greater, low, x), low, x)
-    if high is not None:
-        x = where(quietly(greater, x, high), high, x)
+    if min is not None and max is not None and min > max:
+        raise ValueError(f"clip: the lower bound {min} is above the upper bound {max}")
+    if min is not None:
+        x = where(quietly(greater, min, x), min, x)
+    if max is not None:
+        x = where(quietly(greater, x, max), max, x)
     return x
 
 
@@ -325,7 +335,8 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     if negative_slope == 0:
         # A product with 0 would turn an infinite gradient into NaN.
         return relu(x)
-    return where(greater(x, 0), x, x * negative_slope)
+    y: Tensor = where(greater(x, 0), x, x * negative_slope)
+    return y
 
 
 @scoped
@@ -352,7 +363,8 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
         return relu(x)
     # The exponential sees 0 where x is positive, so that it cannot overflow in the branch not taken.
     positive = greater(x, 0)
-    return where(positive, x, expm1(where(positive, 0.0, x)) * alpha)
+    y: Tensor = where(positive, x, expm1(where(positive, 0.0, x)) * alpha)
+    return y
 
 
 @scoped
@@ -478,7 +490,7 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 
 
 @scoped
-def norm(x: Tensor, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+def norm(x: Tensor, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """Vector norm over axes: (Σ |x|ᵖ)^(1/p).
 
     At 0, where it has a kink in every direction, the gradient is 0, as in PyTorch; JAX gives NaN. So it is where the

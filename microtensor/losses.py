@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from microtensor import checks
+from microtensor.core.primitive import TensorBase, label
 from microtensor.functional import clip, log_softmax, scoped
 from microtensor.ops import (
     absolute,
@@ -28,13 +30,10 @@ from microtensor.ops import (
     take,
     where,
 )
-from microtensor.primitive import Traced, label
-from microtensor.support import checks
-from microtensor.support.arrays import own_array
-from microtensor.support.quiet import quietly
+from microtensor.support.arrays import own_array, quietly
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 __all__ = [
     "binary_cross_entropy",
@@ -82,7 +81,7 @@ def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
 
 def _as_constant(value: Any, who: str) -> Any:
     """A tensor as it is, anything else as an array of our own."""
-    return value if isinstance(value, Traced) else own_array(value, who)
+    return value if isinstance(value, TensorBase) else own_array(value, who)
 
 
 def _matched(input: Tensor, target: Any, who: str) -> Any:
@@ -432,7 +431,8 @@ def _from_indices(
     # Means in place of sums, which end at 65,504 in float16. A share is a Python number, which is weak: an array of it
     # would turn float32 into float64.
     share = mean(counted)
-    return label(mean(values) / (float(share) if weight is None else share), "loss")
+    loss: Tensor = mean(values) / (float(share) if weight is None else share)
+    return label(loss, "loss")
 
 
 def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
@@ -491,7 +491,8 @@ def _bounded_log(x: Tensor) -> Tensor:
     # The logarithm sees 1 where x is out of bounds, so that its slope there is not 1/0. NaN is not out of bounds, and
     # 0 is, whatever the bound is in float16.
     inside = ~(equal(x, 0) | greater(math.exp(-100), x))
-    return where(inside, log(where(inside, x, 1.0)), -100.0)
+    bounded: Tensor = where(inside, log(where(inside, x, 1.0)), -100.0)
+    return bounded
 
 
 @scoped

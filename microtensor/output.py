@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 
 from microtensor.atomic import replacing
-from microtensor.support.text import LINE, safe_lines, safe_text
+from microtensor.text import LINE, safe_lines, safe_text
 
 ERROR, USAGE = 1, 2
 

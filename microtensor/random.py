@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from microtensor.core.tensor import Tensor
+from microtensor.creation import get_default_dtype
 from microtensor.support.arrays import Array, own_array
 from microtensor.support.axes import Shape, integer, shape_of_new
-from microtensor.tensor import Tensor, get_default_dtype
 
 # Made when it is first drawn from: numpy.random takes longer to load than all of this package.
 _default: np.random.Generator | None = None

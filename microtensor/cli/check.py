@@ -10,10 +10,10 @@ import click
 from microtensor import script
 from microtensor.cli import common
 from microtensor.output import ERROR, print_bytes
-from microtensor.support.text import LINE, columns, padded, safe_text
+from microtensor.text import LINE, columns, padded, safe_text
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 EXAMPLES = """\
 \b

@@ -17,7 +17,7 @@ import click
 from microtensor import script
 from microtensor.output import ERROR, USAGE, CommandError, Destination
 from microtensor.script import watch
-from microtensor.support.text import LINE, safe_lines, safe_text
+from microtensor.text import LINE, safe_lines, safe_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 

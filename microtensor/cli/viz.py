@@ -16,8 +16,8 @@ from microtensor.cli.paths import ledger_of, rendered
 from microtensor.output import USAGE, CommandError
 
 if TYPE_CHECKING:
+    from microtensor.core.tensor import Tensor
     from microtensor.graph import Graph
-    from microtensor.tensor import Tensor
     from microtensor.viz import Format
 
 SUFFIXES: dict[str, Format] = {

@@ -1,7 +1,7 @@
 """The public path of :mod:`microtensor.inspect.graph`."""
 
 from microtensor.inspect import graph
-from microtensor.inspect.graph import *  # noqa: F403
+from microtensor.inspect.graph import *
 
 __all__ = []
 __all__ += graph.__all__

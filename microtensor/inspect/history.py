@@ -7,12 +7,13 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from microtensor.backprop import Contribution, contributions_of, random_cotangent, toposort
-from microtensor.primitive import Node
+from microtensor.core.backprop import Contribution, Walk, run, toposort
+from microtensor.core.primitive import Node
+from microtensor.core.tensor import Tensor
 from microtensor.support.arrays import Array
-from microtensor.tensor import Tensor
 
 Key = TypeVar("Key")
+COTANGENT_SEED = 271828
 # Where the cotangent of a result comes from: a kept backward pass, a single number, or a random generator.
 Origin: TypeAlias = Literal["kept", "scalar", "random"]
 
@@ -120,7 +121,7 @@ def is_detached(x: Tensor) -> bool:
     >>> is_detached(x), is_detached(x.detach())
     (False, True)
     """
-    return "detached" in (x._extra or {})
+    return x._origin == "detached"
 
 
 def cotangent_of(y: Tensor) -> tuple[Array, Origin]:
@@ -181,5 +182,27 @@ def carried_back(y: Tensor, cotangent: Array, kept: bool = False) -> list[tuple[
 
 def _kept_backward(y: Tensor) -> tuple[Array, list[Contribution]] | None:
     """The cotangent and the contributions of the last backward pass that was kept."""
-    kept: tuple[Array, list[Contribution]] | None = (y._extra or {}).get("backward")
-    return kept
+    return y._watch.walk if y._watch else None
+
+
+def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:
+    """What each rule adds when `seed` is carried back from `output`; the graph is not freed.
+
+    Raises
+    ------
+    RuntimeError
+        The graph has been freed, or a leaf was changed after it was read.
+    """
+    walk = Walk([], [])
+    run({output: seed}, walk=walk)
+    return walk.contributions or []
+
+
+def random_cotangent(output: Tensor) -> Array:
+    """A fixed random cotangent, the same for every picture, ledger and check of a tensor.
+
+    Not from seed 0, which programs draw their data with: a cotangent along x is one that a norm takes out.
+    """
+    draws = np.random.default_rng(COTANGENT_SEED).normal(size=output.shape) / output.size
+    cotangent: Array = draws.astype(output.dtype)
+    return cotangent

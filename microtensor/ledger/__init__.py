@@ -1,7 +1,7 @@
 """The public path of :mod:`microtensor.inspect.ledger`."""
 
 from microtensor.inspect import ledger
-from microtensor.inspect.ledger import *  # noqa: F403
+from microtensor.inspect.ledger import *
 from microtensor.inspect.ledger import NormSection as Block
 
 __all__ = ["Block"]

@@ -1,8 +1,8 @@
 """Layers with state, under PyTorch's names, defaults and state keys."""
-# ruff: noqa: F403
 
 from typing import TYPE_CHECKING
 
+from microtensor.creation import Parameter as Parameter
 from microtensor.nn import functional as functional
 from microtensor.nn import init as init
 from microtensor.nn import utils as utils
@@ -18,7 +18,6 @@ from microtensor.nn.module import Module as Module
 from microtensor.nn.normalization import *
 from microtensor.nn.pooling import *
 from microtensor.nn.recurrent import *
-from microtensor.tensor import Parameter as Parameter
 
 # Type checkers follow the imports, and cannot read a list that is put together.
 if not TYPE_CHECKING:

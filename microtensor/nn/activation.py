@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from microtensor import functional, ops
+from microtensor.checks import check_float
+from microtensor.core.tensor import Tensor
 from microtensor.nn.wrapper import Wrapper
-from microtensor.support.axes import integer, one_axis
-from microtensor.support.checks import check_float
-from microtensor.tensor import Tensor
+from microtensor.ops.common import one_axis
+from microtensor.support.axes import integer
 
 __all__ = [
     "ELU",

@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from microtensor import ops
+from microtensor.checks import check_flag, check_float, check_sizes
+from microtensor.core.primitive import label
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter, arange, zeros
 from microtensor.functional import softmax
 from microtensor.nn import init
 from microtensor.nn.activation import GELU, ReLU
@@ -15,10 +19,8 @@ from microtensor.nn.linear import Linear
 from microtensor.nn.module import Module
 from microtensor.nn.normalization import LayerNorm
 from microtensor.ops import mean, permute_dims, reshape, split, where
-from microtensor.primitive import label, name_scope
 from microtensor.random import generator as as_generator
-from microtensor.support.checks import check_flag, check_float, check_sizes
-from microtensor.tensor import Parameter, Tensor, arange, zeros
+from microtensor.support.modes import name_scope
 
 __all__ = ["MultiheadAttention", "TransformerEncoderLayer"]
 
@@ -131,7 +133,8 @@ def _masked_softmax(scores: Tensor, allowed: Any) -> Tensor:
     if ops.all(some):
         return softmax(scores)
     # A softmax of nothing is NaN, so a row without a place gets another one first, and is cut off after it.
-    return where(some, softmax(where(some, scores, 0.0)), 0.0)
+    weights: Tensor = where(some, softmax(where(some, scores, 0.0)), 0.0)
+    return weights
 
 
 def _check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from microtensor import ops
+from microtensor.checks import check_channel_count, check_float, check_sizes
+from microtensor.core.tensor import Tensor
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.linear import register_affine
 from microtensor.nn.module import Module, settings_text
 from microtensor.ops.windows import Edges, Padding, Size, check_fit, check_positions, edges_of, per_axis
-from microtensor.support.checks import check_channel_count, check_float, check_sizes
-from microtensor.tensor import Tensor
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose2d"]
 

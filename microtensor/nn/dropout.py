@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.checks import check_float, check_probability
+from microtensor.core.primitive import label
+from microtensor.core.tensor import Tensor
 from microtensor.functional import scoped
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module
 from microtensor.ops import masked
-from microtensor.primitive import label
 from microtensor.random import generator
-from microtensor.support.checks import check_float, check_probability
-from microtensor.tensor import Tensor
 
 
 @scoped

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from microtensor import ops
+from microtensor.checks import check_integer, check_sizes
+from microtensor.core.primitive import label
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter, zeros
 from microtensor.nn.module import Module, settings_text
-from microtensor.primitive import label
 from microtensor.random import generator
 from microtensor.support.arrays import Array, own_array
-from microtensor.support.checks import check_integer, check_sizes
-from microtensor.tensor import Parameter, Tensor, zeros
 
 __all__ = ["Embedding"]
 
@@ -82,4 +83,5 @@ class Embedding(Module):
         if self.padding_idx is None:
             return rows
         is_padding = np.expand_dims(chosen == self.padding_idx, -1)
-        return ops.where(is_padding, label(ops.stop_gradient(rows), "padding"), rows)
+        y: Tensor = ops.where(is_padding, label(ops.stop_gradient(rows), "padding"), rows)
+        return y

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
 from microtensor.random import generator
-from microtensor.tensor import Tensor
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, rng: Any = None) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from microtensor import ops
+from microtensor.checks import check_float, check_sizes
+from microtensor.core.primitive import label
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter, zeros
 from microtensor.nn import init
 from microtensor.nn.module import Module, settings_text
-from microtensor.primitive import label
 from microtensor.random import generator as as_generator
-from microtensor.support.checks import check_float, check_sizes
-from microtensor.tensor import Parameter, Tensor, zeros
 
 __all__ = ["Bilinear", "Identity", "Linear"]
 

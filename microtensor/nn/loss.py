@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
-from microtensor import losses
+from microtensor import checks, losses
+from microtensor.core.tensor import Tensor
 from microtensor.nn.wrapper import Wrapper
-from microtensor.support import checks
-from microtensor.tensor import Tensor
 
 __all__ = [
     "BCELoss",

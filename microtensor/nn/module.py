@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from microtensor.primitive import label, name_scope
+from microtensor.checks import check_flag
+from microtensor.core.primitive import label
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter, zeros_like
+from microtensor.showing import shown
 from microtensor.support.arrays import Array, own_array, plain_dtype
-from microtensor.support.checks import check_flag
-from microtensor.support.showing import shown
-from microtensor.support.text import safe_text
-from microtensor.tensor import Parameter, Tensor, zeros_like
+from microtensor.support.modes import name_scope
+from microtensor.text import safe_text
 
 M = TypeVar("M", bound="Module")
 _TABLES = ("_parameters", "_buffers", "_modules", "_transient")

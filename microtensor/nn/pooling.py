@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from microtensor import ops
+from microtensor.checks import check_array, check_float
+from microtensor.core.tensor import Tensor
 from microtensor.nn.convolution import _Windowed
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module, settings_text, short
 from microtensor.ops.windows import Size, check_positions, per_axis
 from microtensor.support.axes import integer, integers
-from microtensor.support.checks import check_array, check_float
-from microtensor.tensor import Tensor
 
 __all__ = [
     "AdaptiveAvgPool1d",

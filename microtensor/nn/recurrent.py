@@ -9,16 +9,18 @@ from __future__ import annotations
 import warnings
 from typing import Any, ClassVar, TypeAlias
 
+from microtensor.checks import check_array, check_flag, check_float, check_size, check_sizes
+from microtensor.core.primitive import label
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter, zeros
 from microtensor.nn import init
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.dropout import Dropout
 from microtensor.nn.module import Module, settings_text
 from microtensor.nn.normalization import LayerNorm
 from microtensor.ops import concat, expand_dims, relu, reshape, sigmoid, split, squeeze, stack, swapaxes, tanh
-from microtensor.primitive import label, name_scope
 from microtensor.random import generator as as_generator
-from microtensor.support.checks import check_array, check_flag, check_float, check_size, check_sizes
-from microtensor.tensor import Parameter, Tensor, zeros
+from microtensor.support.modes import name_scope
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LayerNormLSTMCell", "RNNCell"]
 

@@ -8,9 +8,9 @@ from dataclasses import KW_ONLY
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, dataclass_transform
 
+from microtensor.core.tensor import Tensor
 from microtensor.nn.docstrings import completed
 from microtensor.nn.module import Module
-from microtensor.tensor import Tensor
 
 
 @dataclass_transform()

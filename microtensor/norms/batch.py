@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from microtensor.functional import clip, narrowed, scoped
+from microtensor.checks import check_array, check_number, check_several, check_size
+from microtensor.core.ops import narrowed
+from microtensor.core.primitive import label
+from microtensor.functional import clip, scoped
 from microtensor.norms.axes import AXES
 from microtensor.norms.running import NOT_FINITE, commit, move_running, normalize_with_running
 from microtensor.norms.standard import begin, scale_and_shift, standardize_with_statistics
 from microtensor.ops import reshape, sqrt, stop_gradient, sum
-from microtensor.primitive import label, name_scope, no_grad
-from microtensor.support.checks import check_array, check_number, check_several, check_size
+from microtensor.support.modes import name_scope, no_grad
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 
 @scoped

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from microtensor.functional import narrowed, scoped, widened
+from microtensor.checks import check_array, check_channels, check_eps, check_float, check_number, check_size
+from microtensor.core.ops import narrowed, widened
+from microtensor.core.primitive import label
+from microtensor.functional import scoped
 from microtensor.norms.axes import AXES
 from microtensor.norms.sample import last_axes
 from microtensor.norms.standard import as_shape, begin, over_rms, scale_and_shift
 from microtensor.ops import avg_pool, machine_epsilon, maximum, pad, power, reshape, sqrt, square, sum
-from microtensor.primitive import label, name_scope
 from microtensor.support.axes import Shape, axis_count, check_room
-from microtensor.support.checks import check_array, check_channels, check_eps, check_float, check_number, check_size
+from microtensor.support.modes import name_scope
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 
 @scoped

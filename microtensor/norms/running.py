@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from microtensor.functional import narrowed, widened
+from microtensor.core.ops import narrowed, widened
+from microtensor.core.primitive import label
 from microtensor.norms.standard import scale_and_shift
 from microtensor.ops import reshape, sqrt, stop_gradient
-from microtensor.primitive import is_finite, label, no_grad
+from microtensor.support.arrays import is_finite
+from microtensor.support.modes import no_grad
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 NOT_FINITE = "the batch has NaN or infinite statistics; the running statistics stay as they were"
 

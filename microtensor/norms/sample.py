@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from microtensor.checks import check_array, check_eps, check_float, check_groups
 from microtensor.functional import scoped
 from microtensor.norms.axes import AXES
 from microtensor.norms.running import move_running, normalize_with_running
 from microtensor.norms.standard import begin, scale_and_shift, standardize, standardize_with_statistics
 from microtensor.ops import mean, reshape
-from microtensor.primitive import no_grad
 from microtensor.support.axes import Shape, axis_count, sizes
-from microtensor.support.checks import check_array, check_eps, check_float, check_groups
+from microtensor.support.modes import no_grad
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 
 @scoped

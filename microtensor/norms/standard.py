@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from microtensor.functional import narrowed, widened
+from microtensor import checks
+from microtensor.core.ops import narrowed, widened
+from microtensor.core.primitive import TensorBase, label
 from microtensor.norms.axes import AXES, Axes
 from microtensor.ops import mean, reshape, sqrt, square
-from microtensor.primitive import label, name_scope
-from microtensor.support import checks
 from microtensor.support.axes import Axis, filled_count, normalize_axis
+from microtensor.support.modes import name_scope
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 
 def standardize(x: Tensor, axis: Axis, eps: float = 1e-5) -> Tensor:
@@ -57,7 +58,8 @@ def standardize(x: Tensor, axis: Axis, eps: float = 1e-5) -> Tensor:
     tensor([[-1.],
             [ 1.]])
     """
-    checks.check_float(x, "standardize")
+    if not isinstance(x, TensorBase) or x.dtype.kind != "f":
+        checks.check_float(x, "standardize")
     axes = normalize_axis(axis, x.ndim, "standardize")
     filled_count(x.shape, axes, "standardize", "a mean")
     return standardize_with_statistics(x, axes, eps)[0]
@@ -102,8 +104,8 @@ def begin(
     checks.check_momentum(momentum, norm)
     statistics = running or {}
     checks.check_channels(x, norm, **statistics, **parameters)
-    for value in statistics.values():
-        checks.check_pair(statistics["running_mean"], value, " and ".join(statistics), norm)
+    if len({value is None for value in statistics.values()}) > 1:
+        checks.check_pair(statistics["running_mean"], statistics["running_var"], " and ".join(statistics), norm)
     checks.check_running(norm, **statistics)
     row = AXES[norm]
     return row.statistics(x.ndim), broadcast_shape(row, x.shape)

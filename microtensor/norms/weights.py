@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from microtensor.checks import check_eps, check_float, check_integer, check_running
+from microtensor.core.primitive import label
 from microtensor.functional import norm, scoped
 from microtensor.norms.axes import AXES
 from microtensor.norms.running import commit
 from microtensor.norms.standard import standardize
 from microtensor.ops import matmul, maximum, permute_dims, reshape, sqrt, square, stop_gradient, sum
-from microtensor.primitive import label, name_scope, no_grad
-from microtensor.support.axes import axis_count, one_axis
-from microtensor.support.checks import check_eps, check_float, check_integer, check_running
+from microtensor.ops.common import one_axis
+from microtensor.support.axes import axis_count
+from microtensor.support.modes import name_scope, no_grad
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 
 @scoped

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from microtensor.functional import narrowed, scoped, widened
+from microtensor.checks import check_groups, check_pair, check_running, check_several, check_size
+from microtensor.core.ops import narrowed, widened
+from microtensor.core.primitive import label
+from microtensor.functional import scoped
 from microtensor.norms.running import NOT_FINITE, commit, moved
 from microtensor.norms.standard import begin, scale_and_shift
 from microtensor.ops import (
@@ -19,11 +22,10 @@ from microtensor.ops import (
     sum,
     where,
 )
-from microtensor.primitive import label, name_scope, no_grad
-from microtensor.support.checks import check_groups, check_pair, check_running, check_several, check_size
+from microtensor.support.modes import name_scope, no_grad
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 
 @scoped

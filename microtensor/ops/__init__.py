@@ -1,220 +1,97 @@
-"""The primitives: a NumPy forward and one derivative rule per argument, side by side.
+"""All operations: the primitives of core, more of the same kind, and functions that are a few of them.
 
-The only place with derivatives. A rule takes the cotangent ``g`` of the output, the output ``y`` and the
-inputs; it never thinks about broadcasting, which the engine undoes in one place. Rules run on arrays for a
-first derivative and on tensors for higher ones, so each is written with operators and with primitives.
-Beside the primitives stand functions that are nothing but a few of them: ``squeeze`` is a ``reshape``.
+Derivatives are here and in ``core/ops.py`` alone. A rule takes the cotangent ``g`` of the output, the output ``y`` and
+the inputs. It never thinks about broadcasting, which the engine undoes in one place.
 """
 
-from microtensor.ops import arithmetic, elementwise, indexing, linalg, reductions, shape, windows
-from microtensor.ops.arithmetic import (
+from typing import Any
+
+from microtensor.core import ops as core
+from microtensor.core.ops import (
     add,
+    astype,
+    broadcast_to,
     divide,
     exp,
     log,
-    masked,
+    mean,
     multiply,
+    multiply_sum,
+    narrowed,
     negative,
-    power,
+    permute_dims,
+    reshape,
     sqrt,
     square,
     subtract,
-    where,
-)
-from microtensor.ops.common import (
-    all,
-    any,
-    argmax,
-    argmin,
-    as_array,
-    equal,
-    greater,
-    machine_epsilon,
-    shape_of,
-    stop_gradient,
-)
-from microtensor.ops.elementwise import (
-    absolute,
-    arccos,
-    arcsin,
-    arctan,
-    arctan2,
-    ceil,
-    cos,
-    cosh,
-    erf,
-    expm1,
-    floor,
-    log1p,
-    log2,
-    maximum,
-    minimum,
-    relu,
-    round,
-    sigmoid,
-    sign,
-    sin,
-    sinh,
-    softplus,
-    tan,
-    tanh,
-)
-from microtensor.ops.indexing import (
-    concat,
-    diagonal,
-    embedding,
-    flip,
-    getitem,
-    pad,
-    pick,
-    place,
-    put,
-    repeat,
-    roll,
-    scatter_add,
-    sort,
-    split,
-    stack,
-    take,
-    take_along_axis,
-    tril,
-    triu,
-)
-from microtensor.ops.linalg import contract, einsum, matmul, outer, tensordot
-from microtensor.ops.lost import lost_gradient
-from microtensor.ops.reductions import cumsum, max, mean, min, prod, sum
-from microtensor.ops.shape import (
-    astype,
-    broadcast_to,
-    contract_to,
-    expand_dims,
-    flatten,
-    matrix_transpose,
-    moveaxis,
-    permute_dims,
-    reshape,
-    squeeze,
+    sum,
     sum_to,
-    swapaxes,
-    tile,
+    widened,
 )
-from microtensor.ops.windows import (
-    adaptive_avg_pool,
-    avg_pool,
-    conv1d,
-    conv2d,
-    conv_transpose2d,
-    max_pool,
-    overlap_add,
-    sliding_windows,
-    unfold,
-)
-from microtensor.primitive import Primitive
+from microtensor.core.primitive import Primitive, as_array
+from microtensor.ops import common, elementwise, indexing, linalg, reductions, shape, windows
+from microtensor.ops.common import *
+from microtensor.ops.common import equal, greater, machine_epsilon, shape_of
+from microtensor.ops.elementwise import *
+from microtensor.ops.elementwise import absolute, chosen, masked
+from microtensor.ops.indexing import *
+from microtensor.ops.indexing import getitem, place, put
+from microtensor.ops.linalg import *
+from microtensor.ops.linalg import einsum_core
+from microtensor.ops.lost import lost_gradient
+from microtensor.ops.reductions import *
+from microtensor.ops.shape import *
+from microtensor.ops.windows import *
+from microtensor.ops.windows import overlap_add, sliding_windows
 
-_rooms = (arithmetic, elementwise, indexing, linalg, reductions, shape, windows)
-primitives: dict[str, Primitive] = {
-    value.name: value for room in _rooms for value in vars(room).values() if isinstance(value, Primitive)
+primitives: dict[str, Primitive[Any]] = {
+    value.name: value
+    for room in (core, elementwise, indexing, linalg, reductions, windows)
+    for value in vars(room).values()
+    if isinstance(value, Primitive)
 }
 
 __all__ = [
     "absolute",
-    "adaptive_avg_pool",
     "add",
-    "all",
-    "any",
-    "arccos",
-    "arcsin",
-    "arctan",
-    "arctan2",
-    "argmax",
-    "argmin",
     "as_array",
     "astype",
-    "avg_pool",
     "broadcast_to",
-    "ceil",
-    "concat",
-    "contract",
-    "contract_to",
-    "conv1d",
-    "conv2d",
-    "conv_transpose2d",
-    "cos",
-    "cosh",
-    "cumsum",
-    "diagonal",
+    "chosen",
     "divide",
-    "einsum",
-    "embedding",
+    "einsum_core",
     "equal",
-    "erf",
     "exp",
-    "expand_dims",
-    "expm1",
-    "flatten",
-    "flip",
-    "floor",
     "getitem",
     "greater",
     "log",
-    "log1p",
-    "log2",
     "lost_gradient",
     "machine_epsilon",
     "masked",
-    "matmul",
-    "matrix_transpose",
-    "max",
-    "max_pool",
-    "maximum",
     "mean",
-    "min",
-    "minimum",
-    "moveaxis",
     "multiply",
+    "multiply_sum",
+    "narrowed",
     "negative",
-    "outer",
     "overlap_add",
-    "pad",
     "permute_dims",
-    "pick",
     "place",
-    "power",
     "primitives",
-    "prod",
     "put",
-    "relu",
-    "repeat",
     "reshape",
-    "roll",
-    "round",
-    "scatter_add",
     "shape_of",
-    "sigmoid",
-    "sign",
-    "sin",
-    "sinh",
     "sliding_windows",
-    "softplus",
-    "sort",
-    "split",
     "sqrt",
     "square",
-    "squeeze",
-    "stack",
-    "stop_gradient",
     "subtract",
     "sum",
     "sum_to",
-    "swapaxes",
-    "take",
-    "take_along_axis",
-    "tan",
-    "tanh",
-    "tensordot",
-    "tile",
-    "tril",
-    "triu",
-    "unfold",
-    "where",
+    "widened",
 ]
+__all__ += common.__all__
+__all__ += elementwise.__all__
+__all__ += indexing.__all__
+__all__ += linalg.__all__
+__all__ += reductions.__all__
+__all__ += shape.__all__
+__all__ += windows.__all__

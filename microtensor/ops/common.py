@@ -2,59 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, SupportsIndex, TypeVar, cast
 
 import numpy as np
 
-from microtensor.primitive import Primitive, Traced
-from microtensor.support.arrays import Array, refuse_lossy
-from microtensor.support.axes import Axis, normalize_axis, one_axis, shape_of_new
+from microtensor.core.primitive import as_array
+from microtensor.core.tensor import Tensor
+from microtensor.support.arrays import Array
+from microtensor.support.axes import Axis, in_range, integer, normalize_axis
+
+__all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "stop_gradient",
+]
 
 T = TypeVar("T")
-_PLAIN = frozenset({np.ndarray, float, int, bool})
-
-
-def doctests(names: dict[str, Any]) -> dict[str, str]:
-    """The docstrings of the primitives among `names`, for doctest, which finds only functions by itself."""
-    return {name: value.__doc__ for name, value in names.items() if isinstance(value, Primitive) and value.__doc__}
-
-
-def as_array(x: Any) -> Any:
-    """The array inside a tensor; anything else as it is, but for what NumPy would read with a loss.
-
-    Raises
-    ------
-    TypeError
-        x is a masked array or a matrix.
-    """
-    if isinstance(x, Traced):
-        return x._array
-    if type(x) not in _PLAIN:
-        refuse_lossy(x, "an argument")
-    return x
-
-
-def settled_axes(who: str) -> Callable[..., None]:
-    """For a primitive that takes several axes as `axis`: each call leaves a tuple of integers from 0 on, or None."""
-
-    def settle(params: dict[str, Any], arrays: list[Any]) -> None:
-        axis = params.get("axis")
-        if axis is not None:
-            x = arrays[0]
-            params["axis"] = normalize_axis(axis, x.ndim if type(x) is np.ndarray else np.ndim(x), who)
-
-    return settle
-
-
-def settled_shape(who: str) -> Callable[..., None]:
-    """For a primitive that takes the shape of its result: each call leaves a tuple of integers."""
-
-    def settle(params: dict[str, Any], arrays: list[Any]) -> None:
-        if "shape" in params:
-            params["shape"] = shape_of_new(params["shape"], who)
-
-    return settle
 
 
 def equal(a: Any, b: Any) -> Array:
@@ -77,11 +42,37 @@ def greater(a: Any, b: Any) -> Array:
     return np.asarray(np.greater(as_array(a), as_array(b)))
 
 
+def one_axis(axis: Any, ndim: int, who: str, what: str = "axis") -> int:
+    """The one axis as a non-negative integer; None and several axes are refused, which would be dropped otherwise.
+
+    Raises
+    ------
+    TypeError
+        It is not one integer.
+    numpy.exceptions.AxisError
+        It is out of range.
+    """
+    return in_range(integer(axis, what, who), ndim, who)
+
+
+def several_axes(axis: Any, ndim: int, who: str, what: str = "axis") -> tuple[int, ...]:
+    """As :func:`normalize_axis`, for functions in which None has no meaning.
+
+    Raises
+    ------
+    TypeError
+        It is None, or an axis is not an integer.
+    """
+    if axis is None:
+        raise TypeError(f"{who}: {what} is None; write an integer or a tuple of integers")
+    return normalize_axis(axis, ndim, who)
+
+
 def _one_or_flat(x: Any, axis: Any, who: str) -> int | None:
     return None if axis is None else one_axis(axis, len(shape_of(x)), who)
 
 
-def argmax(x: Any, *, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
+def argmax(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
     """Index of the largest element along an axis, or in the flattened tensor, as a plain array of integers.
 
     >>> import microtensor as mt
@@ -91,7 +82,7 @@ def argmax(x: Any, *, axis: SupportsIndex | None = None, keepdims: bool = False)
     return np.asarray(np.argmax(as_array(x), axis=_one_or_flat(x, axis, "argmax"), keepdims=keepdims))
 
 
-def argmin(x: Any, *, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
+def argmin(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
     """Index of the smallest element along an axis, or in the flattened tensor, as a plain array of integers.
 
     >>> import microtensor as mt
@@ -101,7 +92,7 @@ def argmin(x: Any, *, axis: SupportsIndex | None = None, keepdims: bool = False)
     return np.asarray(np.argmin(as_array(x), axis=_one_or_flat(x, axis, "argmin"), keepdims=keepdims))
 
 
-def any(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether any element along the axes is not zero, as a plain array of booleans.
 
     >>> import microtensor as mt
@@ -112,7 +103,7 @@ def any(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
     return np.asarray(np.any(as_array(x), axis=axes, keepdims=keepdims))
 
 
-def all(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Array:
+def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether all elements along the axes are not zero, as a plain array of booleans.
 
     >>> import microtensor as mt
@@ -138,7 +129,7 @@ def stop_gradient(x: T) -> T:
     >>> mt.grad(x * mt.stop_gradient(x), x)
     tensor([3.])
     """
-    return cast("T", x.detach()) if isinstance(x, Traced) else x
+    return cast("T", x.detach()) if isinstance(x, Tensor) else x
 
 
 def machine_epsilon(x: Any) -> float:

@@ -9,10 +9,12 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from microtensor.ops.arithmetic import masked, where
-from microtensor.ops.common import as_array, doctests, settled_shape, shape_of
-from microtensor.ops.shape import astype, expand_dims, flattened, reshape
-from microtensor.primitive import EachArgument, Primitive, Traced, primitive
+from microtensor.checks import renamed
+from microtensor.core.ops import astype, reshape
+from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, primitive
+from microtensor.ops.common import one_axis, shape_of
+from microtensor.ops.elementwise import masked, where
+from microtensor.ops.shape import expand_dims, flattened
 from microtensor.support.arrays import Array, accumulator, own_array, plain_array
 from microtensor.support.axes import (
     Axis,
@@ -21,13 +23,32 @@ from microtensor.support.axes import (
     integer,
     integers,
     normalize_axis,
-    one_axis,
+    settled_shape,
     shape_of_new,
     sizes,
 )
 
+__all__ = [
+    "concat",
+    "diagonal",
+    "embedding",
+    "flip",
+    "pad",
+    "pick",
+    "repeat",
+    "roll",
+    "scatter_add",
+    "sort",
+    "split",
+    "stack",
+    "take",
+    "take_along_axis",
+    "tril",
+    "triu",
+]
 
-def _put(g: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
+
+def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     if _is_basic(index):
         out = np.zeros(shape, dtype=g.dtype)
         out[index] = g
@@ -43,12 +64,16 @@ def _is_basic(index: Any) -> bool:
     return all(i is None or i is Ellipsis or isinstance(i, (int, slice, np.integer)) for i in items)
 
 
+def _getitem(x: Any, index: Any) -> Any:
+    return x[index]
+
+
 getitem = primitive(
     "getitem",
-    lambda x, *, index: x[index],
+    _getitem,
     lambda g, y, x, index: put(g, index=index, shape=x.shape),
     symbol="x[i]",
-    shown=("g at i",),
+    rule_text=("g at i",),
     doc="""Elements by NumPy's indexing: integers, slices, arrays of integers or booleans, None and Ellipsis.
 
     An element selected twice receives both gradients. Raises IndexError for an index out of range.
@@ -59,11 +84,11 @@ getitem = primitive(
     """,
 )
 
-put: Primitive = primitive(
+put: Primitive[Any] = primitive(
     "put",
     _put,
     lambda g, y, x, index, shape: getitem(g, index=index),
-    shown=("g[i]",),
+    rule_text=("g[i]",),
     settle=settled_shape("put"),
     doc="""Zeros of `shape` with x added at `index`: the adjoint of indexing.
 
@@ -76,7 +101,7 @@ put: Primitive = primitive(
 
 def _own(x: Any, who: str) -> Any:
     """A tensor as it is, anything else as an array of our own."""
-    return x if isinstance(x, Traced) else own_array(x, who)
+    return x if isinstance(x, TensorBase) else own_array(x, who)
 
 
 def _integer_indices(indices: Any, who: str) -> Array:
@@ -113,13 +138,13 @@ def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -
     return tuple(grid)
 
 
-def _place(g: Array, indices: Any, *, axis: int, size: int) -> Array:
+def _place(g: Array, indices: Any, axis: int, size: int) -> Array:
     out = np.zeros((*g.shape[:axis], size, *g.shape[axis:]), dtype=g.dtype)
     out[_one_a_position(out.shape, indices, axis, "place")] = g
     return out
 
 
-def _pick(x: Any, indices: Any, *, axis: int = -1) -> Array:
+def _pick(x: Any, indices: Any, axis: int = -1) -> Array:
     x = plain_array(x)
     picked: Array = x[_one_a_position(x.shape, indices, one_axis(axis, x.ndim, "pick"), "pick")]
     return picked
@@ -142,7 +167,7 @@ pick = primitive(
     _pick,
     lambda g, y, x, indices, axis=-1: place(g, indices, axis=axis, size=x.shape[axis]),
     None,
-    shown=("g at i", ""),
+    rule_text=("g at i", ""),
     settle=_settle_pick,
     doc="""One element a position along `axis`, which is dropped: y[i] = x[i, indices[i]] for a matrix.
 
@@ -155,12 +180,12 @@ pick = primitive(
     """,
 )
 
-place: Primitive = primitive(
+place: Primitive[Any] = primitive(
     "place",
     _place,
     lambda g, y, x, indices, axis, size: pick(g, indices, axis=axis),
     None,
-    shown=("g[i]", ""),
+    rule_text=("g[i]", ""),
     settle=_settle_place,
     doc="""Zeros with a new `axis` of `size` places, in which x stands at `indices`: the adjoint of pick.
 
@@ -172,7 +197,7 @@ place: Primitive = primitive(
 )
 
 
-def take(x: Any, indices: Any, *, axis: SupportsIndex | None = 0) -> Any:
+def take(x: Any, indices: Any, axis: SupportsIndex | None = 0) -> Any:
     """Elements at integer indices along one axis; an element taken twice receives both gradients.
 
     Parameters
@@ -242,7 +267,7 @@ def _along(indices: Array, shape: tuple[int, ...], axis: int, who: str) -> tuple
     return tuple(grid)
 
 
-def take_along_axis(x: Any, indices: Any, *, axis: SupportsIndex | None = -1) -> Any:
+def take_along_axis(x: Any, indices: Any, axis: SupportsIndex | None = -1) -> Any:
     """Elements by an index for each place of the other axes: y[i, j] = x[i, indices[i, j]] for axis 1.
 
     Parameters
@@ -276,7 +301,7 @@ def take_along_axis(x: Any, indices: Any, *, axis: SupportsIndex | None = -1) ->
     return getitem(x, index=_along(places, x.shape, along, "take_along_axis"))
 
 
-def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1) -> Any:
+def scatter_add(x: Any, indices: Any, updates: Any, axis: SupportsIndex = -1) -> Any:
     """X with `updates` added at indices along an axis; repeated indices accumulate.
 
     Parameters
@@ -317,7 +342,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, *, axis: SupportsIndex = -1)
     return astype(astype(x, dtype=np.float32) + put(wide, index=index, shape=x.shape), dtype=x.dtype)
 
 
-def sort(x: Any, *, axis: SupportsIndex | None = -1, descending: bool = False) -> Any:
+def sort(x: Any, axis: SupportsIndex | None = -1, descending: bool = False, stable: bool = True) -> Any:
     """Elements in order along an axis; the gradient goes back to where each came from.
 
     Parameters
@@ -326,7 +351,9 @@ def sort(x: Any, *, axis: SupportsIndex | None = -1, descending: bool = False) -
     axis : int, optional
         None sorts the flattened tensor, as in NumPy.
     descending : bool
-        Largest first. Equal elements keep their order, and NaN counts as the largest, as in PyTorch.
+        Largest first. NaN counts as the largest, as in PyTorch.
+    stable : bool
+        Equal elements keep their order; they do so for False too.
 
     Raises
     ------
@@ -348,7 +375,7 @@ def sort(x: Any, *, axis: SupportsIndex | None = -1, descending: bool = False) -
     return take_along_axis(x, x.shape[along] - 1 - order, axis=along)
 
 
-def flip(x: Any, *, axis: Axis = None) -> Any:
+def flip(x: Any, axis: Axis = None) -> Any:
     """Elements in reverse order along axes; all of them unless some are named.
 
     Examples
@@ -361,7 +388,7 @@ def flip(x: Any, *, axis: Axis = None) -> Any:
     return getitem(x, index=tuple(slice(None, None, -1 if i in axes else None) for i in range(x.ndim)))
 
 
-def roll(x: Any, shift: Shape, *, axis: Axis = -1) -> Any:
+def roll(x: Any, shift: Shape, axis: Axis = -1) -> Any:
     """Elements moved along axes by `shift` places; what leaves at one end comes in at the other.
 
     Parameters
@@ -404,7 +431,7 @@ def roll(x: Any, shift: Shape, *, axis: Axis = -1) -> Any:
     return rolled if moves else getitem(x, index=...)
 
 
-def repeat(x: Any, repeats: Shape, *, axis: SupportsIndex | None = -1) -> Any:
+def repeat(x: Any, repeats: Shape, axis: SupportsIndex | None = -1) -> Any:
     """Each element along an axis repeated in place.
 
     Parameters
@@ -501,7 +528,7 @@ def triu(x: Any, k: SupportsIndex = 0) -> Any:
     return masked(x, ~_below(x, integer(k, "k", "triu") - 1, "triu"))
 
 
-def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], *, value: float = 0.0) -> Any:
+def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float = 0.0) -> Any:
     """Room of a constant value before and after each axis.
 
     Parameters
@@ -565,11 +592,10 @@ def _slice(x: Any, axis: int, start: int, stop: int) -> Any:
     return getitem(x, index=(slice(None),) * axis + (slice(start, stop),))
 
 
-_join = Primitive(
+_join: Primitive[Any] = primitive(
     "concat",
     _concat,
-    EachArgument(_concat_rule),
-    shown=(),
+    VariadicRule(_concat_rule),
     settle=_settle_concat,
     doc="""Tensors one after the other along an axis.
 
@@ -580,12 +606,13 @@ _join = Primitive(
 )
 
 
-def concat(pieces: Sequence[Any], *, axis: SupportsIndex | None = 0) -> Any:
+@renamed(pieces="arrays")
+def concat(arrays: Sequence[Any], axis: SupportsIndex | None = 0) -> Any:
     """Tensors one after the other along an existing axis.
 
     Parameters
     ----------
-    pieces : sequence of Tensor
+    arrays : sequence of Tensor
         Equal in shape but for `axis`.
     axis : int, optional
         None flattens each of them first, as in NumPy.
@@ -601,19 +628,20 @@ def concat(pieces: Sequence[Any], *, axis: SupportsIndex | None = 0) -> Any:
     >>> mt.concat([mt.tensor([1.0]), mt.tensor([2.0, 3.0])])
     tensor([1., 2., 3.])
     """
-    if not len(pieces):
+    if not len(arrays):
         raise ValueError("concat: there is nothing to join")
     if axis is None:
-        pieces, axis = [reshape(piece, shape=(-1,)) for piece in pieces], 0
-    return _join(*pieces, axis=axis)
+        arrays, axis = [reshape(x, shape=(-1,)) for x in arrays], 0
+    return _join(*arrays, axis=axis)
 
 
-def stack(pieces: Sequence[Any], *, axis: SupportsIndex = 0) -> Any:
+@renamed(pieces="arrays")
+def stack(arrays: Sequence[Any], axis: SupportsIndex = 0) -> Any:
     """Tensors of one shape side by side along a new axis.
 
     Parameters
     ----------
-    pieces : sequence of Tensor or array_like
+    arrays : sequence of Tensor or array_like
     axis : int
         The place of the new axis in the result.
 
@@ -629,14 +657,14 @@ def stack(pieces: Sequence[Any], *, axis: SupportsIndex = 0) -> Any:
     tensor([[1., 3.],
             [2., 4.]])
     """
-    pieces = [_own(p, f"stack: piece {i}") for i, p in enumerate(pieces)]
+    pieces = [_own(p, f"stack: piece {i}") for i, p in enumerate(arrays)]
     if not pieces or len({p.shape for p in pieces}) > 1:
         raise ValueError(f"stack: shapes {', '.join(str(p.shape) for p in pieces) or '(none)'}; one is needed")
     place = one_axis(axis, pieces[0].ndim + 1, "stack")
     return concat([expand_dims(p, axis=place) for p in pieces], axis=place)
 
 
-def split(x: Any, sizes: Shape, *, axis: SupportsIndex = 0) -> list[Any]:
+def split(x: Any, sizes: Shape, axis: SupportsIndex = 0) -> list[Any]:
     """Pieces of the given sizes along an axis; one number cuts pieces of that size, the last maybe shorter.
 
     Sizes, as in PyTorch; ``np.split`` takes how many pieces there are, or where they end.
@@ -675,6 +703,3 @@ def split(x: Any, sizes: Shape, *, axis: SupportsIndex = 0) -> list[Any]:
         raise ValueError(f"split: sizes {list(found)} do not add up to {total}, axis {place} of shape {x.shape}")
     ends = accumulate(found)
     return [_slice(x, place, end - size, end) for end, size in zip(ends, found, strict=True)]
-
-
-__test__ = doctests(globals())

@@ -9,13 +9,19 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from microtensor.ops.common import as_array, doctests
+from microtensor.core.ops import permute_dims, reshape, sum
+from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, primitive
+from microtensor.ops.common import several_axes
 from microtensor.ops.indexing import getitem
-from microtensor.ops.reductions import sum
-from microtensor.ops.shape import permute_dims, reshape
-from microtensor.primitive import EachArgument, Primitive, Traced, primitive
 from microtensor.support.arrays import accumulator, plain_array
-from microtensor.support.axes import Shape, axis_count, integer, several_axes
+from microtensor.support.axes import Shape, axis_count, integer
+
+__all__ = [
+    "einsum",
+    "matmul",
+    "outer",
+    "tensordot",
+]
 
 
 def _matmul(a: Any, b: Any) -> Any:
@@ -68,7 +74,7 @@ matmul = primitive(
     _matmul_rule_a,
     _matmul_rule_b,
     symbol="@",
-    shown=("g@bᵀ", "aᵀ@g"),
+    rule_text=("g@bᵀ", "aᵀ@g"),
     doc="""Matrix product over the last two axes, leading axes broadcast: (…, n, k) @ (…, k, m) → (…, n, m).
 
     A vector on the left is a row and one on the right a column, as in NumPy. Raises ValueError when the
@@ -164,18 +170,18 @@ def _contract_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> A
     labels = inputs.split(",")
     others = [k for k in range(len(operands)) if k != i]
     again = ",".join([output, *(labels[k] for k in others)]) + "->" + labels[i]
-    return contract(g, *(operands[k] for k in others), subscripts=again)
+    return einsum_core(g, *(operands[k] for k in others), subscripts=again)
 
 
-contract: Primitive = Primitive(
+einsum_core: Primitive[Any] = primitive(
     "contract",
     _contract,
-    EachArgument(_contract_rule),
+    VariadicRule(_contract_rule),
     symbol="einsum",
     doc="""Einstein sum in which no operand repeats a label and none has a label to itself: the core of einsum.
 
     >>> import microtensor as mt
-    >>> mt.ops.contract(mt.tensor([1.0, 2.0]), mt.tensor([3.0, 4.0]), subscripts="i,i->").item()
+    >>> mt.ops.einsum_core(mt.tensor([1.0, 2.0]), mt.tensor([3.0, 4.0]), subscripts="i,i->").item()
     11.0
     """,
 )
@@ -204,7 +210,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     >>> mt.einsum("ii->", mt.tensor([[1.0, 2.0], [3.0, 4.0]])).item()
     5.0
     """
-    operands = tuple(x if isinstance(x, Traced) else plain_array(x) for x in operands)
+    operands = tuple(x if isinstance(x, TensorBase) else plain_array(x) for x in operands)
     labels, output = _labels(subscripts, operands)
     sizes: dict[str, int] = {}
     for operand, names in zip(operands, labels, strict=True):
@@ -222,7 +228,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     prepared, names_of = [x for x, _ in pieces], [names for _, names in pieces]
     present = set().union(*map(set, names_of))
     core = "".join(name for name in output if name in present)
-    out = contract(*prepared, subscripts=",".join(names_of) + "->" + core)
+    out = einsum_core(*prepared, subscripts=",".join(names_of) + "->" + core)
     # What is left are output labels that only size-1 axes carried.
     return reshape(out, shape=tuple(sizes[name] if name in present else 1 for name in output))
 
@@ -272,6 +278,3 @@ def _distinct(x: Any, names: str, sizes: dict[str, int]) -> tuple[Any, str]:
         names = "".join(c for c, n in zip(names, x.shape, strict=True) if n != 1)
         x = reshape(x, shape=tuple(n for n in x.shape if n != 1))
     return x, names
-
-
-__test__ = doctests(globals())

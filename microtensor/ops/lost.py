@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microtensor.ops.arithmetic import where
-from microtensor.primitive import Primitive, primitive
+from microtensor.core.primitive import Primitive, primitive
+from microtensor.ops.elementwise import where
 
 
 def _refuse(g: Any, y: Any, value: Any, x: Any, refuse: Callable[[], None]) -> Any:
@@ -14,7 +14,7 @@ def _refuse(g: Any, y: Any, value: Any, x: Any, refuse: Callable[[], None]) -> A
     return where(False, g, 0.0)
 
 
-lost_gradient: Primitive = primitive(
+lost_gradient: Primitive[Any] = primitive(
     "grad",
     lambda value, x, *, refuse: value,
     None,

@@ -2,102 +2,32 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from microtensor.ops.arithmetic import chosen
-from microtensor.ops.common import as_array, doctests, equal, settled_axes
+from microtensor.core.ops import Axes, astype, kept, permute_dims, reshape
+from microtensor.core.ops import sum as sum_
+from microtensor.core.primitive import Primitive, as_array, primitive
+from microtensor.ops.common import equal, one_axis
+from microtensor.ops.elementwise import chosen
 from microtensor.ops.indexing import flip, getitem, pad
-from microtensor.ops.shape import astype, permute_dims, reshape
-from microtensor.primitive import Primitive, primitive
-from microtensor.support.arrays import Array, accumulator, plain_array
-from microtensor.support.axes import axis_count, filled_count, one_axis
+from microtensor.support.arrays import accumulator, plain_array, plain_dtype, total
+from microtensor.support.axes import Axis, axis_count, filled_count, settled_axes
 
-Axes: TypeAlias = tuple[int, ...] | None
-
-
-def _kept(g: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
-    """The cotangent of a reduction with the reduced axes put back as size 1, ready to broadcast to x."""
-    return g if keepdims or axis == () else reshape(g, shape=_kept_shape(x.shape, axis))
-
-
-@lru_cache
-def _kept_shape(shape: tuple[int, ...], axis: Axes) -> tuple[int, ...]:
-    return tuple(1 if axis is None or i in axis else n for i, n in enumerate(shape))
-
-
-def _reduce(ufunc: Any, x: Array, axes: Axes, keepdims: bool) -> Any:
-    wide = accumulator(x.dtype)
-    total = ufunc.reduce(x, axis=axes, keepdims=keepdims, dtype=wide)
-    return total if wide is None else total.astype(x.dtype)
-
-
-def _sum(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    return _reduce(np.add, plain_array(x), axis, keepdims)
-
-
-sum = primitive(
-    "sum",
-    _sum,
-    lambda g, y, x, axis=None, keepdims=False: _kept(g, x, axis, keepdims),
-    shown=("g",),
-    settle=settled_axes("sum"),
-    doc="""Sum over axes: y = Σ xᵢ.
-
-    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
-    sum of nothing is 0, and float16 is summed in float32. Raises AxisError for an axis out of range and TypeError
-    for one that is no integer.
-
-    >>> import microtensor as mt
-    >>> mt.sum(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
-    tensor([4., 6.])
-    """,
-)
-
-
-def _mean(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    x = plain_array(x)
-    count = filled_count(x.shape, axis, "mean", "a mean")
-    # Sums of integers end as well, so they are taken in float64, as NumPy does.
-    wide: Any = accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
-    add: Any = np.add
-    total = add.reduce(x, axis=axis, keepdims=keepdims, dtype=wide) / count
-    return total.astype(np.float16) if x.dtype.char == "e" else total
-
-
-def _mean_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    count = axis_count(x.shape, axis)
-    if g.dtype != np.float16:
-        return _kept(g, x, axis, keepdims) / count
-    # The count may be no float16, which end at 65,504.
-    return astype(astype(_kept(g, x, axis, keepdims), dtype=np.float32) / count, dtype=g.dtype)
-
-
-mean = primitive(
-    "mean",
-    _mean,
-    _mean_rule,
-    shown=("g/N",),
-    settle=settled_axes("mean"),
-    doc="""Arithmetic mean over axes: y = (1/N) Σ xᵢ, N the number of elements taken together.
-
-    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
-    float16 is summed in float32, and the mean of integers is float64. Raises ValueError for a mean of nothing, where
-    NumPy would give NaN, AxisError for an axis out of range and TypeError for one that is no integer.
-
-    >>> import microtensor as mt
-    >>> mt.mean(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
-    tensor([2., 3.])
-    """,
-)
+__all__ = [
+    "cumsum",
+    "max",
+    "min",
+    "prod",
+]
 
 
 def _extreme(ufunc: Any, name: str, what: str) -> Any:
     """The forward function of max or of min."""
 
-    def forward(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
+    def forward(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
         x = plain_array(x)
         filled_count(x.shape, axis, name, f"the {what}")
         return ufunc.reduce(x, axis=axis, keepdims=keepdims)
@@ -106,13 +36,13 @@ def _extreme(ufunc: Any, name: str, what: str) -> Any:
 
 
 def _extreme_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    largest = _kept(as_array(y), x, axis, keepdims)
+    largest = kept(as_array(y), x, axis, keepdims)
     hit = equal(x, largest)
     if (unknown := largest != largest).any():
         # NaN is not equal to itself; it is what was chosen all the same.
         hit = hit | (unknown & ~equal(x, x))
-    ties = _sum(hit, axis=axis, keepdims=True)
-    g = _kept(g, x, axis, keepdims)
+    ties = sum_(hit, axis=axis, keepdims=True)
+    g = kept(g, x, axis, keepdims)
     return chosen(g if (ties == 1).all() else g * (1 / ties).astype(x.dtype), hit)
 
 
@@ -120,7 +50,7 @@ max = primitive(
     "max",
     _extreme(np.maximum, "max", "largest"),
     _extreme_rule,
-    shown=("g at the max",),
+    rule_text=("g at the max",),
     settle=settled_axes("max"),
     doc="""Largest element over axes; elements that tie share the gradient equally.
 
@@ -138,7 +68,7 @@ min = primitive(
     "min",
     _extreme(np.minimum, "min", "smallest"),
     _extreme_rule,
-    shown=("g at the min",),
+    rule_text=("g at the min",),
     settle=settled_axes("min"),
     doc="""Smallest element over axes; elements that tie share the gradient equally.
 
@@ -152,16 +82,16 @@ min = primitive(
 )
 
 
-def _prod(x: Any, *, axis: Axes = None, keepdims: bool = False) -> Any:
-    return _reduce(np.multiply, plain_array(x), axis, keepdims)
+def _prod(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: DTypeLike | None = None) -> Any:
+    return total(np.multiply, plain_array(x), axis, keepdims, dtype, "prod")
 
 
-def _prod_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+def _prod_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """The product of all the others: y / x where y has all its digits, or else multiplied without x."""
     size = np.abs(as_array(y))
     exact = x.dtype != np.float16 and ((size >= np.finfo(x.dtype).tiny) & (size < np.inf)).all()
     if exact or x.size == 0:
-        return _kept(g * y, x, axis, keepdims) / x
+        return kept(g * y, x, axis, keepdims) / x
     axes = tuple(range(x.ndim)) if axis is None else axis
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     order = (*rest, *axes)
@@ -195,11 +125,11 @@ def _times_others(g: Any, factors: Any) -> Any:
     return g
 
 
-prod: Primitive = primitive(
+prod: Primitive[Any] = primitive(
     "prod",
     _prod,
     _prod_rule,
-    shown=("g*y/x",),
+    rule_text=("g*y/x",),
     settle=settled_axes("prod"),
     doc="""Product over axes; right, and differentiable to any order, where elements are zero too.
 
@@ -214,13 +144,14 @@ prod: Primitive = primitive(
 )
 
 
-def _cumsum(x: Any, *, axis: int | None = -1) -> Any:
+def _cumsum(x: Any, axis: SupportsIndex | None = -1, *, dtype: DTypeLike | None = None) -> Any:
     x = plain_array(x)
-    total = np.cumsum(x, axis=axis, dtype=accumulator(x.dtype))
-    return total.astype(x.dtype) if x.dtype.kind == "f" else total
+    result = x.dtype if dtype is None else plain_dtype(dtype, "cumsum")
+    running = np.cumsum(x, axis=axis, dtype=accumulator(result) or dtype)
+    return running.astype(result) if result.kind == "f" else running
 
 
-def _cumsum_rule(g: Any, y: Any, x: Any, axis: int | None = -1) -> Any:
+def _cumsum_rule(g: Any, y: Any, x: Any, axis: int | None = -1, dtype: Any = None) -> Any:
     after = flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)
     return reshape(after, shape=x.shape) if axis is None else after
 
@@ -230,11 +161,11 @@ def _settle_cumsum(params: dict[str, Any], arrays: list[Any]) -> None:
     params["axis"] = None if axis is None else one_axis(axis, np.ndim(arrays[0]), "cumsum")
 
 
-cumsum: Primitive = primitive(
+cumsum: Primitive[Any] = primitive(
     "cumsum",
     _cumsum,
     _cumsum_rule,
-    shown=("Σ g from i on",),
+    rule_text=("Σ g from i on",),
     settle=_settle_cumsum,
     doc="""Running sum along an axis, or of the flattened tensor where `axis` is None: yᵢ = x₀ + … + xᵢ.
 
@@ -246,5 +177,3 @@ cumsum: Primitive = primitive(
     tensor([1., 3., 6.])
     """,
 )
-
-__test__ = doctests(globals())

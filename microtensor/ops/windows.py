@@ -9,14 +9,24 @@ from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 
-from microtensor.ops.common import doctests
+from microtensor.core.ops import mean, reshape
+from microtensor.core.primitive import Primitive, label, primitive
 from microtensor.ops.indexing import concat, getitem, padded, take
 from microtensor.ops.linalg import matmul
-from microtensor.ops.reductions import max, mean
-from microtensor.ops.shape import matrix_transpose, reshape
-from microtensor.primitive import Primitive, label, primitive
+from microtensor.ops.reductions import max
+from microtensor.ops.shape import matrix_transpose
 from microtensor.support.arrays import Array, accumulator
 from microtensor.support.axes import check_room, integer, integers
+
+__all__ = [
+    "adaptive_avg_pool",
+    "avg_pool",
+    "conv1d",
+    "conv2d",
+    "conv_transpose2d",
+    "max_pool",
+    "unfold",
+]
 
 Size: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 Padding: TypeAlias = Size | str
@@ -140,14 +150,14 @@ def _overlap_rule(g: Any, y: Any, x: Any, window: Any, stride: Any, dilation: An
     return sliding_windows(g, window=window, stride=stride, dilation=dilation)
 
 
-sliding_windows: Primitive = primitive(
+sliding_windows: Primitive[Any] = primitive(
     "sliding_windows",
     _windows,
     lambda g, y, x, window, stride, dilation: overlap_add(
         g, window=window, stride=stride, dilation=dilation, positions=tuple(x.shape[2:])
     ),
     symbol="windows",
-    shown=("Σ g over windows",),
+    rule_text=("Σ g over windows",),
     doc="""All windows that slide over the positions: (N, C, …) → (N, C, *window, *number of windows).
 
     Raises ValueError when a window does not fit.
@@ -160,11 +170,11 @@ sliding_windows: Primitive = primitive(
     """,
 )
 
-overlap_add: Primitive = primitive(
+overlap_add: Primitive[Any] = primitive(
     "overlap_add",
     _overlap_add,
     _overlap_rule,
-    shown=("g in windows",),
+    rule_text=("g in windows",),
     doc="""Windows added back where they came from: (N, C, *window, *number) → (N, C, *positions).
 
     The adjoint of sliding_windows.
@@ -526,6 +536,3 @@ def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
         if size > length:
             x = take(x, np.cumsum(is_new) - 1, axis=axis)
     return x
-
-
-__test__ = doctests(globals())

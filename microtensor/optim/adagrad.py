@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
 from microtensor.optim.optimizer import Optimizer, Options, State
 from microtensor.support.arrays import Array
-from microtensor.tensor import Tensor
 
 
 class Adagrad(Optimizer):

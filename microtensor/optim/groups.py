@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from microtensor.tensor import Tensor
+from microtensor.core.tensor import Tensor
 
 
 def split_decay(parameters: Iterable[Tensor], weight_decay: float = 1e-2) -> list[dict[str, Any]]:

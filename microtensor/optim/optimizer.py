@@ -8,9 +8,10 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from microtensor.checks import plain_flag, plain_number
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter
 from microtensor.support.arrays import Array, own_array
-from microtensor.support.checks import plain_flag, plain_number
-from microtensor.tensor import Parameter, Tensor
 
 Options: TypeAlias = dict[str, Any]
 State: TypeAlias = dict[str, Any]

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
 from microtensor.optim.optimizer import Optimizer, Options, State, move_average
 from microtensor.support.arrays import Array
-from microtensor.tensor import Tensor
 
 
 class RMSprop(Optimizer):

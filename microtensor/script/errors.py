@@ -12,15 +12,16 @@ from traceback import TracebackException, walk_tb
 from types import FrameType
 from typing import Any, NamedTuple
 
+from microtensor.core.primitive import Primitive
+from microtensor.core.tensor import Tensor
 from microtensor.functional import scoped
 from microtensor.inspect.graph import Graph, read_failure, size
 from microtensor.nn.module import Module
-from microtensor.primitive import Primitive, Scope
 from microtensor.script.process_state import TimedOut
 from microtensor.script.resolve import TargetError, is_a, name_variables
 from microtensor.script.target import PathError, Target
-from microtensor.support.text import LINE, safe_text
-from microtensor.tensor import Tensor
+from microtensor.support.modes import Scope
+from microtensor.text import LINE, safe_text
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 NO_INPUT = "EOF when reading a line"

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.creation import get_default_dtype, set_default_dtype
 from microtensor.script import watch
 from microtensor.script.modules import forget, give_way
-from microtensor.tensor import get_default_dtype, set_default_dtype
 
 STREAMS = ("stdin", "stdout", "stderr")
 HOOKS = ("excepthook", "unraisablehook", "displayhook", "breakpointhook", "exit", *(f"__{name}__" for name in STREAMS))

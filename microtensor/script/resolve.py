@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.history import history
 from microtensor.nn.module import Module
 from microtensor.script.target import Target
-from microtensor.support.text import LINE, columns, padded, safe_text
-from microtensor.tensor import Tensor
+from microtensor.text import LINE, columns, padded, safe_text
 
 
 class TargetError(Exception):

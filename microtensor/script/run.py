@@ -16,14 +16,13 @@ from traceback import walk_tb
 from types import CodeType, ModuleType
 from typing import Any
 
-from microtensor.backprop import keep_graphs
-from microtensor.primitive import trace_lines
 from microtensor.script import watch
 from microtensor.script.errors import ScriptError, report_of, script_errors, status_of
 from microtensor.script.forked import join, only_first
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
 from microtensor.script.resolve import Found, UndefinedError, made_by_then, name_variables, resolve
 from microtensor.script.target import PathError, Target
+from microtensor.support.modes import keep_graphs, trace_lines
 
 
 @contextmanager

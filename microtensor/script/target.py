@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from microtensor.support.text import LINE, safe_text
+from microtensor.text import LINE, safe_text
 
 
 class PathError(Exception):

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 
 # The seconds that a script has to end by itself once its time is up, and the seconds between two looks at the clock.
 GRACE, POLL = 3.0, 0.2

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
 from microtensor.support.arrays import Array, plain_dtype
-from microtensor.tensor import Tensor
 
 
 class CheckpointError(ValueError):

@@ -20,7 +20,7 @@ import numpy as np
 
 from microtensor.serialize.checks import CheckpointError, check_booleans, stored_array
 from microtensor.support.arrays import Array
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 
 MANIFEST = "__microtensor__"
 VERSION = 1

@@ -13,7 +13,7 @@ import numpy as np
 
 from microtensor.serialize.checks import CheckpointError, check_booleans, stored_array
 from microtensor.support.arrays import Array
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 
 DTYPES = {"BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64"}
 RESERVED = "__metadata__"

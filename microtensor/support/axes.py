@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, SupportsIndex, TypeAlias
 
@@ -67,10 +67,13 @@ def sizes(value: Any, what: str, who: str, least: int = 0) -> tuple[int, ...]:
     ValueError
         One is too small, or together they ask for more than any array holds.
     """
-    found = integers(value, what, who)
-    for size in found:
-        if not least <= size <= sys.maxsize:
-            raise ValueError(f"{who}: {what} is {value!r}; write sizes from {least} on that an array can have")
+    return _in_bounds(integers(value, what, who), what, who, least)
+
+
+@lru_cache
+def _in_bounds(found: tuple[int, ...], what: str, who: str, least: int) -> tuple[int, ...]:
+    if not all(least <= size <= sys.maxsize for size in found):
+        raise ValueError(f"{who}: {what} is {found!r}; write sizes from {least} on that an array can have")
     return found
 
 
@@ -117,50 +120,25 @@ def normalize_axis(axis: Any, ndim: int, who: str) -> tuple[int, ...]:
 
 @lru_cache
 def _distinct(axis: tuple[int, ...], ndim: int, who: str) -> tuple[int, ...]:
-    axes = tuple([_in_range(index, ndim, who) for index in axis])
+    axes = tuple([in_range(index, ndim, who) for index in axis])
     if len(set(axes)) != len(axes):
         raise ValueError(f"{who}: axis {axis} names the same axis twice")
     return axes
 
 
-def _in_range(index: int, ndim: int, who: str) -> int:
+def in_range(index: int, ndim: int, who: str) -> int:
+    """The axis as a non-negative integer; raises AxisError when it is out of range."""
     if not -ndim <= index < ndim:
         raise np.exceptions.AxisError(f"{who}: axis {index} is out of bounds for {ndim} dimensions")
     return index % ndim
 
 
-def one_axis(axis: Any, ndim: int, who: str, what: str = "axis") -> int:
-    """The one axis as a non-negative integer; None and several axes are refused, which would be dropped otherwise.
-
-    Raises
-    ------
-    TypeError
-        It is not one integer.
-    numpy.exceptions.AxisError
-        It is out of range.
-    """
-    return _in_range(integer(axis, what, who), ndim, who)
-
-
-def several_axes(axis: Any, ndim: int, who: str, what: str = "axis") -> tuple[int, ...]:
-    """As :func:`normalize_axis`, for functions in which None has no meaning.
-
-    Raises
-    ------
-    TypeError
-        It is None, or an axis is not an integer.
-    """
-    if axis is None:
-        raise TypeError(f"{who}: {what} is None; write an integer or a tuple of integers")
-    return normalize_axis(axis, ndim, who)
-
-
 def axis_count(shape: tuple[int, ...], axes: Sequence[int] | None) -> int:
     """The number of elements that a reduction over axes takes together; over all of them for None."""
-    return math.prod(shape if axes is None else [shape[i] for i in axes])
+    return math.prod(shape if axes is None else map(shape.__getitem__, axes))
 
 
-def filled_count(shape: tuple[int, ...], axes: tuple[int, ...] | None, who: str, what: str) -> int:
+def filled_count(shape: tuple[int, ...], axes: Any, who: str, what: str) -> int:
     """As :func:`axis_count`, for functions that have no value of nothing.
 
     Raises
@@ -168,12 +146,50 @@ def filled_count(shape: tuple[int, ...], axes: tuple[int, ...] | None, who: str,
     ValueError
         There are no elements along the axes.
     """
-    along = range(len(shape)) if axes is None else axes
-    count = 1
-    for i in along:
-        count *= shape[i]
+    count = axis_count(shape, axes)
     if count == 0:
-        raise ValueError(
-            f"{who}: shape {shape} has no elements along axis {tuple(along)}; {what} of nothing is undefined"
-        )
+        along = tuple(range(len(shape)) if axes is None else axes)
+        raise ValueError(f"{who}: shape {shape} has no elements along axis {along}; {what} of nothing is undefined")
     return count
+
+
+def settled_axes(who: str) -> Callable[[dict[str, Any], list[Any]], None]:
+    """For a reduction over several axes: each call leaves a tuple of integers from 0 on, or None, and a bool."""
+
+    def settle(params: dict[str, Any], arrays: list[Any]) -> None:
+        axis = params.get("axis")
+        if axis is not None:
+            x = arrays[0]
+            params["axis"] = normalize_axis(axis, x.ndim if type(x) is np.ndarray else np.ndim(x), who)
+        keepdims = params.get("keepdims", False)
+        if type(keepdims) is not bool:
+            if not isinstance(keepdims, (np.bool_, int)):
+                raise TypeError(f"{who}: keepdims is {keepdims!r}; it must be True or False")
+            params["keepdims"] = bool(keepdims)
+
+    return settle
+
+
+def settled_shape(who: str) -> Callable[[dict[str, Any], list[Any]], None]:
+    """For a primitive that takes the shape of its result: each call leaves a tuple of integers."""
+
+    def settle(params: dict[str, Any], arrays: list[Any]) -> None:
+        if "shape" in params:
+            params["shape"] = shape_of_new(params["shape"], who)
+
+    return settle
+
+
+def settled_reshape(params: dict[str, Any], arrays: list[Any]) -> None:
+    """For a reshape: a tuple of integers, one of which may be −1."""
+    if "shape" in params:
+        params["shape"] = sizes(params["shape"], "shape", "reshape", -1)
+
+
+def settled_permutation(params: dict[str, Any], arrays: list[Any]) -> None:
+    """For an order of axes: a tuple that names every axis once; in reverse unless given."""
+    shape, axes = np.shape(arrays[0]), params.get("axes")
+    order = tuple(reversed(range(len(shape)))) if axes is None else normalize_axis(axes, len(shape), "permute_dims")
+    if len(order) != len(shape):
+        raise ValueError(f"permute_dims: axes {order} for a tensor of shape {shape}; write every axis once")
+    params["axes"] = order

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microtensor.inspect.graph import Graph, Values, auto_depth
-from microtensor.support.text import LINE, safe_text
+from microtensor.text import LINE, safe_text
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, EngineError
 from microtensor.viz.json import from_json, to_json
@@ -18,7 +18,7 @@ from microtensor.viz.svg import Theme
 from microtensor.viz.tree import to_tree
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 Format: TypeAlias = Literal["svg", "png", "pdf", "html", "dot", "mermaid", "json", "tree"]
 

@@ -1,7 +1,7 @@
 """A graph as DOT source: what is computed, the gradients that come back, or both.
 
 Ids are n0, n1, … in the order of the program, and each edge is one statement. The order is fixed everywhere, so the
-same program gives the same bytes. Foreign text passes through :func:`microtensor.support.text.safe_text`. Then it is
+same program gives the same bytes. Foreign text passes through :func:`microtensor.text.safe_text`. Then it is
 escaped for HTML where it stands in markup, and quoted by :mod:`microtensor.viz.source`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.frames import contents, first_nodes
 from microtensor.viz.labels import View

@@ -13,7 +13,7 @@ from contextlib import suppress
 from subprocess import PIPE
 from typing import Literal, TypeAlias
 
-from microtensor.support.text import LINE, safe_text
+from microtensor.text import LINE, safe_text
 from microtensor.viz.svg import tag
 
 Engine: TypeAlias = Literal["auto", "embedded", "system"]

@@ -9,8 +9,8 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from microtensor.inspect.graph import Graph, GraphNode
-from microtensor.support.records import json_text, plain
-from microtensor.support.text import LINE, safe_text
+from microtensor.inspect.records import json_text, plain
+from microtensor.text import LINE, safe_text
 
 SCHEMA = "microtensor.graph/1"
 # What an integer and a shape of NumPy can be.

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
 from microtensor.inspect.ledger.model import Step
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 
 View: TypeAlias = Literal["forward", "backward", "combined"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from microtensor.inspect.graph import Graph, Values
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 from microtensor.viz.labels import View
 from microtensor.viz.markup import bare, font, table
 

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.frames import contents
 from microtensor.viz.labels import View

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from microtensor.support.text import columns, padded, safe_text
+from microtensor.text import columns, padded, safe_text
 
 if TYPE_CHECKING:
     from microtensor.nn import Module

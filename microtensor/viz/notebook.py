@@ -9,8 +9,8 @@ from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from microtensor import viz
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, Values, auto_depth
-from microtensor.tensor import Tensor
 from microtensor.viz import engine as _engine
 from microtensor.viz import modules
 from microtensor.viz.dot import View, to_dot

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from microtensor.inspect.ledger import Ledger, NormSection, Path
 from microtensor.inspect.ledger.table import bounds
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.engine import Engine
 from microtensor.viz.labels import TOOLTIP, number

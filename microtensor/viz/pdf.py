@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from microtensor.support.text import LINE, safe_text
+from microtensor.text import LINE, safe_text
 from microtensor.viz.svg import points, tag
 
 # Widths in thousandths of the size, of the characters 32 to 126 of Helvetica and Helvetica-Bold (Adobe's font metrics).

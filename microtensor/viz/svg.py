@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
-from microtensor.support.text import LINE, safe_text
+from microtensor.text import LINE, safe_text
 from microtensor.viz.theme import TOKENS
 
 Theme: TypeAlias = Literal["auto", "light", "dark"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import zip_longest
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
-from microtensor.support.text import columns, padded, safe_text
+from microtensor.text import columns, padded, safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View
 

@@ -18,7 +18,7 @@ from tests.commands import runner
 HEAD = """\
 import numpy as np
 import microtensor as mt
-from microtensor.primitive import primitive
+from microtensor.core.primitive import primitive
 w = mt.tensor([1.0, 2.0], requires_grad=True)
 bias = mt.tensor(0.5, requires_grad=True)
 """

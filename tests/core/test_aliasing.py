@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import microtensor as mt
-from microtensor.primitive import EachArgument
+from microtensor.core.primitive import VariadicRule
 from tests.table import TABLE
 
 PRIMITIVES = mt.ops.primitives
@@ -54,8 +54,8 @@ def witness(request, monkeypatch):
     found = Witness()
     if request.param == "held":
         for op in PRIMITIVES.values():
-            if isinstance(op.rules, EachArgument):
-                rules = EachArgument(found.watched(op.rules.rule))
+            if isinstance(op.rules, VariadicRule):
+                rules = VariadicRule(found.watched(op.rules.rule))
             else:
                 rules = tuple(rule and found.watched(rule) for rule in op.rules)
             monkeypatch.setattr(op, "rules", rules)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import microtensor as mt
-from microtensor.primitive import is_recording, primitive
+from microtensor.core.primitive import primitive
+from microtensor.primitive import is_recording
 
 
 def leaf(*values, shape=None, dtype=np.float64):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import microtensor as mt
+from microtensor.core.primitive import primitive
 from microtensor.graph import Graph, compare
 from microtensor.ledger import input_of, paths
-from microtensor.primitive import primitive
 
 A = np.random.default_rng(0).normal(size=(3, 4))
 B = A.T @ A

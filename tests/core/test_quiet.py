@@ -10,7 +10,7 @@ import pytest
 
 import microtensor as mt
 from microtensor import nn, viz
-from microtensor.support import quiet
+from microtensor.support import arrays
 
 EXTREMES = [1e308, -1e308, 1.5e154, 5e-324, np.nan, np.inf, -np.inf, 0.0]
 OPTIMIZERS = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"]
@@ -27,10 +27,10 @@ def columns(value, dtype):
 def state(request, monkeypatch):
     """NumPy's error state by its private context variable, and by its public functions."""
     if request.param == "public":
-        monkeypatch.setattr(quiet, "copy_context", dict)
-        for name, value in zip(("get_errors", "set_errors", "IGNORED"), quiet.find_error_state(), strict=True):
-            monkeypatch.setattr(quiet, name, value)
-        assert quiet.get_errors is np.geterr
+        monkeypatch.setattr(arrays, "copy_context", dict)
+        for name, value in zip(("get_errors", "set_errors", "IGNORED"), arrays.find_error_state(), strict=True):
+            monkeypatch.setattr(arrays, name, value)
+        assert arrays.get_errors is np.geterr
 
 
 @pytest.mark.parametrize("loud", ["ignore", "warn", "raise"])
@@ -41,9 +41,9 @@ def test_quietly_restores_the_state_from_before(state, loud):
 
     with np.errstate(all=loud):
         before = np.geterr()
-        assert np.isnan(quiet.quietly(np.divide, 0.0, 0.0))
+        assert np.isnan(arrays.quietly(np.divide, 0.0, 0.0))
         with pytest.raises(LookupError):
-            quiet.quietly(fail)
+            arrays.quietly(fail)
         assert np.geterr() == before
 
 
@@ -52,8 +52,8 @@ def test_a_numpy_without_the_private_variable_is_quieted_by_public_functions():
 import contextvars, numpy as np, warnings
 contextvars.copy_context = dict
 import microtensor as mt
-from microtensor.support import quiet
-assert quiet.get_errors is np.geterr
+from microtensor.support import arrays
+assert arrays.get_errors is np.geterr
 warnings.simplefilter("error")
 x = mt.tensor([0.0, 1.0], requires_grad=True)
 before = np.geterr()
@@ -68,7 +68,7 @@ assert np.geterr() == before
 
 def test_this_numpy_has_the_private_variable():
     """A new NumPy that renames it costs a fifth of the speed of small operations; this test says so."""
-    assert quiet.find_error_state()[0] is not np.geterr
+    assert arrays.find_error_state()[0] is not np.geterr
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

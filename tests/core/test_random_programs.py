@@ -13,7 +13,7 @@ import pytest
 
 import microtensor as mt
 from microtensor import ops
-from microtensor.backprop import toposort
+from microtensor.core.backprop import toposort
 
 SHAPE = (2, 3)
 COUNT = int(os.environ.get("MICROTENSOR_PROGRAMS", "250"))
@@ -106,12 +106,12 @@ def summed(rng):
 
 def contracted_to(rng):
     shape = [(3,), (2, 1), (), (1, 3), (2, 3)][rng.integers(5)]
-    return lambda a, b: ops.contract_to(a, b, shape=shape)
+    return lambda a, b: ops.multiply_sum(a, b, shape=shape)
 
 
 def contracted(rng):
     subscripts = ["ij,kj->ik", "ij,ij->", "ij,ij->ji", "ij,kl->ljki", "ij,ik->jk"][rng.integers(5)]
-    return lambda a, b: ops.contract(a, b, subscripts=subscripts)
+    return lambda a, b: ops.einsum_core(a, b, subscripts=subscripts)
 
 
 def integer_power(rng):

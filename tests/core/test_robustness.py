@@ -53,8 +53,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import microtensor as mt
-from microtensor import backprop
-from microtensor.primitive import is_recording, primitive
+from microtensor.core import backprop as engine
+from microtensor.core.primitive import primitive
+from microtensor.primitive import is_recording
 from tests.table import TABLE, sum_to
 
 PRIMITIVES = mt.ops.primitives
@@ -64,7 +65,7 @@ CALLS = [
     if not row.flat
     for i, call in enumerate(row.calls)
 ]
-ENGINE = backprop.__file__
+ENGINE = engine.__file__
 
 
 def leaf(*values, dtype=np.float64):
@@ -292,7 +293,7 @@ def test_an_interrupt_at_any_line_of_a_backward_pass_is_all_or_nothing():
         finally:
             sys.settrace(trace)
             # Unlike a signal, a trace function can raise in the line that would give the lock back.
-            backprop.renew_lock()
+            engine.renew_lock()
         if not interrupted:
             break
         unchanged_or_complete(out, (a, b), held, [2 + 2 * a.numpy() * b.numpy(), a.numpy() ** 2])

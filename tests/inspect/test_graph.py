@@ -9,8 +9,9 @@ import pytest
 
 import microtensor as mt
 from microtensor import demos
-from microtensor.backprop import keep_graphs, random_cotangent
 from microtensor.graph import Graph, auto_depth
+from microtensor.inspect.history import random_cotangent
+from microtensor.support.modes import keep_graphs
 
 
 def batch_norm() -> Graph:

@@ -8,10 +8,11 @@ import pytest
 
 import microtensor as mt
 from microtensor import demos, viz
-from microtensor.backprop import contribution, keep_graphs
+from microtensor.core.backprop import contribution
+from microtensor.core.primitive import primitive
 from microtensor.inspect import history as recorded
 from microtensor.inspect.history import carried_back, cotangent_of, history, rerun
-from microtensor.primitive import primitive
+from microtensor.support.modes import keep_graphs
 from tests.places import GOLDEN
 
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import microtensor as mt
-from microtensor.backprop import COTANGENT_SEED, keep_graphs
+from microtensor.core.primitive import primitive
 from microtensor.demos import DEMOS
+from microtensor.inspect.history import COTANGENT_SEED
 from microtensor.ledger import input_of, paths, to_json, to_table
-from microtensor.primitive import primitive
+from microtensor.support.modes import keep_graphs
 from microtensor.viz.paths import paths_to_dot, render_paths
 
 RNG = np.random.default_rng(7)

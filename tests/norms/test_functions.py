@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import microtensor as mt
 from microtensor import norms
-from microtensor.backprop import toposort
+from microtensor.core.backprop import toposort
 
 EPS = 1e-5
 

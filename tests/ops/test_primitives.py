@@ -8,7 +8,7 @@ import pytest
 
 import microtensor as mt
 from microtensor import backprop
-from microtensor.primitive import Primitive, Traced
+from microtensor.core.primitive import Primitive, TensorBase
 from tests.table import TABLE
 
 PRIMITIVES = mt.ops.primitives
@@ -126,7 +126,7 @@ def test_rules_of_first_order_see_arrays_only(name, call, monkeypatch):
     plain = Primitive.__call__
 
     def watched(self, *inputs, **params):
-        assert not any(isinstance(x, Traced) for x in inputs)
+        assert not any(isinstance(x, TensorBase) for x in inputs)
         return plain(self, *inputs, **params)
 
     monkeypatch.setattr(Primitive, "__call__", watched)

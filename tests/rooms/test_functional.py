@@ -27,7 +27,7 @@ COMPOSED = {
     "reciprocal": (mt.reciprocal, lambda x: 1 / x, [X]),
     "rsqrt": (lambda x: mt.rsqrt(x * x), lambda x: 1 / np.abs(x), [X]),
     "clip": (lambda x: mt.clip(x, -1.0, 1.5), lambda x: np.clip(x, -1.0, 1.5), [X]),
-    "clip below": (lambda x: mt.clip(x, low=-0.5), lambda x: np.maximum(x, -0.5), [X]),
+    "clip below": (lambda x: mt.clip(x, min=-0.5), lambda x: np.maximum(x, -0.5), [X]),
     "leaky_relu": (lambda x: mt.leaky_relu(x, 0.1), lambda x: np.where(x > 0, x, 0.1 * x), [X]),
     "elu": (lambda x: mt.elu(x, 1.5), lambda x: np.where(x > 0, x, 1.5 * (np.exp(x) - 1)), [X]),
     "selu": (mt.selu, lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)), [X]),

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import microtensor as mt
+from microtensor.core.tensor import Tensor
 from microtensor.graph import Graph
 from microtensor.script import Found, PathError, ScriptError, Target, TargetError, parse, running
-from microtensor.tensor import Tensor
 
 Write = Callable[..., Path]
 

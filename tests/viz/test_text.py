@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 import microtensor as mt
 from microtensor import nn, viz
 from microtensor.cli import main
+from microtensor.core.primitive import primitive
 from microtensor.graph import Graph, GraphEdge, GraphNode, GraphScope, compare
 from microtensor.ledger import paths, to_json, to_table
-from microtensor.primitive import primitive
-from microtensor.support.text import MARKS, columns, padded, safe_lines, safe_text
+from microtensor.text import MARKS, columns, padded, safe_lines, safe_text
 from microtensor.viz.engine import layout
 from microtensor.viz.mermaid import entities, to_mermaid
 from microtensor.viz.paths import render_paths
@@ -309,7 +309,7 @@ def test_a_comparison_shows_names_as_text(text: str) -> None:
 
 def result_of(text: str) -> mt.Tensor:
     """A result of a primitive, a parameter and a scope of that name."""
-    odd = primitive(text, lambda x: x + 0.0, lambda g, y, x: g, symbol=text, shown=(text,))
+    odd = primitive(text, lambda x: x + 0.0, lambda g, y, x: g, symbol=text, rule_text=(text,))
     x = mt.tensor([[1.0, 2.0], [3.0, 5.0]], requires_grad=True, name=text)
     with mt.name_scope(text, text):
         y: mt.Tensor = mt.norms.layer_norm(odd(x) * 2.0, 2)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.checking.report import NoGradientError, described
-from microtensor.primitive import enable_grad
-from microtensor.tensor import Tensor
+from microtensor.support.modes import enable_grad
 
 
 def check_inputs(values: Sequence[Any], order: int = 1) -> None:

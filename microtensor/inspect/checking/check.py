@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.backprop import grad
+from microtensor.calculus import grad
+from microtensor.checks import check_number, check_positive
+from microtensor.core.primitive import Node
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.checking.calling import BesideError, Pure, check_inputs, fresh_leaves
 from microtensor.inspect.checking.differences import Settings
 from microtensor.inspect.checking.report import Checked, GradcheckError, Mismatch, NoGradientError, Report, described
 from microtensor.inspect.checking.rules import on_arrays_alone, with_rules
 from microtensor.inspect.checking.whole import check_whole
 from microtensor.inspect.history import history, rerun
-from microtensor.primitive import Node
-from microtensor.support.checks import check_number, check_positive
-from microtensor.tensor import Tensor
 
 EDGE = (
     "the check calls it at the input and beside it; where its domain ends there, move the input or pass a smaller eps"

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from microtensor.backprop import COTANGENT_SEED
 from microtensor.inspect.checking.diagnosis import distance
+from microtensor.inspect.history import COTANGENT_SEED
 from microtensor.support.arrays import Array
 
 EPSILON = float(np.finfo(np.float64).eps)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.history import history, rerun
-from microtensor.tensor import Tensor
 
 
 def leaves_of(output: Tensor) -> list[Tensor]:

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.backprop import contribution, fitted
+from microtensor.core.backprop import contribution, fitted
+from microtensor.core.primitive import Node
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.checking.diagnosis import distance, likely_cause, same, worst_of, wrong_shape
 from microtensor.inspect.checking.differences import LADDER, Point, Settings, central, corner, project, slope
 from microtensor.inspect.checking.report import Mismatch, NoGradientError, described
 from microtensor.inspect.history import arrays_of, history
-from microtensor.primitive import Node, enable_grad
 from microtensor.support.arrays import Array
-from microtensor.tensor import Tensor
+from microtensor.support.modes import enable_grad
 
 FULL_JACOBIAN = 2_000
 # A smaller gradient counts as zero. It is the rounding error of the rules themselves.
@@ -37,7 +38,7 @@ def check_rules(out: Tensor, settings: Settings) -> list[Mismatch]:
     []
     """
     for output, node in history(out):
-        unfit = without_rule(node) or _writing_forward(node)
+        unfit = _writing_forward(node)
         if unfit:
             return [Mismatch(unfit)]
         if output.dtype != np.float64 or not output.size:
@@ -107,7 +108,7 @@ class _RuleCheck:
         """The result of the rule, in the shape of the argument."""
         d = self._returned()
         try:
-            return np.asarray(fitted(d, self.node, self.argument))
+            return np.asarray(fitted(d, self.x, self.node, self.argument))
         except (RuntimeError, ValueError) as error:
             raise NoGradientError(
                 f"returned a gradient of shape {d.shape} for an input of shape {self.x.shape}; "
@@ -308,34 +309,8 @@ def with_rules(node: Node) -> list[tuple[int, Tensor]]:
     >>> with_rules((3.0 * mt.tensor(2.0, requires_grad=True)).node)
     [(1, tensor(2., requires_grad=True))]
     """
-    rules = node.primitive.rules
-    count = _rule_count(node)
-    inputs = list(enumerate(node.inputs[:count]))
+    rules, inputs = node.primitive.rules, enumerate(node.inputs)
     return [(i, x) for i, x in inputs if isinstance(x, Tensor) and x.requires_grad and rules[i] is not None]
-
-
-def without_rule(node: Node) -> str:
-    """A message when an operation was called with more arguments than it has rules; else empty.
-
-    Examples
-    --------
-    >>> import microtensor as mt
-    >>> from microtensor.inspect.checking.rules import without_rule
-    >>> without_rule((mt.tensor(2.0, requires_grad=True) * 3.0).node)
-    ''
-    """
-    name, count = node.primitive.name, _rule_count(node)
-    for i, x in enumerate(node.inputs[count:], count):
-        if isinstance(x, Tensor) and x.requires_grad:
-            given = len(node.inputs)
-            return f"{name} has no rule for argument {i}: it was called with {given} arguments and has {count} rules"
-    return ""
-
-
-def _rule_count(node: Node) -> int:
-    """How many arguments have rules: all of them, where one rule serves any number."""
-    rules = node.primitive.rules
-    return len(rules) if isinstance(rules, tuple) else len(node.inputs)
 
 
 def _writing_forward(node: Node) -> str:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.backprop import contribution, grad
+from microtensor.calculus import grad
+from microtensor.core.backprop import contribution
+from microtensor.core.primitive import Node
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.checking import differences
 from microtensor.inspect.checking.calling import Pure, called, fresh_leaves
 from microtensor.inspect.checking.diagnosis import NULL, distance, likely_cause, same, worst_of
@@ -16,9 +19,7 @@ from microtensor.inspect.checking.differences import Corner, Estimate, Point, Se
 from microtensor.inspect.checking.report import Checked, Mismatch, NoGradientError, Report, described
 from microtensor.inspect.checking.rules import FULL_JACOBIAN, check_rules, with_rules
 from microtensor.inspect.history import array_of, arrays_of, carried_back, history
-from microtensor.primitive import Node
 from microtensor.support.arrays import Array, own_array
-from microtensor.tensor import Tensor
 
 PROJECTIONS = 3
 UNRECORDED = (

@@ -14,7 +14,7 @@ import numpy as np
 
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode
 from microtensor.inspect.graph.reading import Flows, norm, totals
-from microtensor.support.text import LONGEST, safe_text
+from microtensor.text import LONGEST, safe_text
 
 FEWEST_REPEATS = 3
 WILD = frozenset("*?[")

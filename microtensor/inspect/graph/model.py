@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from microtensor.showing import shown
 from microtensor.support.arrays import Array
-from microtensor.support.showing import shown
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
 Kind: TypeAlias = Literal["data", "parameter", "constant", "operation", "function", "module"]
 EdgeKind: TypeAlias = Literal["direct", "statistics", "parameter", "constant", "plain"]

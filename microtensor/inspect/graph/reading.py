@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from microtensor.core.primitive import Node
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter
 from microtensor.inspect.graph.kinds import Kinds
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
 from microtensor.inspect.history import Origin, array_of, carried_back, cotangent_of, history, is_detached
-from microtensor.primitive import Node, Scope
 from microtensor.support.arrays import Array
-from microtensor.tensor import Parameter, Tensor
+from microtensor.support.modes import Scope
 
 if TYPE_CHECKING:
-    from microtensor.primitive import Primitive
+    pass
 
 TABLE = 4
 # The gradient along each edge, by source, target and argument.
@@ -67,11 +69,9 @@ def read_failure(
     [('×', ''), ('+', 'failed')]
     """
     result = Tensor(0.0)
-    result._node = node = Node()
     # The part of a record that a reader looks at. There is no result, so a number stands for it.
-    node.primitive = cast("Primitive", SimpleNamespace(name=name, symbol=symbol, shown=()))
-    node.inputs, node.params, node.scope, node.line = tuple(inputs), {"axes": ()}, scope, line
-    node.index = 1 + max((t.node.index for t in inputs if isinstance(t, Tensor) and t.node is not None), default=0)
+    operation = SimpleNamespace(name=name, symbol=symbol, rule_text=())
+    result._node = Node(operation, tuple(inputs), {"axes": ()}, scope, 0, line)
     graph = Reader(result, gradients=False).graph()
     failed = replace(graph.nodes[graph.root], symbol=symbol, mark="failed", note=message, dtype="")
     return replace(graph, nodes=tuple(failed if node.id == graph.root else node for node in graph.nodes))
@@ -194,7 +194,7 @@ class Reader:
             dtype=str(value.dtype),
             scope=scope,
             statistics=statistics,
-            rules=made.primitive.shown if made else (),
+            rules=made.primitive.rule_text if made else (),
             constants=tuple(self.constants[i]),
             grad=norm(self.totals.get(i)),
             stats=_stats(np.asarray(array_of(value))) if self.values != "none" else (),
@@ -208,7 +208,8 @@ def _symbol(output: Tensor, node: Node) -> str:
         axes, ndim = node.params["axes"], output.ndim
         if ndim >= 2 and tuple(a % ndim for a in axes) == (*range(ndim - 2), ndim - 1, ndim - 2):
             return "( )ᵀ"
-    return node.primitive.symbol
+    symbol: str = node.primitive.symbol
+    return symbol
 
 
 def seed_of(root: Tensor) -> tuple[Array, str]:

@@ -7,13 +7,15 @@ from typing import get_args
 
 import numpy as np
 
-from microtensor.backprop import COTANGENT_SEED, grad
+from microtensor.calculus import grad
+from microtensor.core.tensor import Tensor
+from microtensor.creation import zeros_like
+from microtensor.inspect.history import COTANGENT_SEED
 from microtensor.inspect.ledger.model import Cut, Severed
 from microtensor.inspect.ledger.statistics import Norm
 from microtensor.inspect.ledger.subgraph import Edge, Subgraph
 from microtensor.ops import sum
 from microtensor.support.arrays import Array
-from microtensor.tensor import Tensor, zeros_like
 
 CUTS: tuple[Cut, ...] = get_args(Cut)
 ORDERS = 3

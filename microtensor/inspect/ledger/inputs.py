@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter
 from microtensor.inspect.history import history, is_detached
-from microtensor.primitive import Scope
-from microtensor.support.text import safe_text
-from microtensor.tensor import Parameter, Tensor
+from microtensor.support.modes import Scope
+from microtensor.text import safe_text
 
 
 def input_of(y: Tensor, name: str | None = None) -> Tensor:

@@ -10,7 +10,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from microtensor.backprop import grad
+from microtensor.calculus import grad
+from microtensor.checks import check_size
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.history import Origin, array_of, cotangent_of
 from microtensor.inspect.ledger.cut import severed
 from microtensor.inspect.ledger.inputs import check_ends, input_of
@@ -19,9 +21,7 @@ from microtensor.inspect.ledger.projection import projection
 from microtensor.inspect.ledger.statistics import Norm, norms_of
 from microtensor.inspect.ledger.subgraph import PathClass, State, Subgraph
 from microtensor.support.arrays import Array, own_array
-from microtensor.support.checks import check_size
-from microtensor.support.text import LINE, safe_text
-from microtensor.tensor import Tensor
+from microtensor.text import LINE, safe_text
 
 INSIDE_VARIANCE = ("variance", "mean")
 COTANGENTS: dict[Origin, str] = {

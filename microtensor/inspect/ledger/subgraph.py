@@ -9,12 +9,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from microtensor.backprop import contribution
+from microtensor.core.backprop import contribution
+from microtensor.core.primitive import Node
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.history import array_of, arrays_of, history, rerun
 from microtensor.ops import stop_gradient
-from microtensor.primitive import Node, enable_grad
 from microtensor.support.arrays import Array
-from microtensor.tensor import Tensor
+from microtensor.support.modes import enable_grad
 
 # An operation, by its position in the subgraph, and one of its arguments.
 Edge: TypeAlias = tuple[int, int]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from microtensor.inspect.ledger.subgraph import MANY
-from microtensor.support.records import json_text, plain
-from microtensor.support.text import columns, padded, safe_text
+from microtensor.inspect.records import json_text, plain
+from microtensor.text import columns, padded, safe_text
 
 if TYPE_CHECKING:
     from microtensor.inspect.ledger.model import Ledger, NormSection, Part, Path, Removal, Severed

@@ -1,5 +1,4 @@
 """The norms with state: γ and β, and running statistics. The formulas are in ``norms``."""
-# ruff: noqa: F403
 
 from typing import TYPE_CHECKING
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from microtensor import norms
+from microtensor.core.tensor import Tensor
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.normalization.description import of_batch_norm
 from microtensor.nn.normalization.running import RunningNorm
-from microtensor.tensor import Tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 

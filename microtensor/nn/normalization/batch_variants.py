@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 
 from microtensor import norms
+from microtensor.checks import check_groups, check_momentum, check_number, check_size
+from microtensor.core.tensor import Tensor
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.normalization.batch import BatchNorm, BatchNorm1d, BatchNorm2d
 from microtensor.nn.normalization.running import RunningNorm
-from microtensor.support.checks import check_groups, check_momentum, check_number, check_size
-from microtensor.tensor import Tensor
 
 __all__ = ["BatchRenorm1d", "BatchRenorm2d", "GhostBatchNorm1d", "GhostBatchNorm2d", "IterNorm"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from microtensor import norms, ops
+from microtensor.checks import check_float
+from microtensor.core.tensor import Tensor
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.normalization.running import RunningNorm
-from microtensor.support.checks import check_float
-from microtensor.tensor import Tensor
 
 __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from microtensor import norms
+from microtensor.checks import check_channel_count, check_eps, check_float, check_number, check_size
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter, ones, zeros
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module, settings_text
-from microtensor.support.checks import check_channel_count, check_eps, check_float, check_number, check_size
-from microtensor.tensor import Parameter, Tensor, ones, zeros
 
 __all__ = ["FilterResponseNorm", "LocalResponseNorm"]
 

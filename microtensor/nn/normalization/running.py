@@ -7,10 +7,11 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from microtensor import checks
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter, get_default_dtype, ones, zeros
 from microtensor.nn.module import Module, settings_text
 from microtensor.norms import AXES
-from microtensor.support import checks
-from microtensor.tensor import Parameter, Tensor, get_default_dtype, ones, zeros
 
 R = TypeVar("R", bound="RunningNorm")
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
 from microtensor import norms
+from microtensor.checks import check_channel_count, check_eps, check_float, check_groups, check_size
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter, full, ones, zeros
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module, settings_text
 from microtensor.nn.normalization.description import of_group_norm, of_layer_norm
-from microtensor.support.checks import check_channel_count, check_eps, check_float, check_groups, check_size
-from microtensor.tensor import Parameter, Tensor, full, ones, zeros
 
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm", "ScaleNorm"]
 

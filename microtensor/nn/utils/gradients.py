@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from microtensor.support.arrays import Array
-from microtensor.support.quiet import quietly
-from microtensor.tensor import Tensor
+from microtensor.core.tensor import Tensor
+from microtensor.support.arrays import Array, quietly
 
 
 def clip_grad_norm_(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar, TypeVar
 
 from microtensor import norms
+from microtensor.checks import check_eps, check_size
+from microtensor.core.tensor import Tensor
+from microtensor.creation import Parameter
 from microtensor.nn.module import Module
 from microtensor.norms.weights import as_matrix, weight_length
 from microtensor.ops import equal
-from microtensor.primitive import no_grad
 from microtensor.random import generator
-from microtensor.support.checks import check_eps, check_size
-from microtensor.tensor import Parameter, Tensor
+from microtensor.support.modes import no_grad
 
 M = TypeVar("M", bound=Module)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
 from microtensor.nn.module import Module
 from microtensor.nn.normalization.batch import BatchNorm
 from microtensor.norms import AXES
-from microtensor.primitive import no_grad
 from microtensor.support.arrays import Array
-from microtensor.tensor import Tensor
+from microtensor.support.modes import no_grad
 
 
 class _Moments:

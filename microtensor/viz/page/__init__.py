@@ -14,9 +14,9 @@ import re
 from importlib.resources import files
 from string import Template
 
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, auto_depth
-from microtensor.support.text import LINE, safe_text
-from microtensor.tensor import Tensor
+from microtensor.text import LINE, safe_text
 from microtensor.viz.engine import Engine
 from microtensor.viz.page.content import Content
 from microtensor.viz.page.drawing import draw

@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Reader
 from microtensor.inspect.graph.reading import norm, seed_of, totals
 from microtensor.support.arrays import Array
-from microtensor.support.text import safe_text
-from microtensor.tensor import Tensor
+from microtensor.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.page.drawing import ROOM
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from microtensor.inspect.graph import Graph, GraphNode
-from microtensor.support.text import safe_text
+from microtensor.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, layout

@@ -25,7 +25,7 @@ def safe_text(text: str, limit: int = LONGEST) -> str:
 
     Examples
     --------
-    >>> from microtensor.support.text import safe_text
+    >>> from microtensor.text import safe_text
     >>> print(safe_text("x\u0302\x1b[2J"), safe_text("weight" * 20, 10))
     x̂\u001B[2J weightwei…
     """

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
+import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from microtensor.support.axes import axis_count
 
 if TYPE_CHECKING:
-    from microtensor.tensor import Tensor
+    from microtensor.core.tensor import Tensor
 
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 REDUCTIONS = ("mean", "sum", "none")
 KL_REDUCTIONS = ("mean", "batchmean", "sum", "none")
+
+
+def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Take old keywords by their new names for one release, with a DeprecationWarning."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **options: P.kwargs) -> R:
+            for old, new in names.items():
+                if old in options:
+                    warnings.warn(f"{function.__name__}: {old}= is now called {new}=", DeprecationWarning, stacklevel=2)
+                    options[new] = options.pop(old)
+            return function(*args, **options)
+
+        return call
+
+    return decorate
 
 
 class Titled(Protocol):

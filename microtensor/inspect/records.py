@@ -20,7 +20,7 @@ def plain(value: Any) -> Any:
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.support.records import plain
+    >>> from microtensor.inspect.records import plain
     >>> plain((np.array([1.0, np.inf]), "x", 3))
     [[1.0, 'Infinity'], 'x', 3]
     """
@@ -40,7 +40,7 @@ def json_text(content: dict[str, Any]) -> str:
 
     Examples
     --------
-    >>> from microtensor.support.records import json_text
+    >>> from microtensor.inspect.records import json_text
     >>> print(json_text({"b": 1, "a": 2}), end="")
     {
      "a": 2,

@@ -13,7 +13,7 @@ def register(**ways: Callable[..., Any]) -> None:
 
     Examples
     --------
-    >>> from microtensor.support import showing
+    >>> from microtensor import showing
     >>> showing.register(loudly=lambda value: f"{value}!")
     >>> showing.shown("loudly", "x")
     'x!'

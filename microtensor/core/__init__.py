@@ -1,0 +1,40 @@
+"""The core: four files to be read in this order. Each needs only the files before it, and ``support/``.
+
+1. ``primitive.py``: what an operation is, and the record of a call.
+2. ``ops.py``: the primitives that normalizations are made of, with their derivative rules.
+3. ``backprop.py``: the reverse walk, from a result to the gradients of its leaves.
+4. ``tensor.py``: the tensor, with Python's operators.
+
+Everything else in the package is built on these four, and a reader may leave it out. Below are three routes through
+the code. Each names the files, and the lines of all functions that run.
+
+(a) How ``loss.backward()`` works: ``(mt.tensor([3.0, 4.0]) * x).sum().backward()``:
+
+    support/arrays.py    21-29, 32-43, 46-68, 91-93, 129-134, 201-211
+    core/primitive.py    87-98, 113-122, 236-277
+    core/ops.py          141-143, 181, 287-289, 297-298, 304
+    core/backprop.py     73-104, 107-123, 126-206, 235-239, 255-264, 267-279, 282-285, 288-329, 338-351
+    core/tensor.py       31-33, 41-43, 97-112, 281-311
+
+(b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
+
+    support/arrays.py    32-43, 91-93, 129-134, 137-140, 150-164, 201-211
+    support/axes.py      42-57, 101-118, 136-138, 141-153, 156-170
+    support/modes.py     20-23, 59-60, 68-70, 72-75, 190-194, 199-203
+    core/primitive.py    87-98, 113-122, 140-144, 236-277, 279-289
+    core/ops.py          141-143, 149, 164, 166, 195, 197, 231, 245, 287-289, 297-298, 304, 320-327, 330-335,
+                         359-363, 366-368
+    core/backprop.py     73-104, 107-123, 126-206, 235-239, 255-264, 267-279, 282-285, 288-329, 338-351
+    core/tensor.py       31-33, 41-43, 173-176, 178-181, 188-191
+    norms/standard.py    20-65, 68-78
+
+(c) How a picture arises: ``viz.render(mt.Graph.from_tensor(y), format="svg")``, the main stations:
+
+    inspect/history.py 21-55           history: the recorded results, in the order of the program
+    inspect/history.py 148-180         carried_back: what each rule gives, where a view shows gradients
+    inspect/graph/reading.py 163-175   Reader.graph: nodes, edges and scopes, as plain data
+    viz/__init__.py 45-140             render: which view, in which format
+    viz/dot.py 103-114                 _Picture.source: the graph in Graphviz's language
+    viz/engine.py 64-124               layout: Graphviz finds the places
+    viz/svg.py 36-53                   finish: the drawing gets its style
+"""

@@ -1,0 +1,361 @@
+"""Third: the reverse walk, from a cotangent of the result to the gradients of what it was made from.
+
+:func:`reverse` is pure: it returns gradients and changes nothing. :func:`backward` adds them to ``.grad`` in one step
+at the end; ``grad`` and ``vjp``, in ``calculus.py``, return them. Rules run on arrays for a first derivative and on
+tensors, recorded, for a higher one. Broadcasting is undone in :func:`fitted` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import chain, repeat
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from microtensor.core.ops import broadcast_to, sum_to
+from microtensor.core.primitive import Node, TensorBase, Watch, as_array, new_tensor
+from microtensor.support import errors
+from microtensor.support.arrays import Array, broadcasts, own_array, quietly, sum_to_shape
+from microtensor.support.modes import current_mode, enable_grad
+
+if TYPE_CHECKING:
+    from microtensor.core.tensor import Operand, Tensor
+
+_creation = attrgetter("_node.index")
+
+
+class Contribution(NamedTuple):
+    """What the rule of one argument of one recorded operation added to the gradient of that input."""
+
+    creation: int
+    argument: int
+    value: Any
+
+
+class Walk(NamedTuple):
+    """What a walk leaves behind when asked to: the records that it went through, and what each rule added."""
+
+    records: list[Node]
+    contributions: list[Contribution] | None = None
+
+
+# --- the walk ---------------------------------------------------------------------------------------------
+
+
+def toposort(roots: Iterable[Tensor]) -> list[Tensor]:
+    """The recorded results that `roots` depend on, themselves included, each before what it was made from.
+
+    Creation order is topological, because an input exists before its output. So this is a sort, not a recursion, and a
+    chain of any length passes.
+    """
+    found = []
+    seen: set[Any] = set(roots)
+    stack = list(seen)
+    while stack:
+        tensor = stack.pop()
+        node = tensor._node
+        if node is None:
+            continue
+        found.append(tensor)
+        for x in node.inputs:
+            if isinstance(x, TensorBase) and x._requires_grad and x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return sorted(found, key=_creation, reverse=True)
+
+
+def contribution(node: Node, argument: int, g: Any, y: Any, values: Sequence[Any]) -> Any:
+    """What the cotangent `g` of one recorded operation gives one of its inputs, in the shape and dtype of that.
+
+    Parameters
+    ----------
+    node : Node
+        The record; the operation has a rule for the argument.
+    argument : int
+    g : array or Tensor
+        The cotangent of the result.
+    y, values : array or Tensor
+        The result, and what the operation was called with, as the rule is to see them.
+
+    Raises
+    ------
+    RuntimeError
+        The rule returned a shape that does not fit the input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import microtensor as mt
+    >>> from microtensor.backprop import contribution
+    >>> y = 2.0 * mt.tensor([1.0, 3.0], requires_grad=True)
+    >>> values = [np.array(2.0), np.array([1.0, 3.0])]
+    >>> contribution(y.node, 1, np.array([1.0, 10.0]), y.numpy(), values)
+    array([ 2., 20.])
+    """
+    rule, params = node.primitive.rules[argument], node.params
+    d = rule(g, y, *values, **params) if params else rule(g, y, *values)
+    x = values[argument]
+    return d if d.shape == x.shape and d.dtype is x.dtype else fitted(d, x, node, argument)
+
+
+def fitted(d: Any, x: Any, node: Node, argument: int) -> Any:
+    """What a rule returned, in the shape and dtype of its input: un-broadcast or broadcast, and cast.
+
+    Raises
+    ------
+    RuntimeError
+        The shapes do not broadcast, one way or the other.
+    """
+    on_tensors = isinstance(d, TensorBase)
+    if d.shape != x.shape:
+        if broadcasts(d.shape, x.shape):
+            d = (broadcast_to if on_tensors else np.broadcast_to)(d, x.shape)
+        elif broadcasts(x.shape, d.shape):
+            d = (sum_to if on_tensors else sum_to_shape)(d, x.shape)
+        else:
+            raise errors.misfit(node, argument, d, x)
+    return d if d.dtype == x.dtype else d.astype(x.dtype)
+
+
+def reverse(
+    seeds: dict[Tensor, Any], wanted: set[Tensor] | None = None, *, create_graph: bool = False, walk: Walk | None = None
+) -> dict[Tensor, Any]:
+    """Carry cotangents back through the graph; nothing that exists is changed.
+
+    Parameters
+    ----------
+    seeds : dict
+        The cotangent of each result: an array, or a tensor with `create_graph`.
+    wanted : set of Tensor, optional
+        The tensors whose gradients are asked for, leaves or not; default: every leaf. Branches that lead to none of
+        them are not walked.
+    create_graph : bool
+        Run the rules on tensors, so that what they do is recorded.
+    walk : Walk, optional
+        Its lists are filled, in the order of the walk.
+
+    Returns
+    -------
+    dict
+        Gradients by tensor, arrays or (with `create_graph`) tensors; of the shape and dtype of the tensor.
+
+    Raises
+    ------
+    RuntimeError
+        The graph has been freed, a leaf was changed after it was read, or a rule returned a gradient that does not fit.
+    """
+    useful = None if wanted is None else _leading_to(wanted, toposort(seeds))
+    watched = current_mode().watched
+    gradients: dict[Any, Any] = dict(seeds)
+    found: dict[Tensor, Any] = {}
+    # An input is made before its output, so the youngest record still waiting has all of its gradient.
+    waiting: list[Any] = [(-t._node.index, t) for t in seeds if t._node is not None]
+    heapify(waiting)
+    while waiting:
+        _, output = heappop(waiting)
+        g = gradients.pop(output)
+        watch = output._watch
+        if watch is not None:
+            g = _hooked(g, output, create_graph)
+        if (wanted is not None and output in wanted) or (watch is not None and watch.retains_grad):
+            found[output] = g
+        node: Any = output._node
+        # In this order: another thread that frees the graph marks the record before it empties it.
+        inputs = node.inputs
+        if node.spent:
+            raise errors.freed(node, output)
+        if walk is not None:
+            walk.records.append(node)
+        y, values = (output, inputs) if create_graph else (output._array, [])
+        # Not a comprehension, which before Python 3.12 is one more call.
+        for x in inputs if values is not inputs else ():
+            values.append(x._array if isinstance(x, TensorBase) else x)
+        rules, version = node.primitive.rules, 0
+        for i, x in enumerate(inputs):
+            if not isinstance(x, TensorBase):
+                continue
+            version += x._version
+            if not x._requires_grad or (useful is not None and x not in useful) or rules[i] is None:
+                continue
+            try:
+                d = contribution(node, i, g, y, values)
+            except Exception as error:
+                error.add_note(errors.place_of(node, i, output, values))
+                raise
+            if watched:
+                errors.check_finite(d, g, node, i, output, values)
+            if walk is not None and walk.contributions is not None:
+                walk.contributions.append(Contribution(node.index, i, d))
+            if x in gradients:
+                gradients[x] = gradients[x] + d
+            else:
+                gradients[x] = d
+                if x._node is not None:
+                    heappush(waiting, (-x._node.index, x))
+        if version != node.version:
+            raise errors.stale(node, [x for x in inputs if isinstance(x, TensorBase) and x._version], version)
+    for leaf, g in gradients.items():
+        if wanted is None or leaf in wanted:
+            found[leaf] = g if leaf._watch is None else _hooked(g, leaf, create_graph)
+    return found
+
+
+def _leading_to(wanted: set[Tensor], order: list[Tensor]) -> set[Tensor]:
+    useful = set(wanted)
+    for tensor in reversed(order):
+        node: Any = tensor._node
+        # What a freed record led to is unknown, so the walk has to go there and say so.
+        if node.spent or any(isinstance(x, TensorBase) and x in useful for x in node.inputs):
+            useful.add(tensor)
+    return useful
+
+
+def _hooked(g: Any, tensor: Tensor, create_graph: bool) -> Any:
+    """The complete gradient of a tensor, after its hooks."""
+    for hook in tensor._watch.hooks.values():  # type: ignore[union-attr]
+        replaced = hook(g if create_graph else new_tensor(np.array(g)))
+        if replaced is not None:
+            if not isinstance(replaced, TensorBase):
+                raise TypeError(f"hook: returned a {type(replaced).__name__}; it must return a tensor or None")
+            errors.check_gradient(replaced, tensor, "hook")
+            # A copy: the array belongs to a tensor of the hook's.
+            g = replaced if create_graph else replaced._array.copy()
+    return g
+
+
+# --- what the walk is called with, and what becomes of the gradients ----------------------------------------
+
+
+def seed_of(output: Any, gradient: Any = None, who: str = "backward", what: str = "gradient") -> Any:
+    """The cotangent that a walk starts with, in the shape and dtype of the output."""
+    if gradient is None and output._requires_grad and output._array.size == 1:
+        return np.ones(output._array.shape, output._array.dtype)
+    return _checked_seed(output, gradient, who, what)
+
+
+def _checked_seed(output: Any, gradient: Any, who: str, what: str) -> Any:
+    if not output._requires_grad:
+        raise errors.no_history(who, output.shape, output._origin)
+    if gradient is None:
+        raise errors.no_single_gradient(who, output.shape, what)
+    seed: Any = gradient if isinstance(gradient, TensorBase) else own_array(gradient, f"{who}: {what}")
+    if isinstance(gradient, TensorBase) and seed.dtype.kind != "f":
+        raise TypeError(f"{who}: {what} has dtype {seed.dtype}; it must be a float")
+    if seed.shape != output.shape:
+        raise ValueError(f"{who}: {what} has shape {seed.shape}, the tensor {output.shape}")
+    return seed if seed.dtype == output.dtype else seed.astype(output.dtype)
+
+
+def run(
+    seeds: dict[Tensor, Any], wanted: set[Tensor] | None = None, *, create_graph: bool = False, walk: Walk | None = None
+) -> dict[Tensor, Tensor]:
+    """Walk back, on arrays or with `create_graph` on tensors; the gradients as tensors of their own."""
+    if create_graph:
+        with enable_grad():
+            tensors = {t: g if isinstance(g, TensorBase) else new_tensor(g) for t, g in seeds.items()}
+            return _owned(quietly(reverse, tensors, wanted, create_graph=True, walk=walk), tensors)
+    arrays = {t: g._array if isinstance(g, TensorBase) else g for t, g in seeds.items()}
+    return _owned(quietly(reverse, arrays, wanted, walk=walk), arrays)
+
+
+def _owned(found: dict[Tensor, Any], seeds: dict[Tensor, Any]) -> dict[Tensor, Tensor]:
+    """Gradients as tensors of which no two, and none with a seed or a leaf, share memory or keep a larger array."""
+    taken = {id(_memory_of(x)) for x in (*seeds.values(), *found)}
+    out: dict[Tensor, Any] = {}
+    for tensor, g in found.items():
+        memory = _memory_of(g)
+        shared = id(memory) in taken or memory.size != g.size
+        if isinstance(g, TensorBase):
+            out[tensor] = g * 1.0 if shared else g  # type: ignore[operator]
+        else:
+            out[tensor] = new_tensor(np.array(g) if shared or type(g) is not np.ndarray or not g.flags.writeable else g)
+        taken.add(id(_memory_of(out[tensor])))
+    return out
+
+
+def _memory_of(x: Any) -> Array:
+    """The array that holds the memory of an array or a tensor: of a view, the one that it looks at."""
+    array: Array = x._array if isinstance(x, TensorBase) else x
+    return array.base if isinstance(array.base, np.ndarray) else array
+
+
+def backward(
+    output: Tensor, gradient: Operand | None = None, *, retain_graph: bool = False, create_graph: bool = False
+) -> None:
+    """Add the gradient of this tensor to ``.grad`` of every leaf that it depends on.
+
+    All gradients are computed first and added at the very end, so an exception leaves every ``.grad`` as
+    it was. The graph is freed afterwards unless it is retained.
+
+    Parameters
+    ----------
+    gradient : array_like, optional
+        The cotangent, of this tensor's shape; 1 for a tensor with one element.
+    retain_graph : bool
+        Keep the graph for another backward pass, which adds to ``.grad`` again.
+    create_graph : bool
+        Record the backward pass too, so that it can be differentiated; implies `retain_graph`.
+
+    Raises
+    ------
+    RuntimeError
+        There is no gradient to compute, the cotangent is missing, the graph has been freed, or a leaf
+        was changed after it was read.
+    ValueError
+        The cotangent has another shape.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).backward([1.0, 10.0])
+    >>> x.grad
+    tensor([ 2., 40.])
+    """
+    seed = seed_of(output, gradient)
+    keep = current_mode().keeping
+    walk = Walk([], [] if keep else None)
+    found = run({output: seed}, create_graph=create_graph, walk=walk)
+    if keep:
+        # By creation number, not by tensor, so that what is kept does not point back at its owner.
+        output._watch = output._watch or Watch()
+        output._watch.walk = np.asarray(as_array(seed)), walk.contributions or []
+    _commit(output, found, [] if retain_graph or create_graph else walk.records, create_graph, keep)
+
+
+_committing = threading.RLock()
+_set_grad = TensorBase.__dict__["_grad"].__set__
+_set_spent = Node.__dict__["spent"].__set__
+_set_inputs = Node.__dict__["inputs"].__set__
+
+
+def _commit(output: Tensor, found: dict[Tensor, Tensor], used: list[Node], create_graph: bool, keep: bool) -> None:
+    """Add all gradients and free the records in use: either all of it is done or nothing."""
+    # Of two threads in one graph only the first has it to free; two that share a leaf add one after the other.
+    with _committing:
+        spent = next((node for node in used if node.spent), None)
+        if spent is not None:
+            raise errors.freed(spent, output)
+        summed = {t: g if t._grad is None else t._grad + g for t, g in found.items()}
+        if not create_graph:
+            summed = {t: g.detach() if g._requires_grad else g for t, g in summed.items()}
+        steps = [map(_set_grad, summed.keys(), summed.values()), map(_set_spent, used, repeat(True))]
+        steps += [] if keep else [map(_set_inputs, used, repeat(()))]
+        # All of it runs in C from one bytecode to the next, so not even Ctrl-C can leave half of it done.
+        deque(chain.from_iterable(steps), maxlen=0)
+
+
+def renew_lock() -> None:
+    """Start with a free lock: in a forked child the thread that held it does not exist."""
+    global _committing
+    _committing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=renew_lock)

@@ -1,0 +1,294 @@
+"""First: what an operation is, and the record of a call.
+
+Nothing here knows a particular operation. :class:`Primitive` is an operation: a NumPy function and one derivative
+rule per argument. :class:`Node` is the record of one call of it. :class:`TensorBase` is the part of a tensor that the
+engine reads and writes; the tensor itself comes last, in ``tensor.py``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from microtensor.support import calls
+from microtensor.support.arrays import IGNORED, Array, get_errors, own_array, refuse_lossy, set_errors
+from microtensor.support.errors import check_result, explained
+from microtensor.support.modes import Scope, calling_line, current_mode
+
+if TYPE_CHECKING:
+    from microtensor.core.tensor import Tensor
+
+Rule: TypeAlias = Callable[..., Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+_created = itertools.count()
+_new = object.__new__
+# Shared by all calls without options, which are most; nobody writes to params.
+_NO_PARAMS: dict[str, Any] = {}
+_PLAIN = frozenset({np.ndarray, float, int, bool})
+
+
+class TensorBase:
+    """What the engine needs of a tensor: its value, its history, its gradient, and who watches it."""
+
+    __slots__ = ("__weakref__", "_array", "_grad", "_name", "_node", "_origin", "_requires_grad", "_version", "_watch")
+
+    _array: Array
+    _node: Node | None
+    _requires_grad: bool
+    _grad: Tensor | None
+    _version: int  # how often the value was replaced
+    _name: str | None
+    _watch: Watch | None
+    _origin: str  # why it has no history: "detached", "unrecorded", or "" for a leaf
+
+
+class Watch:
+    """What was asked of a tensor for its backward pass: hooks, to keep its gradient, to keep the whole walk."""
+
+    __slots__ = ("hooks", "retains_grad", "walk")
+
+    def __init__(self) -> None:
+        self.hooks: dict[object, Callable[[Any], Any]] = {}
+        self.retains_grad = False
+        self.walk: tuple[Array, list[Any]] | None = None
+
+
+class Node:
+    """The record of one call: the primitive, what it was called with, and where. Plain data.
+
+    Attributes
+    ----------
+    primitive : Primitive
+    inputs : tuple
+        Tensors and constant arrays, in the order of the call; empty once the graph has been freed.
+    params : dict
+        The options of the call.
+    scope : Scope or None
+    version : int
+        Sum of the versions of the inputs when they were read.
+    line : str
+        Where the program made the call; empty unless lines are traced.
+    index : int
+        Creation number. An input is made before its output, so this order is topological.
+    spent : bool
+        A backward pass has used this record up.
+    """
+
+    __slots__ = ("index", "inputs", "line", "params", "primitive", "scope", "spent", "version")
+
+    def __init__(
+        self,
+        primitive: Any,
+        inputs: tuple[Any, ...],
+        params: dict[str, Any],
+        scope: Scope | None,
+        version: int,
+        line: str,
+    ) -> None:
+        self.primitive, self.inputs, self.params = primitive, inputs, params
+        self.scope, self.version, self.line = scope, version, line
+        self.index, self.spent = next(_created), False
+
+    def __repr__(self) -> str:
+        return f"<{repr(self.primitive.name)[1:-1]}>"
+
+
+_tensor_type: type[TensorBase] = TensorBase
+
+
+def use_tensor_type(kind: type[TensorBase]) -> None:
+    """Make `kind` the type of all results."""
+    global _tensor_type
+    _tensor_type = kind
+
+
+def new_tensor(array: Array, node: Node | None = None, origin: str = "") -> Any:
+    """A tensor around an array that nobody else writes to; with a node it requires a gradient."""
+    out = _new(_tensor_type)
+    out._array = array
+    out._node = node
+    out._requires_grad = node is not None
+    out._grad = out._name = out._watch = None
+    out._version = 0
+    out._origin = origin
+    return out
+
+
+def as_array(x: Any) -> Any:
+    """The array inside a tensor; anything else as it is, but for what NumPy would read with a loss.
+
+    Raises
+    ------
+    TypeError
+        x is a masked array or a matrix.
+    """
+    if isinstance(x, TensorBase):
+        return x._array
+    if type(x) not in _PLAIN:
+        refuse_lossy(x, "an argument")
+    return x
+
+
+def label(value: R, name: str | None) -> R:
+    """Name a result for the pictures (μ, σ, x̂) and return it; an array is returned as it is."""
+    if isinstance(value, TensorBase):
+        value._name = name
+    return value
+
+
+class VariadicRule:
+    """The rules of an operation with any number of arguments: ``rule(i, g, y, *inputs, **params)`` for the i-th."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+
+    def __getitem__(self, i: int) -> Rule:
+        return partial(self.rule, i)
+
+
+class Primitive(Generic[P]):
+    """An operation: a NumPy function and one derivative rule per array that it takes; also called ``primitive``.
+
+    Called with arrays it returns an array. Called with a tensor among them it returns a tensor, recorded when one of
+    them requires a gradient. The arrays come first; options follow by position or by name. A rule is
+    ``rule(g, y, *inputs, **params)``: from the cotangent of the output, the output and the inputs to the cotangent of
+    one input. It is pure and written with polymorphic operations: the engine runs it on arrays for a first derivative
+    and on tensors for a higher one. It may return anything that broadcasts to the shape of its input, or that has this
+    shape after a broadcast.
+
+    Parameters
+    ----------
+    name : str
+        The public name.
+    forward : callable
+        ``forward(*arrays, **params)`` on NumPy arrays.
+    *rules : callable or None
+        One per array; None where there is no derivative. One :class:`VariadicRule` for any number of arrays.
+    symbol : str, optional
+        What a drawing shows in place of the name.
+    rule_text : tuple of str
+        The rules as text for the drawing, over ``g``, ``y`` and the arguments ``a``, ``b``.
+    settle : callable, optional
+        ``settle(params, arrays)`` writes options back in their plain form: `forward`, the record and the rules see an
+        axis as a tuple of integers, however the user spelt it.
+    doc : str
+        The docstring.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import microtensor as mt
+    >>> cube = mt.primitive("cube", lambda x: x**3, lambda g, y, x: g * 3 * x * x)
+    >>> cube(np.array([2.0]))
+    array([8.])
+    >>> x = mt.tensor([2.0], requires_grad=True)
+    >>> mt.grad(cube(x), x)
+    tensor([12.])
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[Concatenate[Any, P], Any],
+        *rules: Rule | VariadicRule | tuple[Rule | None, ...] | None,
+        symbol: str | None = None,
+        rule_text: tuple[str, ...] = (),
+        settle: Callable[..., Any] | None = None,
+        doc: str = "",
+        shown: tuple[str, ...] = (),
+    ) -> None:
+        self.name = self.__name__ = self.__qualname__ = name
+        self.forward: Callable[..., Any] = forward
+        self.rules: Any = rules[0] if len(rules) == 1 and isinstance(rules[0], (VariadicRule, tuple)) else rules
+        self.arity = None if isinstance(self.rules, VariadicRule) else len(self.rules)
+        self.symbol = symbol or name
+        self.rule_text = rule_text or shown
+        if shown:
+            warnings.warn("primitive: shown= is now called rule_text=", DeprecationWarning, stacklevel=2)
+        # NumPy's own functions have options, such as out, that a record must not have.
+        self.settle = partial(calls.check, self) if settle is None and isinstance(forward, np.ufunc) else settle
+        self.__doc__ = doc
+        self.__module__ = sys._getframe(1).f_globals.get("__name__", "__main__")
+
+    def __repr__(self) -> str:
+        return f"<primitive {repr(self.name)[1:-1]}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "__signature__":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.__signature__ = calls.signature_of(self.forward, self.arity)
+        return self.__signature__
+
+    @overload
+    def __call__(self, x: Array, /, *args: P.args, **params: P.kwargs) -> Any: ...
+
+    @overload
+    def __call__(self, x: Tensor | ArrayLike, /, *args: P.args, **params: P.kwargs) -> Tensor: ...
+
+    def __call__(self, *inputs: Any, **params: Any) -> Any:  # type: ignore[misc]
+        if len(inputs) != self.arity and self.arity is not None:
+            inputs, params = calls.bound(self, inputs, params)
+        tracked = needs_grad = constants = False
+        version = 0
+        arrays = []
+        for x in inputs:
+            if isinstance(x, TensorBase):
+                tracked = True
+                needs_grad |= x._requires_grad
+                version += x._version
+                arrays.append(x._array)
+            else:
+                constants = True
+                arrays.append(x)
+        loud = get_errors()
+        try:
+            if params and self.settle is not None:
+                self.settle(params, arrays)
+            if not tracked:
+                return self.forward(*arrays, **params)
+            # NaN and ∞ pass through a graph without a warning.
+            set_errors(IGNORED)
+            if constants:
+                inputs = self._own_constants(inputs, arrays)
+            value = self.forward(*arrays, **params)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, TypeError):
+                calls.check(self, params, arrays)
+            raise explained(error, self.name, arrays) from error
+        finally:
+            set_errors(loud)
+        if type(value) is not np.ndarray:
+            value = np.asarray(value)
+        recording, scope, watched, lines, _ = current_mode()
+        if watched:
+            check_result(value, self.name, arrays, calling_line())
+        # Integers have no gradient.
+        if not (needs_grad and recording and value.dtype.kind == "f"):
+            return new_tensor(value, None, "unrecorded" if needs_grad else "")
+        line = calling_line() if lines else ""
+        return new_tensor(value, Node(self, inputs, params or _NO_PARAMS, scope, version, line))
+
+    def _own_constants(self, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
+        """Turn what is not a tensor into arrays of our own, so that nobody can change a recorded value."""
+        floats = [x._array.dtype for x in inputs if isinstance(x, TensorBase) and x._array.dtype.kind == "f"]
+        own = list(inputs)
+        for i, x in enumerate(inputs):
+            if type(x) is float or type(x) is int:
+                # A Python number is weak (NEP 50): it takes the dtype of the tensor it meets.
+                own[i] = arrays[i] = np.array(x, floats[0]) if floats else x
+            elif not isinstance(x, TensorBase):
+                own[i] = arrays[i] = x if type(x) is bool else own_array(x, f"{self.name}: argument {i}")
+        return tuple(own)
+
+
+primitive = Primitive
+Unary: TypeAlias = Primitive[[]]
+Binary: TypeAlias = Primitive[[Any]]

@@ -1,0 +1,311 @@
+"""Last: the tensor, a value with its history and its gradient, with the operators of Python.
+
+Every computation is a primitive; this file only spells primitives as operators and methods. The arrays inside are never
+changed in place: an update puts a new array in and counts a version. All other methods are in ``methods.py``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from microtensor.core import backprop, ops
+from microtensor.core.primitive import Node, Primitive, TensorBase, as_array, label, new_tensor, use_tensor_type
+from microtensor.support import errors
+from microtensor.support.arrays import Array, own_array, quietly
+
+if TYPE_CHECKING:
+    # What the rooms above attach, for type checkers and editors.
+    from microtensor.attached import Methods
+else:
+    Methods = object
+
+Operand: TypeAlias = "Tensor | ArrayLike"
+
+
+def binary(operation: Primitive[Any]) -> tuple[Callable[[Tensor, Any], Tensor], Callable[[Tensor, Any], Tensor]]:
+    """The two methods of an operator: with the tensor on its left and on its right."""
+    return lambda self, other: operation(self, other), lambda self, other: operation(other, self)
+
+
+def comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Array]:
+    """The method of a comparison, which gives a plain array of booleans."""
+    return lambda self, other: np.asarray(quietly(compare, self._array, as_array(other)))
+
+
+def method(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a tensor as a method, with its own name, signature and documentation."""
+    return update_wrapper(lambda self, *args, **options: operation(self, *args, **options), operation, updated=())
+
+
+def of_sizes(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`method`, for an operation with several sizes, which may be given one by one too."""
+
+    def call(self: Tensor, *sizes: Any, **options: Any) -> Any:
+        return operation(self, *((sizes[0] if len(sizes) == 1 else sizes,) if sizes else ()), **options)
+
+    return update_wrapper(call, operation, updated=())
+
+
+class Tensor(TensorBase, Methods):
+    """An array that remembers how it was made, so that gradients can flow back through it.
+
+    The data are copied in, and what comes out (``.data``, ``.numpy()``) is read-only, so a recorded value
+    cannot change under the graph. Dtypes follow NumPy (NEP 50); Python numbers are weak.
+
+    ``copy.copy``, ``copy.deepcopy`` and ``pickle`` of a leaf give a leaf of its own with the value, the dtype,
+    ``requires_grad`` and the name. As in PyTorch, ``deepcopy`` of a tensor keeps ``.grad``; the others do not, nor
+    does ``deepcopy`` of a :class:`Parameter` or a module. Hooks stay with the original, and versions count from 0.
+
+    Parameters
+    ----------
+    data : array_like
+        Booleans, integers or floats of up to 64 bits.
+    dtype : dtype, optional
+        Default: NumPy's choice for `data`.
+    requires_grad : bool
+        Whether :meth:`backward` fills ``.grad``; floating point only.
+    name : str, optional
+        Shown by pictures.
+
+    Raises
+    ------
+    TypeError
+        For data that are not numbers, and for integers or booleans that require a gradient.
+    ValueError
+        For ragged nested sequences.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> x = mt.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+    def __init__(
+        self,
+        data: ArrayLike | Tensor,
+        *,
+        dtype: DTypeLike | None = None,
+        requires_grad: bool = False,
+        name: str | None = None,
+    ) -> None:
+        self._array = own_array(data._array if isinstance(data, Tensor) else data, "tensor: data", dtype)
+        self._node = self._grad = self._watch = None
+        self._version, self._origin, self._requires_grad = 0, "", False
+        self._name = None
+        if name is not None:
+            self.name = name
+        if requires_grad is not False:
+            self.requires_grad_(requires_grad)
+
+    @property
+    def data(self) -> Array:
+        """The value, as a read-only view; assigning copies the new value in and counts a version."""
+        view = self._array.view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, value: ArrayLike | Tensor) -> None:
+        self.assign_(value)
+
+    def numpy(self) -> Array:
+        """The value as a read-only NumPy view; use ``.numpy().copy()`` for an array to write to."""
+        return self.data
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward passes have added up so far, or None before the first."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | ArrayLike | None) -> None:
+        if value is None:
+            self._grad = None
+            return
+        # A copy, so that no two leaves share one gradient; but a gradient that has a graph keeps it.
+        new = value if isinstance(value, Tensor) and value._node is not None else Tensor(value)
+        errors.check_gradient(new, self, "grad")
+        self._grad = new
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this tensor; can be set on a leaf, as by :meth:`requires_grad_`."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
+    def name(self) -> str | None:
+        """What pictures and messages call this tensor, or None; can be set."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        errors.check_name(value)
+        self._name = value
+
+    @property
+    def node(self) -> Node | None:
+        """The record of the operation that made this tensor; None for a leaf."""
+        return self._node
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user, not by a recorded operation."""
+        return self._node is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._array.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's dtype of the elements."""
+        return self._array.dtype
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether this leaf takes part in differentiation, and return it.
+
+        Raises
+        ------
+        TypeError
+            The value is not a bool, or an integer or boolean tensor is to require a gradient.
+        RuntimeError
+            A result is to stop requiring a gradient, which would cut its graph.
+        """
+        errors.check_requires_grad(requires_grad, self)
+        self._requires_grad = bool(requires_grad)
+        return self
+
+    backward = backprop.backward
+
+    def detach(self) -> Tensor:
+        """The same value without history: no gradient flows through the result."""
+        return label(cast("Tensor", new_tensor(self._array, None, "detached")), self._name)
+
+    def assign_(self, value: ArrayLike | Tensor) -> Tensor:
+        """Give this leaf a new value of the same shape, and count a version; returns the tensor.
+
+        The old array is left alone, so whoever holds it keeps it. A backward pass through a graph that read
+        the old value raises.
+
+        Raises
+        ------
+        RuntimeError
+            This is the result of a recorded operation, not a leaf.
+        ValueError
+            The shapes differ.
+        """
+        if self._node is not None:
+            raise RuntimeError(f"a tensor made by {self._node} cannot be assigned to; only leaves can")
+        new = own_array(value._array if isinstance(value, Tensor) else value, "assign_: value", self.dtype)
+        if new.shape != self.shape:
+            raise ValueError(f"assign_: a tensor of shape {self.shape} cannot take a value of shape {new.shape}")
+        self._replace(new)
+        return self
+
+    def _replace(self, array: Array) -> None:
+        """Put in an array that nobody else writes to, of the same shape and dtype, and count a version."""
+        self._array = array
+        self._version += 1
+
+    def item(self) -> float | int | bool:
+        """The only element as a Python number.
+
+        Raises
+        ------
+        ValueError
+            There is not exactly one element.
+        """
+        if self.size != 1:
+            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements, not one")
+        return cast("float | int | bool", self._array.item())
+
+    def __repr__(self) -> str:
+        parts = [np.array2string(self._array, separator=", ", prefix="tensor(")]
+        if self.dtype not in (np.float64, np.int64, np.bool_):
+            parts.append(f"dtype={self.dtype}")
+        if self._node is not None:
+            parts.append(f"node={self._node}")
+        elif self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"tensor({', '.join(parts)})"
+
+    __add__, __radd__ = binary(ops.add)
+    __sub__, __rsub__ = binary(ops.subtract)
+    __mul__, __rmul__ = binary(ops.multiply)
+    __truediv__, __rtruediv__ = binary(ops.divide)
+    __neg__ = method(ops.negative)
+    __eq__ = comparison(operator.eq)  # type: ignore[assignment]
+    __ne__ = comparison(operator.ne)  # type: ignore[assignment]
+    __lt__, __le__ = comparison(operator.lt), comparison(operator.le)
+    __gt__, __ge__ = comparison(operator.gt), comparison(operator.ge)
+
+    # The methods that tensors and arrays share, and that rules use.
+    reshape, astype = of_sizes(ops.reshape), method(ops.astype)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+
+use_tensor_type(Tensor)
+
+
+def tensor(
+    data: ArrayLike | Tensor, *, dtype: DTypeLike | None = None, requires_grad: bool = False, name: str | None = None
+) -> Tensor:
+    """Make a :class:`Tensor` from a copy of `data`.
+
+    Parameters
+    ----------
+    data : array_like
+        Booleans, integers or floats of up to 64 bits.
+    dtype : dtype, optional
+        Default: NumPy's choice for `data`.
+    requires_grad : bool
+        Whether backward passes fill ``.grad``.
+    name : str, optional
+        Shown by pictures.
+
+    Raises
+    ------
+    TypeError
+        For data that are not numbers, and for integers or booleans that require a gradient.
+    ValueError
+        For ragged nested sequences.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.tensor([[1, 2], [3, 4]], dtype="float32")
+    tensor([[1., 2.],
+            [3., 4.]], dtype=float32)
+    """
+    return Tensor(data, dtype=dtype, requires_grad=requires_grad, name=name)

@@ -1,0 +1,227 @@
+"""Tensors from nothing: zeros, ones, ranges, parameters; and the dtype that they have unless another is given."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from microtensor.checks import renamed
+from microtensor.core.primitive import as_array
+from microtensor.core.tensor import Tensor
+from microtensor.support.arrays import check_device, own_array, plain_dtype
+from microtensor.support.axes import MOST_ELEMENTS, Shape, integer, shape_of_new
+
+__all__ = [
+    "arange",
+    "eye",
+    "full",
+    "get_default_dtype",
+    "ones",
+    "ones_like",
+    "set_default_dtype",
+    "zeros",
+    "zeros_like",
+]
+
+_default_dtype: np.dtype[Any] = np.dtype(np.float64)
+
+
+def set_default_dtype(dtype: DTypeLike) -> None:
+    """Choose the dtype of new parameters and of :func:`zeros`, :func:`ones` and their kin; float64 unless set.
+
+    Parameters
+    ----------
+    dtype : float16, float32 or float64
+
+    Raises
+    ------
+    TypeError
+        The dtype is not one of the three.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.set_default_dtype("float32")
+    >>> mt.zeros(2).dtype
+    dtype('float32')
+    >>> mt.set_default_dtype("float64")
+    """
+    global _default_dtype
+    chosen = np.dtype(dtype)
+    if chosen.kind != "f" or chosen.itemsize > 8:
+        raise TypeError(f"set_default_dtype: {chosen} is not float16, float32 or float64")
+    _default_dtype = chosen
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """The dtype of new parameters and of :func:`zeros`, :func:`ones` and their kin.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.get_default_dtype()
+    dtype('float64')
+    """
+    return _default_dtype
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns: it requires a gradient and appears in ``module.parameters()``.
+
+    A copy or a pickle of it is frozen if it is, and has no ``.grad``; see :class:`Tensor`.
+
+    Parameters
+    ----------
+    data : array_like
+        The initial value, taken in the default dtype unless it is floating point already.
+    name : str, optional
+        What pictures call it, such as γ; its key in the state is the attribute it is assigned to.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.Parameter([1.0, 2.0]).requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: ArrayLike | Tensor, name: str | None = None) -> None:
+        value = own_array(as_array(data), "Parameter: data")
+        dtype = value.dtype if value.dtype.kind == "f" else get_default_dtype()
+        super().__init__(value, dtype=dtype, requires_grad=True, name=name)
+
+
+def zeros(
+    shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of zeros; default: in the default dtype. `device` is None or "cpu".
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.zeros(2)
+    tensor([0., 0.])
+    """
+    check_device(device, "zeros")
+    return full(shape_of_new(shape, "zeros"), 0, dtype=dtype, requires_grad=requires_grad)
+
+
+def ones(
+    shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of ones; default: in the default dtype. `device` is None or "cpu".
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.ones((1, 2))
+    tensor([[1., 1.]])
+    """
+    check_device(device, "ones")
+    return full(shape_of_new(shape, "ones"), 1, dtype=dtype, requires_grad=requires_grad)
+
+
+@renamed(value="fill_value")
+def full(
+    shape: Shape,
+    fill_value: float,
+    *,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor filled with one value; default: in the default dtype. `device` is None or "cpu".
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.full((2,), 0.5)
+    tensor([0.5, 0.5])
+    """
+    check_device(device, "full")
+    dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, "full")
+    # Of an array of that dtype, so that NumPy says when a number does not fit.
+    array = np.full(shape_of_new(shape, "full"), own_array(as_array(fill_value), "full: fill_value", dtype))
+    return Tensor(array, requires_grad=requires_grad)
+
+
+def zeros_like(
+    x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros of the shape of x; default: in the dtype of x. `device` is None or "cpu".
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.zeros_like(mt.tensor([1, 2]))
+    tensor([0, 0])
+    """
+    check_device(device, "zeros_like")
+    return Tensor(np.zeros_like(as_array(x), dtype=dtype), requires_grad=requires_grad)
+
+
+def ones_like(
+    x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones of the shape of x; default: in the dtype of x. `device` is None or "cpu".
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.ones_like(mt.tensor([1, 2]))
+    tensor([1, 1])
+    """
+    check_device(device, "ones_like")
+    return Tensor(np.ones_like(as_array(x), dtype=dtype), requires_grad=requires_grad)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+) -> Tensor:
+    """Numbers from `start` to before `stop`; with one argument, from 0 to before it. Default: in NumPy's dtype.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.arange(3)
+    tensor([0, 1, 2])
+    """
+    check_device(device, "arange")
+    start, stop = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise ValueError("arange: step is 0; write another number")
+    if (stop > start) == (step > 0) and abs(stop - start) > MOST_ELEMENTS * abs(step):
+        raise ValueError(f"arange: {start} to {stop} in steps of {step} are more than 2**36 numbers")
+    return Tensor(np.arange(start, stop, step, dtype=dtype))
+
+
+def eye(
+    rows: SupportsIndex,
+    columns: SupportsIndex | None = None,
+    *,
+    k: SupportsIndex = 0,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+) -> Tensor:
+    """Ones on the k-th diagonal, zeros elsewhere; default: in the default dtype. `device` is None or "cpu".
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    check_device(device, "eye")
+    shape = shape_of_new((rows, rows if columns is None else columns), "eye")
+    # A diagonal beyond the matrix is as good as the first one outside.
+    diagonal = max(-shape[0], min(integer(k, "k", "eye"), shape[1]))
+    return Tensor(np.eye(shape[0], shape[1], k=diagonal, dtype=get_default_dtype() if dtype is None else dtype))

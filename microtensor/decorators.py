@@ -1,0 +1,85 @@
+"""Modes as decorators: of functions, generators, coroutines and asynchronous generators."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
+from typing import Any, ParamSpec, TypeVar, cast
+
+from microtensor.support.modes import ModeSwitch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Steps(Generator[Any, Any, Any]):
+    """A generator whose body runs in another mode; whenever it yields, the mode from before is back."""
+
+    def __init__(self, body: Generator[Any, Any, Any], switch: ModeSwitch) -> None:
+        self.body = body
+        self.switch = switch
+
+    def send(self, value: Any) -> Any:
+        with self.switch.fresh():
+            return self.body.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        with self.switch.fresh():
+            return self.body.throw(*error)
+
+
+def decorate(switch: ModeSwitch, function: Callable[P, R]) -> Callable[P, R]:
+    """A function that runs in another mode; a decorated asynchronous generator does not receive what is sent into it.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> @mt.no_grad()
+    ... def twice(x):
+    ...     return x * 2
+    >>> twice(mt.tensor([1.0], requires_grad=True)).requires_grad
+    False
+    """
+    if inspect.isgeneratorfunction(function):
+
+        @functools.wraps(function)
+        def generator(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
+            return (yield from _Steps(function(*args, **kwargs), switch))
+
+        return cast("Callable[P, R]", generator)
+
+    if inspect.isasyncgenfunction(function):
+
+        @functools.wraps(function)
+        async def asynchronous_generator(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, None]:
+            async with aclosing(function(*args, **kwargs)) as body:
+                while True:
+                    with switch.fresh():
+                        try:
+                            value = await anext(body)
+                        except StopAsyncIteration:
+                            return
+                    yield value
+
+        return cast("Callable[P, R]", asynchronous_generator)
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with switch.fresh():
+                return await function(*args, **kwargs)
+
+        return cast("Callable[P, R]", coroutine)
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with switch.fresh():
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+ModeSwitch.__call__ = decorate  # type: ignore[method-assign, assignment]

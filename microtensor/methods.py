@@ -1,0 +1,220 @@
+"""The methods of tensors and operations beyond core: functions as methods, Python's protocols, copies and pickles.
+
+They are attached once, when the package is imported, and nowhere else. ``attached.pyi`` declares them for type
+checkers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from microtensor import functional, ops
+from microtensor.core.primitive import Primitive, Watch
+from microtensor.core.tensor import Tensor, binary, method, of_sizes
+from microtensor.creation import Parameter
+from microtensor.showing import shown
+from microtensor.support.arrays import Array
+from microtensor.support.modes import current_mode
+
+# Functions that are no methods: of several tensors on an equal footing, of indices, of images; and the engine's own.
+FUNCTIONS_ONLY = frozenset(
+    {
+        *("concat", "stack", "where", "einsum", "embedding", "stop_gradient"),
+        *("conv1d", "conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "unfold"),
+        *("as_array", "chosen", "einsum_core", "equal", "getitem", "greater", "lost_gradient", "machine_epsilon"),
+        *("masked", "multiply_sum", "narrowed", "overlap_add", "place", "primitives", "put", "shape_of"),
+        *("sliding_windows", "sum_to", "widened"),
+    }
+)
+# Their sizes or axes may stand alone, as in x.reshape(2, 3), or in one tuple.
+OF_SIZES = ("reshape", "permute_dims", "broadcast_to")
+
+
+def in_place(operation: Callable[[Tensor, Any], Tensor], symbol: str) -> Callable[[Tensor, Any], Tensor]:
+    """The method of an operator such as ``+=``."""
+
+    def call(self: Tensor, other: Any) -> Tensor:
+        if self._node is not None or not self.requires_grad:
+            return operation(self, other)
+        if current_mode().recording:
+            raise RuntimeError(
+                f"x {symbol}= … on a leaf that requires a gradient would lose it; update a parameter inside "
+                f"`with mt.no_grad():`, or make a new tensor with x = x {symbol} …"
+            )
+        return self.assign_(operation(self, other))
+
+    return call
+
+
+def _plain_index(index: Any) -> Any:
+    """An index of our own: tensors become arrays, lists and arrays are copied."""
+    if isinstance(index, tuple):
+        return tuple(_plain_index(i) for i in index)
+    if isinstance(index, (Tensor, np.ndarray, list)):
+        plain = np.array(ops.as_array(index))
+        # An empty list selects nothing, but NumPy makes an array of floats of it.
+        return plain if plain.size or isinstance(index, np.ndarray) else plain.astype(np.intp)
+    return index
+
+
+class Protocols(Tensor):
+    """What Python, NumPy and notebooks ask of a value, and what is asked of a tensor before a backward pass."""
+
+    __slots__ = ()
+
+    __pow__, __rpow__ = binary(ops.power)
+    __matmul__, __rmatmul__ = binary(ops.matmul)
+    __abs__ = method(ops.absolute)
+    __iadd__, __isub__, __imul__ = in_place(ops.add, "+"), in_place(ops.subtract, "-"), in_place(ops.multiply, "*")
+    __itruediv__, __ipow__ = in_place(ops.divide, "/"), in_place(ops.power, "**")
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index=_plain_index(index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a tensor cannot be changed at an index; choose between two tensors with mt.where(condition, new, x), "
+            "or give a leaf a new value with x.data = array"
+        )
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous; use .numpy().any() or .all()")
+        return bool(self._array.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"a tensor of dtype {self.dtype} cannot be an index")
+        return int(self.item())
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise TypeError(
+                "this tensor requires a gradient, which NumPy would lose; "
+                "use .numpy() for its value or .detach() for a tensor without history"
+            )
+        if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:
+            raise ValueError(f"a tensor of dtype {self.dtype} cannot become {np.dtype(dtype)} without a copy")
+        return np.array(self._array, dtype=dtype) if copy or dtype is not None else self.data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._node is not None:
+            raise TypeError(f"a tensor made by {self._node} cannot be copied or pickled with its graph; detach() first")
+        detached = self._origin == "detached"
+        made = rebuild, (self._array, self.requires_grad, self.name, type(self), detached)
+        # A subclass may have attributes of its own.
+        own = getattr(self, "__dict__", None)
+        return (*made, own) if own else made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        function, arguments, *own = self.__reduce__()
+        out: Tensor = function(*arguments)
+        # Before what hangs on it is copied, which may refer back to it.
+        memo[id(self)] = out
+        for attributes in own:
+            out.__dict__.update(copy.deepcopy(attributes, memo))
+        # Parameters come without, so that a copied module starts without gradients.
+        if not isinstance(self, Parameter):
+            out._grad = copy.deepcopy(self._grad, memo)
+        return out
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        bundle: dict[str, str] = shown("mimebundle", self, include, exclude)
+        return bundle
+
+    @property
+    def T(self) -> Tensor:
+        """The matrix transpose; two axes only (``mT`` transposes stacks of matrices)."""
+        if self.ndim != 2:
+            raise ValueError(f"T: shape {self.shape} is not a matrix; use mT or permute_dims")
+        return self.mT
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        if self.ndim < 2:
+            raise ValueError(f"mT: shape {self.shape} has no two axes to exchange")
+        return ops.permute_dims(self, axes=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
+
+    def retain_grad(self) -> Tensor:
+        """Ask that backward fills ``.grad`` of this result too, not of leaves alone; returns the tensor."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: this tensor does not require a gradient")
+        self._watch = self._watch or Watch()
+        self._watch.retains_grad = True
+        return self
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `hook` with the gradient of this tensor when a backward pass has computed it.
+
+        What the hook returns, unless None, takes the gradient's place. Returns a function that removes the hook.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: this tensor does not require a gradient")
+        watch = self._watch = self._watch or Watch()
+        # Under a key of its own, so that a hook registered twice is removed once. A new dictionary each time, because a
+        # backward pass may be going through the old one.
+        key = object()
+        watch.hooks = {**watch.hooks, key: hook}
+
+        def remove() -> None:
+            watch.hooks = {k: h for k, h in watch.hooks.items() if k is not key}
+
+        return remove
+
+
+def rebuild(
+    array: Array, requires_grad: bool, name: str | None, kind: type[Tensor] | None = None, detached: bool = False
+) -> Tensor:
+    """What copies and pickles are made with; the constructor of a subclass may ask for other arguments."""
+    out = object.__new__(kind or Tensor)
+    Tensor.__init__(out, array, requires_grad=requires_grad, name=name)
+    out._origin = "detached" if detached else ""
+    return out
+
+
+def primitive_of(module: str, name: str) -> Primitive[Any]:
+    """The operation of that name among the globals of a module, which is how a pickle finds it again."""
+    for value in vars(import_module(module)).values():
+        if isinstance(value, Primitive) and value.name == name:
+            return value
+    raise AttributeError(f"module {module} has no primitive {name}")
+
+
+def _attach() -> None:
+    Primitive.__reduce__ = lambda self: (primitive_of, (self.__module__, self.name))  # type: ignore
+    Primitive.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+    Primitive.__copy__ = lambda self: self  # type: ignore[attr-defined]
+    for room in (ops, functional):
+        for name in set(room.__all__) - FUNCTIONS_ONLY:
+            setattr(Tensor, "abs" if name == "absolute" else name, method(getattr(room, name)))
+    for name in OF_SIZES:
+        setattr(Tensor, name, of_sizes(getattr(ops, name)))
+    for name, value in vars(Protocols).items():
+        if callable(value) or isinstance(value, property):
+            setattr(Tensor, name, value)
+
+
+_attach()
