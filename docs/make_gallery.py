@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import microtensor as mt
-from microtensor import demos, nn, viz
+from microtensor import demos, nn, norms, viz
 from microtensor.ledger import input_of, paths
 from microtensor.norms import AXES
 from microtensor.viz import cubes
@@ -99,6 +99,15 @@ class LeNet(nn.Module):
         return logits
 
 
+def step_one() -> mt.Tensor:
+    """The loss that ``examples/00_backward.py`` walks back from."""
+    rng = np.random.default_rng(0)
+    x = mt.tensor(rng.normal(1.0, 2.0, (4, 3)), requires_grad=True, name="x")
+    c = mt.tensor(rng.normal(size=(4, 3)), name="c")
+    loss: mt.Tensor = mt.label((c * norms.standardize(x, axis=0)).sum(), "loss")
+    return loss
+
+
 def lstm_step() -> mt.Tensor:
     """h′ of one step of a layer-normalised LSTM."""
     rng = np.random.default_rng(0)
@@ -164,6 +173,13 @@ PICTURES = [
         "Batch norm, path by path",
         "The gradient of x as the sum of its paths: direct, via the mean, via the variance, and one that is exactly 0.",
         ledger,
+    ),
+    Picture(
+        "step_one",
+        "Step one: the walk back",
+        "What `examples/00_backward.py` does by hand: from the loss back to x, one rule per input. What arrives "
+        "is added up.",
+        drawn(step_one, "backward"),
     ),
     Picture(
         "layer_norm",
