@@ -6,7 +6,7 @@ from microtensor import starting  # noqa: F401  # isort: skip
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# The thin modules first: the names of two of them are then taken by functions.
+# The thin modules first: the name of one of them is then taken by a function.
 import microtensor.primitive
 import microtensor.tensor  # noqa: F401
 from microtensor import creation as _creation
@@ -30,7 +30,7 @@ from microtensor.core.ops import (
     subtract,
     sum,
 )
-from microtensor.core.primitive import label, primitive
+from microtensor.core.primitive import label
 from microtensor.core.tensor import Tensor, tensor
 from microtensor.creation import *
 from microtensor.display import show
@@ -53,8 +53,10 @@ from microtensor.ops.windows import *
 from microtensor.support.modes import detect_anomaly, enable_grad, name_scope, no_grad, trace_lines
 
 if TYPE_CHECKING:
+    # When the program runs it is the module of this name, which can be called.
     from microtensor import convert, data, losses, nn, norms, optim, random
     from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
+    from microtensor.core.primitive import primitive
     from microtensor.graph import Graph
     from microtensor.ledger import paths
     from microtensor.losses import cross_entropy, mse_loss

@@ -1,7 +1,12 @@
-"""The public path of operations and modes; earlier names are kept for programs and pickles that hold them."""
+"""The public path of operations and modes, called as a function to define an operation: ``mt.primitive(...)``.
+
+Earlier names are kept for programs and pickles that hold them.
+"""
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 from microtensor import ops
@@ -38,6 +43,21 @@ Traced, EachArgument = TensorBase, VariadicRule
 def _primitive_of(module: str, name: str) -> Primitive[Any]:
     """What pickles of earlier versions call; operations have moved to other modules since."""
     return ops.primitives[name] if name in ops.primitives else primitive_of(module, name)
+
+
+class _Callable(ModuleType):
+    """A module that is called as what it is named after."""
+
+    def __call__(self, *args: Any, **options: Any) -> Primitive[...]:
+        made = Primitive(*args, **options)
+        # Where the program defines it, so that a pickle finds it there.
+        made.__module__ = sys._getframe(1).f_globals.get("__name__", "__main__")
+        return made
+
+    __call__.__wrapped__ = Primitive.__init__  # type: ignore[attr-defined]
+
+
+sys.modules[__name__].__class__ = _Callable
 
 
 __all__ = [
