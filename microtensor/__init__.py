@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # The thin modules first: the name of one of them is then taken by a function.
+import microtensor.backprop
 import microtensor.primitive
 import microtensor.tensor  # noqa: F401
 from microtensor import creation as _creation

@@ -1,6 +1,8 @@
 """The paths that programs import from stay, whatever room a name lives in."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -36,6 +38,13 @@ OLD = microtensor.primitive.primitive("old", lambda x: x**3, lambda g, y, x: g *
 def test_names_are_where_they_were(module, names):
     loaded = __import__(f"microtensor.{module}", fromlist=names.split())
     assert all(hasattr(loaded, name) for name in names.split())
+
+
+def test_a_plain_import_reaches_the_modules_of_the_engine():
+    reached = (
+        "mt.backprop.toposort, mt.primitive.Node, mt.ops.add, mt.functional.softmax, mt.calculus.grad, mt.display.show"
+    )
+    subprocess.run([sys.executable, "-c", f"import microtensor as mt; {reached}"], check=True)
 
 
 def test_the_module_primitive_is_called_to_define_an_operation():

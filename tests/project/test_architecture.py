@@ -20,7 +20,7 @@ ENGINE = {"core", "ops", "functional", "creation", "calculus"}
 MAY_IMPORT = {
     "support": set(),
     "core": set(),
-    "checks": set(),
+    "checks": {"core"},
     "text": set(),
     "showing": set(),
     "starting": set(),
