@@ -1,4 +1,4 @@
-"""Derivatives as values: gradients, Jacobians, Hessians and products with them; the reverse walk, arranged."""
+"""Derivatives as values: gradients, Jacobians, Hessians and products with them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from microtensor.support.arrays import Array, own_array
 from microtensor.support.modes import current_mode, enable_grad
 
 Function = Callable[[Tensor], Tensor]
-# By what jacobian, hessian or hvp are differentiating just now, and which of them.
+# The inputs by which jacobian, hessian or hvp differentiate now, with the name of that function.
 points: ContextVar[dict[Tensor, str]] = ContextVar("microtensor_points", default={})
 
 
 def vjp(
     output: Tensor, cotangent: Tensor | ArrayLike | None = None, *, create_graph: bool = False
 ) -> dict[Tensor, Tensor]:
-    """The vector-Jacobian product: the gradient ⟨cotangent, output⟩ of every leaf, as a dictionary.
+    """The vector-Jacobian product: the gradient of Σ cotangent · output by every leaf, as a dictionary.
 
     Nothing is changed: no ``.grad`` is written and the graph is not freed.
 
@@ -33,7 +33,7 @@ def vjp(
     ----------
     output : Tensor
     cotangent : array_like, optional
-        Of the shape of `output`; 1 for a tensor with one element.
+        The shape of `output`. Default: 1, for an output with one element.
     create_graph : bool
         Record the computation of the gradients, so that they can be differentiated.
 
@@ -54,7 +54,11 @@ def vjp(
 
 
 def _returned(seeds: dict[Tensor, Any], wanted: set[Tensor] | None, create_graph: bool) -> dict[Tensor, Tensor]:
-    """The gradients, of which those by a point of differentiation are linked to it: what they lose must not pass."""
+    """The gradients by tensor.
+
+    A gradient by the input of a running jacobian, hessian or hvp is linked to that input. If its own derivative would
+    be lost, an error is raised.
+    """
     found = run(seeds, wanted, create_graph=create_graph)
     for x, who in points.get().items():
         if x in found and not create_graph:
@@ -79,13 +83,13 @@ def grad(
     ----------
     outputs : Tensor or sequence of Tensor
     inputs : Tensor or iterable of Tensor
-        Of a dictionary of tensors pass the values.
+        For a dictionary of tensors, pass its values.
     grad_outputs : array_like or sequence, optional
-        One cotangent per output; may be left out for outputs with one element.
+        One cotangent per output. Default: 1, for outputs with one element.
     create_graph : bool
         Record the computation of the gradients, so that they can be differentiated again.
     allow_unused : bool
-        Give None for an input that the outputs do not depend on, instead of raising.
+        Return None for an input that the outputs do not depend on, instead of raising RuntimeError.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def grad(
     TypeError
         An output or an input is not a tensor; the message says which.
     ValueError
-        The number of cotangents differs from the number of outputs, or a shape does.
+        The number of cotangents differs from the number of outputs, or a shape differs.
 
     Examples
     --------
@@ -126,13 +130,13 @@ def grad(
 
 
 def _unused(targets: list[Tensor], missing: list[int]) -> RuntimeError:
-    """There is no gradient for some inputs: what is known of it, and what it may come from."""
+    """The error for inputs without a gradient, with the likely cause."""
     constant = [i for i in missing if not targets[i].requires_grad]
     why = (
         f"inputs {constant} do not require a gradient; call requires_grad_() before the outputs are computed"
         if constant
-        else "they are not used, or only detached, under mt.no_grad(), before requires_grad_(), or where an operation "
-        "has no derivative"
+        else "they are unused, or used only detached, under mt.no_grad(), before requires_grad_(), or in an operation "
+        "that has no derivative"
     )
     return RuntimeError(
         f"grad: the outputs do not depend on inputs {missing} through recorded operations: {why}. Pass "
@@ -141,7 +145,7 @@ def _unused(targets: list[Tensor], missing: list[int]) -> RuntimeError:
 
 
 def check_tensor(x: Any, who: str, what: str) -> None:
-    """Raises TypeError unless x is a tensor; the message says what it is, and what to write."""
+    """Raises TypeError unless x is a tensor. The message names its type and what to write."""
     if isinstance(x, Tensor):
         return
     if callable(x):
@@ -179,14 +183,14 @@ def check_tensors(given: Any, who: str, what: str) -> list[Tensor]:
 
 
 def _cotangents(given: Any, single: bool, count: int) -> list[Any]:
-    """The cotangents of `grad`, one an output.
+    """The cotangents of `grad`, one per output.
 
     Raises
     ------
     TypeError
-        They are no list.
+        They are not a list.
     ValueError
-        There are not as many as outputs.
+        There are not as many cotangents as outputs.
     """
     if given is None or single:
         return [given] * count
@@ -201,7 +205,7 @@ def _cotangents(given: Any, single: bool, count: int) -> list[Any]:
 
 
 class _LostGradient(Tensor):
-    """A gradient by a point of differentiation; NumPy may have its value, which says that it is meant as a number."""
+    """A gradient by the input of a running jacobian, hessian or hvp. NumPy may read it: it is then a plain number."""
 
     __slots__ = ()
 
@@ -210,7 +214,7 @@ class _LostGradient(Tensor):
 
 
 def refuse_lost(x: Tensor, who: str, seeds: dict[Tensor, Any] | None = None) -> None:
-    """Raise, because a gradient by x was not recorded; unless it can be seen from `seeds` that it is constant."""
+    """Raise RuntimeError because a gradient by x was not recorded, unless `seeds` show that it is constant."""
     try:
         again = run(seeds, {x}, create_graph=True)[x] if seeds else x
         constant = again is not x and not any(
@@ -222,20 +226,20 @@ def refuse_lost(x: Tensor, who: str, seeds: dict[Tensor, Any] | None = None) -> 
         constant = False
     if not constant:
         raise RuntimeError(
-            f"{who}: the function takes a gradient by its own input without create_graph=True and computes with it, so "
-            "its derivative would be lost; pass create_graph=True to that mt.grad, mt.vjp or backward, or .detach() "
-            "the gradient where it is meant as a number"
+            f"{who}: the function computes with a gradient by its own input that was taken without create_graph=True, "
+            "so the derivative of that gradient would be lost; pass create_graph=True to that mt.grad, mt.vjp or "
+            "backward, or use gradient.detach() if it is meant as a constant"
         )
 
 
 class _Point(Tensor):
-    """The independent variable of a derivative: a copy of x, which no program holds yet."""
+    """The input of a derivative: a new copy of x, to which nothing else refers."""
 
     __slots__ = ("who",)
 
     who: str
 
-    # What a backward pass inside the function leaves here is a number: its own derivative is lost.
+    # A backward pass inside the function leaves a plain number here: the derivative of that gradient is lost.
     def _take(self) -> Tensor | None:
         found = self._grad
         if found is None or found.requires_grad or self not in points.get():
@@ -250,11 +254,11 @@ class _Point(Tensor):
 
 
 class _Derivative:
-    """One derivative of `fn` at x, from the copy of x to the result; `fn` is called by :meth:`call`."""
+    """The steps of one derivative of `fn` at x. :meth:`call` calls `fn`."""
 
     def __init__(self, fn: Function, x: Tensor | ArrayLike, who: str) -> None:
         if not callable(fn):
-            raise TypeError(f"{who}: fn is a {type(fn).__name__}; a function from a tensor to a tensor is needed")
+            raise TypeError(f"{who}: fn is a {type(fn).__name__}; it must be a function from a tensor to a tensor")
         _check_single(x, "x", who)
         self.fn = fn
         self.who = who
@@ -270,7 +274,7 @@ class _Derivative:
             self.link = ops.reshape(x, shape=x.shape).node
 
     def call(self) -> Tensor:
-        """The function at the point, recorded in whatever mode the program is."""
+        """The value of the function at the point, recorded in every mode."""
         token = points.set({**points.get(), self.leaf: self.who})
         try:
             with enable_grad():
@@ -278,18 +282,18 @@ class _Derivative:
         finally:
             points.reset(token)
         if not isinstance(out, Tensor):
-            raise TypeError(f"{self.who}: the function returned a {type(out).__name__}, not a tensor")
+            raise TypeError(f"{self.who}: the function returned a {type(out).__name__}; it must return a tensor")
         return out
 
     def by_point(self, out: Tensor, cotangent: Any = None, create_graph: bool = False) -> Tensor | None:
-        """The gradient of `out` by the point; None where it does not depend on it."""
+        """The gradient of `out` by the point; None if `out` does not depend on it."""
         if not out.requires_grad:
             return None
         found: Tensor | None = grad(out, self.leaf, cotangent, create_graph=create_graph, allow_unused=True)
         return found
 
     def slope(self) -> Tensor:
-        """The gradient of a function with one element, recorded."""
+        """The gradient of a function that returns one element, recorded."""
         found = self.by_point(self.call(), create_graph=True)
         return self.zeros() if found is None else found
 
@@ -303,7 +307,7 @@ class _Derivative:
         if self.link is not None:
             return True
         used = (x for t in toposort([out]) if t.node is not None for x in t.node.inputs if isinstance(x, Tensor))
-        # The points of derivatives that are finished lead nowhere.
+        # The inputs of finished derivatives do not count.
         leaves = (x for x in used if x.requires_grad and x.is_leaf and x is not self.leaf)
         return any(not isinstance(x, _Point) or x in points.get() for x in leaves)
 
@@ -315,32 +319,32 @@ class _Derivative:
 
 
 def _check_single(x: Any, what: str, who: str) -> None:
-    """Raises TypeError for several tensors where one is needed."""
+    """Raises TypeError for several tensors where it must be one."""
     if isinstance(x, (Mapping, set)) or (isinstance(x, (list, tuple)) and any(isinstance(a, Tensor) for a in x)):
         raise TypeError(
-            f"{who}: {what} is a {type(x).__name__} of several; one tensor is needed. Join them with mt.concat or "
-            "mt.stack, or take one after the other, with the rest fixed inside fn"
+            f"{who}: {what} is a {type(x).__name__} of several tensors; it must be one tensor. Join them with "
+            "mt.concat or mt.stack, or differentiate by one of them at a time"
         )
 
 
 def jacobian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
     """The Jacobian of a function at a point: J[i, j] = ∂fn(x)[i] / ∂x[j].
 
-    One reverse walk for each element of the result. Where x requires a gradient, or the function uses something
-    else that does, the Jacobian is recorded and can be differentiated again, so that these functions nest.
+    It takes one reverse walk per element of the result. If x or another tensor in the function requires a gradient,
+    the Jacobian is recorded. It can then be differentiated again, and calls can be nested.
 
     Parameters
     ----------
     fn : callable
-        From a tensor to a tensor. Inside it, a gradient by its input needs ``create_graph=True``; by anything
-        else, without it, the gradient is a number.
+        A function from a tensor to a tensor. A gradient by its own input must be taken with ``create_graph=True``.
+        A gradient by another tensor, taken without it, counts as a constant.
     x : Tensor or array_like
         The point; it is copied. Pass ``x.detach()`` for a result without history.
 
     Returns
     -------
     Tensor
-        Of the shape of the result followed by that of x.
+        Its shape is the shape of the result followed by the shape of x.
 
     Raises
     ------
@@ -376,26 +380,26 @@ def _jacobian(d: _Derivative, of_slope: bool = False) -> Tensor:
 def hessian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
     """The Hessian of a scalar function at a point: H[i, j] = ∂² fn(x) / ∂x[i] ∂x[j].
 
-    It is recorded as :func:`jacobian` is.
+    It is recorded in the same cases as :func:`jacobian`.
 
     Parameters
     ----------
     fn : callable
-        From a tensor to a tensor with one element; as for :func:`jacobian`.
+        A function from a tensor to a tensor with one element; see :func:`jacobian`.
     x : Tensor or array_like
         The point; it is copied.
 
     Returns
     -------
     Tensor
-        Of the shape of x twice over.
+        Its shape is the shape of x, twice.
 
     Raises
     ------
     TypeError
         x is not one tensor or array of floats, or the function does not return a tensor.
     RuntimeError
-        The function does not return a single element, or as for :func:`jacobian`.
+        The function does not return a single element; also as for :func:`jacobian`.
 
     Examples
     --------
@@ -410,23 +414,23 @@ def hessian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
 def hvp(fn: Function, x: Tensor | ArrayLike, v: Tensor | ArrayLike) -> Tensor:
     """The product of the Hessian of a scalar function with a vector, without the Hessian.
 
-    It is recorded as :func:`jacobian` is, or where v requires a gradient.
+    It is recorded in the same cases as :func:`jacobian`, and also if v requires a gradient.
 
     Parameters
     ----------
     fn : callable
-        From a tensor to a tensor with one element; as for :func:`jacobian`.
+        A function from a tensor to a tensor with one element; see :func:`jacobian`.
     x : Tensor or array_like
         The point; it is copied.
     v : Tensor or array_like
-        Of the shape of x.
+        The shape of x.
 
     Raises
     ------
     TypeError
         x or v is not one tensor or array of numbers, or the function does not return a tensor.
     RuntimeError
-        The function does not return a single element, or as for :func:`jacobian`.
+        The function does not return a single element; also as for :func:`jacobian`.
     ValueError
         v has another shape than x.
 
@@ -440,7 +444,7 @@ def hvp(fn: Function, x: Tensor | ArrayLike, v: Tensor | ArrayLike) -> Tensor:
     _check_single(v, "v", "hvp")
     vector = v if isinstance(v, Tensor) else Tensor(own_array(v, "hvp: v"))
     if vector.shape != d.leaf.shape:
-        raise ValueError(f"hvp: v has shape {vector.shape}, x {d.leaf.shape}")
+        raise ValueError(f"hvp: v has shape {vector.shape}; it must have the shape of x, {d.leaf.shape}")
     vector = vector if vector.dtype == d.leaf.dtype else ops.astype(vector, dtype=d.leaf.dtype)
     slope = d.slope()
     records = d.records(slope) or (vector.requires_grad and d.outside)

@@ -1,4 +1,4 @@
-"""What functions and layers demand of their settings and inputs, with errors that name them and the way out."""
+"""Checks of the settings and inputs of functions and layers. Each error names the argument and the remedy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KL_REDUCTIONS = ("mean", "batchmean", "sum", "none")
 
 
 def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Take old keywords by their new names for one release, with a DeprecationWarning."""
+    """Accept old keyword names for one release, with a DeprecationWarning."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -50,7 +50,7 @@ class Titled(Protocol):
         """The layer in one line."""
 
 
-# A layer's title is long to make, so it is asked for when there is something to say.
+# A layer's title takes long to make, so it is made only for an error.
 Who: TypeAlias = str | Titled
 
 
@@ -79,7 +79,7 @@ def check_number(value: float, what: str, who: str, least: float = -math.inf, mo
     """
     if not (_is_finite(value) and least <= value <= most):
         bound = (
-            f" from {least:g} to {most:g}" if most < math.inf else f" from {least:g} on" if least > -math.inf else ""
+            f" from {least:g} to {most:g}" if most < math.inf else f", at least {least:g}" if least > -math.inf else ""
         )
         raise ValueError(f"{who}: {what} is {value!r}; it must be a finite number{bound}")
     return float(value)
@@ -111,7 +111,7 @@ def check_momentum(momentum: float, who: str) -> float:
 def check_probability(p: float, who: str) -> float:
     """A probability, from 0 to 1; see :func:`check_number`."""
     check_number(p, "p", who, 0, 1)
-    # Not as a float: a representation shows the number that was given.
+    # Not converted to a float: the repr shows the number as it was given.
     return p
 
 
@@ -130,7 +130,7 @@ def check_reduction(reduction: str, who: str, allowed: tuple[str, ...] = REDUCTI
 
 
 def check_integer(value: Any, what: str, who: str, wanted: str = "an integer") -> int:
-    """An integer.
+    """`value` as an integer.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def check_integer(value: Any, what: str, who: str, wanted: str = "an integer") -
 
 
 def _integer(value: Any) -> int | None:
-    # Arrays and tensors have an __index__, which refuses all but one integer.
+    # Arrays and tensors have __index__, which raises unless they hold one integer.
     try:
         return None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
@@ -152,7 +152,7 @@ def _integer(value: Any) -> int | None:
 
 
 def check_size(size: Any, what: str, who: str) -> int:
-    """A number of things as an integer.
+    """A positive integer, such as a number of channels.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def check_size(size: Any, what: str, who: str) -> int:
 
 
 def check_sizes(who: str, **sizes: Any) -> list[int]:
-    """Several numbers of things, by name; see :func:`check_size`."""
+    """Several positive integers, by name; see :func:`check_size`."""
     return [check_size(size, name, who) for name, size in sizes.items()]
 
 
@@ -178,7 +178,7 @@ def check_groups(channels: int, num_groups: Any, who: str) -> int:
     Raises
     ------
     ValueError
-        The channels cannot be divided into so many groups.
+        The channels cannot be divided into this number of groups.
     """
     groups = _integer(num_groups)
     if groups is None or groups <= 0 or channels % groups:
@@ -187,22 +187,23 @@ def check_groups(channels: int, num_groups: Any, who: str) -> int:
 
 
 def check_array(x: Any, who: Who, what: str = "input") -> None:
-    """Raise TypeError unless x is a tensor of numbers, or for a function an array of them.
+    """Raise TypeError unless x is a tensor of numbers. A function also takes an array of numbers.
 
-    Functions of arrays give arrays. A layer refuses them, as PyTorch's do: what it gives is to be differentiated.
+    A function of arrays returns an array. A layer takes only tensors, as in PyTorch, because its result is
+    differentiated.
     """
     if isinstance(x, TensorBase):
         return
     kind = getattr(getattr(x, "dtype", None), "kind", None)
-    # Masked arrays and data frames have a mask, whose meaning would be lost.
+    # Masked arrays and data frames have a mask, which would be lost.
     if kind is None or hasattr(x, "mask") or not isinstance(who, str):
-        raise TypeError(f"{named(who)}: {what} is of type {type(x).__name__}; make a tensor of it with mt.tensor(...)")
+        raise TypeError(f"{named(who)}: {what} is of type {type(x).__name__}; convert it with mt.tensor(...)")
     if kind not in "biuf":
-        raise TypeError(f"{named(who)}: {what} has dtype {x.dtype}; booleans, integers and floats are taken")
+        raise TypeError(f"{named(who)}: {what} has dtype {x.dtype}; it must be boolean, integer or float")
 
 
 def check_float(x: Any, who: Who, what: str = "input") -> None:
-    """Raise TypeError unless x is one of floats as well, see :func:`check_array`; a layer's message gives the shape."""
+    """Raise TypeError unless x passes :func:`check_array` and is floating point. A layer's message gives the shape."""
     check_array(x, who, what)
     if x.dtype.kind != "f":
         shape = "" if isinstance(who, str) else f" of shape {x.shape}"
@@ -210,27 +211,27 @@ def check_float(x: Any, who: Who, what: str = "input") -> None:
 
 
 def check_running(who: Who, **statistics: Any) -> None:
-    """Raise TypeError unless each of the running statistics is None or a tensor of floats, which can be assigned to."""
+    """Raise TypeError unless each of the running statistics is None or a floating-point tensor."""
     for name, value in statistics.items():
         if value is None:
             continue
         if not hasattr(value, "assign_"):
             raise TypeError(
                 f"{named(who)}: {name} is of type {type(value).__name__}, which cannot be updated; "
-                "make a tensor of it with mt.tensor(...)"
+                "convert it with mt.tensor(...)"
             )
         check_float(value, who, name)
 
 
 def check_channels(x: Tensor, who: str, **parameters: Tensor | None) -> int:
-    """The channels of x.
+    """The number of channels of x: the size of axis 1.
 
     Raises
     ------
     ValueError
-        There is no axis of channels, or a parameter has another number of them.
+        x has no channel axis, or a parameter has another number of channels.
     TypeError
-        A parameter is no tensor.
+        A parameter is not a tensor.
     """
     if x.ndim < 2:
         raise ValueError(f"{who}: input has shape {x.shape}; it must have at least the axes (N, C)")
@@ -248,24 +249,24 @@ def check_channels(x: Tensor, who: str, **parameters: Tensor | None) -> int:
 
 
 def check_channel_count(x: Any, channels: int, who: str) -> None:
-    """Raise ValueError when the axis of channels has another size."""
+    """Raise ValueError when x has another number of channels."""
     if x.ndim >= 2 and x.shape[1] != channels:
         raise ValueError(f"{who}: input has {x.shape[1]} channels (axis 1 of shape {x.shape})")
 
 
 def check_several(shape: tuple[int, ...], axes: tuple[int, ...], who: str, *, training: bool = True) -> int:
-    """How many values per channel are taken together.
+    """The number of values per channel that share a mean.
 
     Raises
     ------
     ValueError
-        There is one, of which nothing would be left, or none. What can be done about it depends on the mode:
-        without `training` the statistics are those of the batch because there are no running ones.
+        There is only one value, or none. The remedy in the message depends on the mode: without `training`, batch
+        statistics are used because there are no running statistics.
     """
     count = axis_count(shape, axes)
     if count < 2:
         where = f"per channel over axes {axes} of shape {shape}"
-        problem = f"1 value {where}: its mean is itself and nothing is left" if count else f"no elements {where}"
+        problem = f"1 value {where}: minus its own mean it is always 0" if count else f"no elements {where}"
         batch = "a bigger batch, drop_last=True, eval() with" if training else "a bigger batch,"
         raise ValueError(
             f"{who}: {problem}. Use {batch} running statistics (track_running_stats=True), or LayerNorm or GroupNorm"
@@ -274,16 +275,16 @@ def check_several(shape: tuple[int, ...], axes: tuple[int, ...], who: str, *, tr
 
 
 def check_pair(a: object, b: object, names: str, who: str) -> None:
-    """Raises ValueError when only one of two tensors is there."""
+    """Raises ValueError when only one of two tensors is given."""
     if (a is None) != (b is None):
         raise ValueError(f"{who}: {names} go together; only one of them was given")
 
 
 def plain_number(value: Any) -> int | float | None:
-    """A number as Python's own int or float; None for a boolean, a number beyond floats, and what is no number.
+    """A number as a Python int or float; None for a boolean, a number too large for a float, or anything else.
 
-    NumPy's scalars, fractions, and arrays and tensors of one element are numbers. Nothing else is kept of them: a
-    Python number promotes no dtype and goes into every file.
+    NumPy scalars, fractions, and arrays and tensors with one element count as numbers. A Python number changes no
+    dtype and can be written to every file.
     """
     if not isinstance(value, Real) and hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
         value = value.item()
@@ -297,12 +298,12 @@ def plain_number(value: Any) -> int | float | None:
 
 
 def check_flag(value: Any, what: str, who: str) -> bool:
-    """Yes or no as Python's own bool; see :func:`plain_flag`.
+    """True or False as a Python bool; see :func:`plain_flag`.
 
     Raises
     ------
     TypeError
-        It is neither: the text "no" is not no.
+        It is something else, such as the text "no".
     """
     flag = plain_flag(value)
     if flag is None:
@@ -311,7 +312,7 @@ def check_flag(value: Any, what: str, who: str) -> bool:
 
 
 def plain_flag(value: Any) -> bool | None:
-    """Yes or no as Python's own bool, also from 0 and 1 and from NumPy's; None for whatever is neither."""
+    """True or False as a Python bool, also from 0, 1 and NumPy booleans; None for anything else."""
     if hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
         value = value.item()
     return bool(value) if isinstance(value, Real) and value in (0, 1) else None

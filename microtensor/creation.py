@@ -1,4 +1,4 @@
-"""Tensors from nothing: zeros, ones, ranges, parameters; and the dtype that they have unless another is given."""
+"""New tensors: zeros, ones, ranges and parameters; and their default dtype."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ _default_dtype: np.dtype[Any] = np.dtype(np.float64)
 
 
 def set_default_dtype(dtype: DTypeLike) -> None:
-    """Choose the dtype of new parameters and of :func:`zeros`, :func:`ones` and their kin; float64 unless set.
+    """Set the default dtype of parameters, :func:`zeros`, :func:`ones`, :func:`full` and :func:`eye`.
+
+    At the start it is float64.
 
     Parameters
     ----------
@@ -51,12 +53,12 @@ def set_default_dtype(dtype: DTypeLike) -> None:
     global _default_dtype
     chosen = np.dtype(dtype)
     if chosen.kind != "f" or chosen.itemsize > 8:
-        raise TypeError(f"set_default_dtype: {chosen} is not float16, float32 or float64")
+        raise TypeError(f"set_default_dtype: dtype is {chosen}; it must be float16, float32 or float64")
     _default_dtype = chosen
 
 
 def get_default_dtype() -> np.dtype[Any]:
-    """The dtype of new parameters and of :func:`zeros`, :func:`ones` and their kin.
+    """The default dtype of parameters, :func:`zeros`, :func:`ones`, :func:`full` and :func:`eye`.
 
     Examples
     --------
@@ -70,14 +72,14 @@ def get_default_dtype() -> np.dtype[Any]:
 class Parameter(Tensor):
     """A tensor that a module learns: it requires a gradient and appears in ``module.parameters()``.
 
-    A copy or a pickle of it is frozen if it is, and has no ``.grad``; see :class:`Tensor`.
+    A copy or a pickle keeps ``requires_grad`` but not ``.grad``; see :class:`Tensor`.
 
     Parameters
     ----------
     data : array_like
-        The initial value, taken in the default dtype unless it is floating point already.
+        The initial value. Integers and booleans are converted to the default dtype.
     name : str, optional
-        What pictures call it, such as γ; its key in the state is the attribute it is assigned to.
+        The name in pictures, such as γ. The key in the state is the name of the attribute.
 
     Examples
     --------
@@ -97,7 +99,7 @@ class Parameter(Tensor):
 def zeros(
     shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of zeros; default: in the default dtype. `device` is None or "cpu".
+    """A tensor of zeros. Default dtype: :func:`get_default_dtype`. `device` must be None or "cpu".
 
     Examples
     --------
@@ -112,7 +114,7 @@ def zeros(
 def ones(
     shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor of ones; default: in the default dtype. `device` is None or "cpu".
+    """A tensor of ones. Default dtype: :func:`get_default_dtype`. `device` must be None or "cpu".
 
     Examples
     --------
@@ -133,7 +135,7 @@ def full(
     device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor filled with one value; default: in the default dtype. `device` is None or "cpu".
+    """A tensor filled with one value. Default dtype: :func:`get_default_dtype`. `device` must be None or "cpu".
 
     Examples
     --------
@@ -143,7 +145,7 @@ def full(
     """
     check_device(device, "full")
     dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, "full")
-    # Of an array of that dtype, so that NumPy says when a number does not fit.
+    # From an array of that dtype, so that NumPy raises when a number does not fit.
     array = np.full(shape_of_new(shape, "full"), own_array(as_array(fill_value), "full: fill_value", dtype))
     return Tensor(array, requires_grad=requires_grad)
 
@@ -151,7 +153,7 @@ def full(
 def zeros_like(
     x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros of the shape of x; default: in the dtype of x. `device` is None or "cpu".
+    """Zeros with the shape of x. Default dtype: the dtype of x. `device` must be None or "cpu".
 
     Examples
     --------
@@ -166,7 +168,7 @@ def zeros_like(
 def ones_like(
     x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """Ones of the shape of x; default: in the dtype of x. `device` is None or "cpu".
+    """Ones with the shape of x. Default dtype: the dtype of x. `device` must be None or "cpu".
 
     Examples
     --------
@@ -186,7 +188,7 @@ def arange(
     dtype: DTypeLike | None = None,
     device: str | None = None,
 ) -> Tensor:
-    """Numbers from `start` to before `stop`; with one argument, from 0 to before it. Default: in NumPy's dtype.
+    """Numbers from `start` up to `stop`, without `stop`. ``arange(n)`` starts at 0. Default dtype: NumPy's.
 
     Examples
     --------
@@ -197,7 +199,7 @@ def arange(
     check_device(device, "arange")
     start, stop = (0, start) if stop is None else (start, stop)
     if step == 0:
-        raise ValueError("arange: step is 0; write another number")
+        raise ValueError("arange: step is 0; it must not be 0")
     if (stop > start) == (step > 0) and abs(stop - start) > MOST_ELEMENTS * abs(step):
         raise ValueError(f"arange: {start} to {stop} in steps of {step} are more than 2**36 numbers")
     return Tensor(np.arange(start, stop, step, dtype=dtype))
@@ -211,7 +213,9 @@ def eye(
     dtype: DTypeLike | None = None,
     device: str | None = None,
 ) -> Tensor:
-    """Ones on the k-th diagonal, zeros elsewhere; default: in the default dtype. `device` is None or "cpu".
+    """Ones on the k-th diagonal, zeros elsewhere.
+
+    Default dtype: :func:`get_default_dtype`. `device` must be None or "cpu".
 
     Examples
     --------
@@ -222,6 +226,6 @@ def eye(
     """
     check_device(device, "eye")
     shape = shape_of_new((rows, rows if columns is None else columns), "eye")
-    # A diagonal beyond the matrix is as good as the first one outside.
+    # All diagonals outside the matrix give zeros, so the nearest one is used.
     diagonal = max(-shape[0], min(integer(k, "k", "eye"), shape[1]))
     return Tensor(np.eye(shape[0], shape[1], k=diagonal, dtype=get_default_dtype() if dtype is None else dtype))

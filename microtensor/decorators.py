@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class _Steps(Generator[Any, Any, Any]):
-    """A generator whose body runs in another mode; whenever it yields, the mode from before is back."""
+    """A generator whose body runs in another mode. Each yield restores the earlier mode."""
 
     def __init__(self, body: Generator[Any, Any, Any], switch: ModeSwitch) -> None:
         self.body = body
@@ -31,7 +31,9 @@ class _Steps(Generator[Any, Any, Any]):
 
 
 def decorate(switch: ModeSwitch, function: Callable[P, R]) -> Callable[P, R]:
-    """A function that runs in another mode; a decorated asynchronous generator does not receive what is sent into it.
+    """Make a function run in another mode.
+
+    A decorated asynchronous generator does not receive the values of ``asend``.
 
     Examples
     --------

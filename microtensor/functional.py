@@ -66,7 +66,7 @@ R = TypeVar("R")
 
 
 def scoped(function: Callable[P, R]) -> Callable[P, R]:
-    """Record what `function` does in a scope of its own name, so that a picture can fold it."""
+    """Record the operations of `function` in a scope with its name, so that a picture can fold them."""
 
     @functools.wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -80,23 +80,23 @@ def scoped(function: Callable[P, R]) -> Callable[P, R]:
 def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Variance over axes: the mean of the squares of x − mean(x), times N / (N − correction).
 
-    Two passes, so nothing cancels; the mean inside stays in the graph (its gradient is exactly 0).
+    The mean is computed first, so that no digits cancel. It stays in the graph, where its gradient is exactly 0.
 
     Parameters
     ----------
     x : Tensor
         Any shape; float16 is computed in float32, and integers give float64, as in NumPy.
     axis : int, tuple of int, optional
-        The axes to reduce; all of them unless given.
+        The axes to reduce; default: all axes.
     correction : float
         0 for the biased variance that norms use, 1 for the unbiased one (NumPy's ``ddof``).
     keepdims : bool
-        Leave reduced axes with size 1.
+        Keep reduced axes with size 1.
 
     Raises
     ------
     ValueError
-        The correction is not smaller than the number of elements, or there are none.
+        The correction is not less than the number of elements, or there are no elements.
 
     Examples
     --------
@@ -111,7 +111,10 @@ def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, who: str) -> 
     axes = normalize_axis(axis, x.ndim, who)
     count = filled_count(x.shape, axes, who, "a variance")
     if correction >= count:
-        raise ValueError(f"{who}: correction {correction} needs more than {count} elements (axis {axes} of {x.shape})")
+        raise ValueError(
+            f"{who}: correction is {correction}; it must be less than {count}, the number of elements of axis {axes} "
+            f"of shape {x.shape}"
+        )
     wide = widened(x)
     centered = label(wide - label(mean(wide, axis=axes, keepdims=True), "μ"), "x − μ")
     spread = mean(square(centered), axis=axes, keepdims=keepdims)
@@ -124,8 +127,8 @@ def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, who: str) -> 
 def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes: √var(x).
 
-    Where the variance is 0 the derivative of the root is infinite and that of the squares 0: the gradient is NaN, as
-    in JAX. PyTorch gives 0 there. A norm takes √(var + ε) instead.
+    Where the variance is 0, the gradient is ∞ · 0 = NaN, as in JAX; PyTorch gives 0. A normalization takes √(var + ε)
+    instead.
 
     Parameters
     ----------
@@ -154,17 +157,17 @@ def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = Fa
 def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Logarithm of the sum of exponentials over axes: ln Σ eˣ = m + ln Σ eˣ⁻ᵐ with m = max x.
 
-    The shift by m is taken out of the graph: it cancels, in value and in every derivative. Where m is infinite there
-    is no shift: of −∞ alone it is −∞, with an ∞ it is ∞.
+    m is detached from the graph, because it cancels in the value and in every derivative. Where m is infinite, 0 is
+    used in its place: the result is ∞ if one element is ∞, and −∞ if all elements are −∞.
 
     Parameters
     ----------
     x : Tensor
         Any shape, floating point; float16 is computed in float32.
     axis : int, tuple of int, optional
-        The axes to reduce; all of them unless given.
+        The axes to reduce; default: all axes.
     keepdims : bool
-        Leave reduced axes with size 1.
+        Keep reduced axes with size 1.
 
     Raises
     ------
@@ -189,13 +192,13 @@ def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def _below_largest(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """X minus the largest along the axes, which is taken out of the graph: the results do not depend on it."""
-    # Small numbers alone are left for what follows, so that the offset of x costs no digits.
+    """x minus its largest element along the axes, which is detached: the results do not depend on it."""
+    # The rest is computed with small numbers, so that a large offset of x costs no digits.
     return x - label(stop_gradient(max(x, axis=axes, keepdims=True)), "max")
 
 
 def _classes(x: Tensor, axis: Axis, who: str) -> tuple[int, ...]:
-    """The axes that exponentials are summed over, which hold an element at least."""
+    """The axes of the classes. They must hold at least one element."""
     axes = normalize_axis(axis, x.ndim, who)
     filled_count(x.shape, axes, who, "the largest")
     return axes
@@ -210,7 +213,7 @@ def log_softmax(x: Tensor, axis: Axis = -1) -> Tensor:
     x : Tensor
         Any shape, floating point; float16 is computed in float32.
     axis : int, tuple of int, optional
-        The axis of the classes; several together, or all with None, as in SciPy.
+        The axis of the classes. As in SciPy, a tuple joins several axes and None joins all axes.
 
     Raises
     ------
@@ -240,7 +243,7 @@ def softmax(x: Tensor, axis: Axis = -1) -> Tensor:
     x : Tensor
         Any shape, floating point; float16 is computed in float32.
     axis : int, tuple of int, optional
-        The axis of the classes; several together, or all with None, as in SciPy.
+        The axis of the classes. As in SciPy, a tuple joins several axes and None joins all axes.
 
     Raises
     ------
@@ -262,7 +265,7 @@ def softmax(x: Tensor, axis: Axis = -1) -> Tensor:
 
 
 def reciprocal(x: Tensor) -> Tensor:
-    """One over x, elementwise; ±∞ at 0. Integers give float64, where NumPy would round to integers.
+    """1 / x, elementwise; ±∞ at 0. Integers give float64; NumPy gives integers.
 
     Examples
     --------
@@ -274,7 +277,7 @@ def reciprocal(x: Tensor) -> Tensor:
 
 
 def rsqrt(x: Tensor) -> Tensor:
-    """One over the square root of x, elementwise; ∞ at 0, NaN below.
+    """1 / √x, elementwise; ∞ at 0, NaN below 0.
 
     Examples
     --------
@@ -287,14 +290,16 @@ def rsqrt(x: Tensor) -> Tensor:
 
 @renamed(low="min", high="max")
 def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
-    """X held between two bounds, elementwise; the gradient is 1 inside and on the bounds, 0 outside.
+    """x limited to the range from `min` to `max`, elementwise.
+
+    The derivative is 1 inside the range and on its bounds, and 0 outside.
 
     Parameters
     ----------
     x : Tensor
         Any shape.
     min, max : float, optional
-        The bounds; None for no bound. Integers between integers stay integers, as in NumPy.
+        The bounds; None means no bound. Integers with integer bounds stay integers, as in NumPy.
 
     Raises
     ------
@@ -318,7 +323,7 @@ def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tenso
 
 @scoped
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """X where positive, `negative_slope` times x elsewhere.
+    """x where positive, `negative_slope` · x elsewhere.
 
     Raises
     ------
@@ -341,7 +346,7 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 @scoped
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
-    """X where positive, α (eˣ − 1) elsewhere.
+    """x where positive, α (eˣ − 1) elsewhere.
 
     Raises
     ------
@@ -369,7 +374,7 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 @scoped
 def selu(x: Tensor) -> Tensor:
-    """λ · elu(x) with the α and λ that keep mean 0 and variance 1 from layer to layer.
+    """λ · elu(x), where α = 1.6733 and λ = 1.0507 keep mean 0 and variance 1 from layer to layer.
 
     Raises
     ------
@@ -392,19 +397,19 @@ def selu(x: Tensor) -> Tensor:
 
 @scoped
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
-    """X times the normal distribution function at x: x/2 · (1 + erf(x/√2)).
+    """x times the normal distribution function at x: x/2 · (1 + erf(x/√2)).
 
     Parameters
     ----------
     x : Tensor
         Any shape.
     approximate : {"none", "tanh"}
-        "tanh" takes x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
+        "tanh" computes x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
 
     Raises
     ------
     ValueError
-        `approximate` has another name.
+        `approximate` is neither of the two.
     TypeError
         The input is not floating point.
 
@@ -420,19 +425,19 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """
     check_float(x, "gelu")
     if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate {approximate!r} is not 'none' or 'tanh'")
+        raise ValueError(f"gelu: approximate is {approximate!r}; it must be 'none' or 'tanh'")
     wide = widened(x)
     if approximate == "none":
         share = erf(wide * math.sqrt(0.5)) + 1.0
     else:
         share = tanh((wide + wide * square(wide) * 0.044715) * math.sqrt(2 / math.pi)) + 1.0
-    # The half first: twice the largest number of a dtype is ∞.
+    # Halved first, because twice the largest number of a dtype is ∞.
     return narrowed(wide * 0.5 * share, x)
 
 
 @scoped
 def silu(x: Tensor) -> Tensor:
-    """X times its sigmoid, also called swish.
+    """x · sigmoid(x), also called swish.
 
     Raises
     ------
@@ -452,7 +457,7 @@ def silu(x: Tensor) -> Tensor:
 
 @scoped
 def mish(x: Tensor) -> Tensor:
-    """X times the hyperbolic tangent of its softplus.
+    """x · tanh(softplus(x)).
 
     Raises
     ------
@@ -472,7 +477,9 @@ def mish(x: Tensor) -> Tensor:
 
 @scoped
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """X held between two bounds, −1 and 1 unless others are given; on a bound the slope is 1, in PyTorch it is 0.
+    """x limited to the range from `min_val` to `max_val`, elementwise; default: from −1 to 1.
+
+    The derivative on a bound is 1; in PyTorch it is 0.
 
     Raises
     ------
@@ -493,25 +500,25 @@ def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
 def norm(x: Tensor, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """Vector norm over axes: (Σ |x|ᵖ)^(1/p).
 
-    At 0, where it has a kink in every direction, the gradient is 0, as in PyTorch; JAX gives NaN. So it is where the
-    powers end below the smallest number of the dtype and the norm comes out as 0. Higher derivatives are 0 there
-    too: for a square take the sum of squares, and not ‖x‖².
+    Where the norm is 0, its gradient is 0, as in PyTorch; JAX gives NaN. This includes norms that are rounded to 0
+    because the powers are too small for the dtype. Higher derivatives are 0 there too. So write a squared norm as a
+    sum of squares, not as ‖x‖².
 
     Parameters
     ----------
     x : Tensor
         Any shape; float16 is computed in float32, and integers give float64, as in NumPy.
     axis : int, tuple of int, optional
-        The axes to reduce; all of them unless given.
+        The axes to reduce; default: all axes.
     keepdims : bool
-        Leave reduced axes with size 1.
+        Keep reduced axes with size 1.
     ord : float
         p, at least 1; ``math.inf`` for the largest absolute value.
 
     Raises
     ------
     ValueError
-        `ord` is below 1, or no number.
+        `ord` is below 1, or not a number.
 
     Examples
     --------
@@ -521,7 +528,7 @@ def norm(x: Tensor, axis: Axis = None, keepdims: bool = False, ord: float = 2) -
     """
     order = plain_number(ord)
     if order is None or not order >= 1:
-        raise ValueError(f"norm: ord is {ord!r}; at least 1 is needed")
+        raise ValueError(f"norm: ord is {ord!r}; it must be a number of at least 1")
     axes = normalize_axis(axis, x.ndim, "norm")
     return narrowed(_norm(widened(x), axes, keepdims, order), x)
 
@@ -533,8 +540,8 @@ def _norm(x: Tensor, axes: tuple[int, ...], keepdims: bool, ord: float) -> Tenso
     if ord == 1:
         return sum(absolute(x), axis=axes, keepdims=keepdims)
     total = sum(square(x) if ord == 2 else power(absolute(x), ord), axis=axes, keepdims=keepdims)
-    # Of zeros alone nothing is passed back: the infinite slope of the root would meet 0 · ∞. Not by a mask on each
-    # element, which would take the curvature with it where one is 0 and others are not.
+    # Where all elements are 0, no gradient flows: the infinite slope of the root would give 0 · ∞ = NaN. A mask on each
+    # element would be wrong: where one is 0 and others are not, it would lose the curvature.
     if any(zero := equal(total, 0)):
         total = where(zero, 0.0, total)
     return sqrt(total) if ord == 2 else power(total, 1 / ord)

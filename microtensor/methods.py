@@ -22,7 +22,7 @@ from microtensor.showing import shown
 from microtensor.support.arrays import Array
 from microtensor.support.modes import current_mode
 
-# Functions that are no methods: of several tensors on an equal footing, of indices, of images; and the engine's own.
+# Functions that are not methods: of several equal tensors, of indices, of images; and the engine's own.
 FUNCTIONS_ONLY = frozenset(
     {
         *("concat", "stack", "where", "einsum", "embedding", "stop_gradient"),
@@ -32,7 +32,7 @@ FUNCTIONS_ONLY = frozenset(
         *("sliding_windows", "sum_to", "widened"),
     }
 )
-# Their sizes or axes may stand alone, as in x.reshape(2, 3), or in one tuple.
+# Sizes or axes may be given one by one, as in x.reshape(2, 3), or in one tuple.
 OF_SIZES = ("reshape", "permute_dims", "broadcast_to")
 
 
@@ -44,7 +44,7 @@ def in_place(operation: Callable[[Tensor, Any], Tensor], symbol: str) -> Callabl
             return operation(self, other)
         if current_mode().recording:
             raise RuntimeError(
-                f"x {symbol}= … on a leaf that requires a gradient would lose it; update a parameter inside "
+                f"x {symbol}= … is not possible on a leaf that requires a gradient; update a parameter inside "
                 f"`with mt.no_grad():`, or make a new tensor with x = x {symbol} …"
             )
         return self.assign_(operation(self, other))
@@ -53,18 +53,18 @@ def in_place(operation: Callable[[Tensor, Any], Tensor], symbol: str) -> Callabl
 
 
 def _plain_index(index: Any) -> Any:
-    """An index of our own: tensors become arrays, lists and arrays are copied."""
+    """A copy of an index: tensors become arrays, lists and arrays are copied."""
     if isinstance(index, tuple):
         return tuple(_plain_index(i) for i in index)
     if isinstance(index, (Tensor, np.ndarray, list)):
         plain = np.array(ops.as_array(index))
-        # An empty list selects nothing, but NumPy makes an array of floats of it.
+        # An empty list selects nothing, but NumPy converts it to an array of floats.
         return plain if plain.size or isinstance(index, np.ndarray) else plain.astype(np.intp)
     return index
 
 
 class Protocols(Tensor):
-    """What Python, NumPy and notebooks ask of a value, and what is asked of a tensor before a backward pass."""
+    """The methods that Python, NumPy and notebooks call, and those that prepare a backward pass."""
 
     __slots__ = ()
 
@@ -131,11 +131,11 @@ class Protocols(Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         function, arguments, *own = self.__reduce__()
         out: Tensor = function(*arguments)
-        # Before what hangs on it is copied, which may refer back to it.
+        # Before its attributes are copied, because they may refer back to it.
         memo[id(self)] = out
         for attributes in own:
             out.__dict__.update(copy.deepcopy(attributes, memo))
-        # Parameters come without, so that a copied module starts without gradients.
+        # Not for parameters, so that a copied module starts without gradients.
         if not isinstance(self, Parameter):
             out._grad = copy.deepcopy(self._grad, memo)
         return out
@@ -146,20 +146,20 @@ class Protocols(Tensor):
 
     @property
     def T(self) -> Tensor:
-        """The matrix transpose; two axes only (``mT`` transposes stacks of matrices)."""
+        """The transpose of a matrix. For a stack of matrices use ``mT``."""
         if self.ndim != 2:
             raise ValueError(f"T: shape {self.shape} is not a matrix; use mT or permute_dims")
         return self.mT
 
     @property
     def mT(self) -> Tensor:
-        """The last two axes exchanged."""
+        """The tensor with its last two axes exchanged."""
         if self.ndim < 2:
-            raise ValueError(f"mT: shape {self.shape} has no two axes to exchange")
+            raise ValueError(f"mT: shape {self.shape} must have at least two axes")
         return ops.permute_dims(self, axes=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
 
     def retain_grad(self) -> Tensor:
-        """Ask that backward fills ``.grad`` of this result too, not of leaves alone; returns the tensor."""
+        """Make backward fill ``.grad`` of this result too, and return the tensor. Leaves need no such call."""
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require a gradient")
         self._watch = self._watch or Watch()
@@ -169,13 +169,13 @@ class Protocols(Tensor):
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Call `hook` with the gradient of this tensor when a backward pass has computed it.
 
-        What the hook returns, unless None, takes the gradient's place. Returns a function that removes the hook.
+        If the hook returns a tensor, that replaces the gradient. Returns a function that removes the hook.
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
         watch = self._watch = self._watch or Watch()
-        # Under a key of its own, so that a hook registered twice is removed once. A new dictionary each time, because a
-        # backward pass may be going through the old one.
+        # Each hook has its own key, so that a hook registered twice is removed once. The dictionary is new each time,
+        # because a backward pass may be going through the old one.
         key = object()
         watch.hooks = {**watch.hooks, key: hook}
 
@@ -188,7 +188,7 @@ class Protocols(Tensor):
 def rebuild(
     array: Array, requires_grad: bool, name: str | None, kind: type[Tensor] | None = None, detached: bool = False
 ) -> Tensor:
-    """What copies and pickles are made with; the constructor of a subclass may ask for other arguments."""
+    """Make the tensor of a copy or a pickle. The constructor of a subclass is not called: its arguments may differ."""
     out = object.__new__(kind or Tensor)
     Tensor.__init__(out, array, requires_grad=requires_grad, name=name)
     out._origin = "detached" if detached else ""
@@ -196,7 +196,7 @@ def rebuild(
 
 
 def primitive_of(module: str, name: str) -> Primitive[Any]:
-    """The operation of that name among the globals of a module, which is how a pickle finds it again."""
+    """The operation of that name among the globals of a module. Pickles find operations in this way."""
     for value in vars(import_module(module)).values():
         if isinstance(value, Primitive) and value.name == name:
             return value

@@ -1,6 +1,6 @@
-"""The public path of operations and modes, called as a function to define an operation: ``mt.primitive(...)``.
+"""The public path of operations and modes. ``mt.primitive(...)`` is a call of this module: it defines an operation.
 
-Earlier names are kept for programs and pickles that hold them.
+Earlier names are kept for old programs and pickles.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from microtensor.support.modes import (
 
 
 def is_recording() -> bool:
-    """Whether operations on tensors that require a gradient are recorded just now."""
+    """Whether operations on tensors that require a gradient are recorded now."""
     return current_mode().recording
 
 
@@ -41,16 +41,16 @@ Traced, EachArgument = TensorBase, VariadicRule
 
 
 def _primitive_of(module: str, name: str) -> Primitive[Any]:
-    """What pickles of earlier versions call; operations have moved to other modules since."""
+    """The operation of a pickle of an earlier version. Operations have moved to other modules since."""
     return ops.primitives[name] if name in ops.primitives else primitive_of(module, name)
 
 
 class _Callable(ModuleType):
-    """A module that is called as what it is named after."""
+    """A module that can be called: ``mt.primitive(...)`` makes a primitive."""
 
     def __call__(self, *args: Any, **options: Any) -> Primitive[...]:
         made = Primitive(*args, **options)
-        # Where the program defines it, so that a pickle finds it there.
+        # The module of the program that defines it, so that a pickle finds it there.
         made.__module__ = sys._getframe(1).f_globals.get("__name__", "__main__")
         return made
 

@@ -1,4 +1,4 @@
-"""How values are shown: asked for by the classes that are shown, and answered by the rooms that draw, above them."""
+"""How values are shown. Their classes call :func:`shown`, and the rooms that draw register what it calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _registered: dict[str, Callable[..., Any]] = {}
 
 
 def register(**ways: Callable[..., Any]) -> None:
-    """Say what shows a value: "mimebundle" in a notebook, "text" when it is printed, "show" when it is asked for.
+    """Register functions that show a value: "mimebundle" for notebooks, "text" for print, "show" for ``.show()``.
 
     Examples
     --------
@@ -22,5 +22,5 @@ def register(**ways: Callable[..., Any]) -> None:
 
 
 def shown(way: str, *args: Any, **options: Any) -> Any:
-    """What the registered way makes of a value."""
+    """Show a value with the function that is registered under `way`."""
     return _registered[way](*args, **options)

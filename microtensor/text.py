@@ -1,4 +1,4 @@
-"""Text that came from outside, made safe to show: it cannot move a cursor, reorder a line or hide what it says."""
+"""Text from outside, made safe to show: it cannot move a cursor, reorder a line or hide a part of itself."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ SPELT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 UNSEEN = frozenset(
     map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0))
 ) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-# No script writes more marks over and under a letter; a pile of them would cover the lines around it.
+# No script writes more marks over and under a letter. Many of them would cover the lines around it.
 MARKS = 4
 
 
 def safe_text(text: str, limit: int = LONGEST) -> str:
-    r"""Text in which every character is seen, in its place, and which is at most `limit` characters long.
+    r"""The text with every character visible, cut to at most `limit` characters.
 
-    What has no shape of its own or acts on its neighbours is spelt out as in a Python string, ``\u202E``: control,
-    format, surrogate, private and unassigned characters, ends of lines and paragraphs, invisible letters and
-    variation selectors. A letter keeps up to four combining marks; a mark with no letter before it is spelt out, and so
-    are further ones. Letters of all scripts stay, wide ones too; see :func:`columns`. What is cut ends with ``…``.
+    Characters that are invisible or act on their neighbours are written as in a Python string, such as ``\u202E``.
+    These are control, format, surrogate, private and unassigned characters, ends of lines and paragraphs, invisible
+    letters and variation selectors. A letter keeps up to four combining marks. Further marks, and marks with no letter
+    before them, are written in this way too. Letters of all scripts stay, wide ones too; see :func:`columns`. A text
+    that was cut ends with ``…``.
 
     Examples
     --------
@@ -55,12 +56,12 @@ def safe_text(text: str, limit: int = LONGEST) -> str:
 
 
 def safe_lines(text: str) -> str:
-    """Text of several lines, such as a message or a traceback: each made safe, their ends kept, tabs as spaces."""
+    """Text of several lines, such as a traceback, with each line made safe. Tabs become spaces."""
     return "\n".join(safe_text(line, 8 * LINE) for line in text.expandtabs(4).split("\n"))
 
 
 def columns(text: str) -> int:
-    """How many columns a terminal gives safe text: combining marks take none, wide characters two."""
+    """The number of columns that safe text takes in a terminal: none for combining marks, two for wide characters."""
     if text.isascii():
         return len(text)
     return sum(
@@ -70,5 +71,5 @@ def columns(text: str) -> int:
 
 
 def padded(text: str, width: int) -> str:
-    """Safe text with spaces behind it, so that it fills so many columns of a terminal."""
+    """Safe text followed by spaces, up to `width` columns of a terminal."""
     return text + " " * (width - columns(text))

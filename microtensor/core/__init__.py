@@ -12,9 +12,9 @@ the code. Each names the files, and the lines of all functions that run.
 
     support/arrays.py    21-29, 32-43, 46-68, 91-93, 129-134, 201-211
     core/primitive.py    87-98, 113-122, 236-277
-    core/ops.py          141-143, 181, 287-289, 297-298, 304
-    core/backprop.py     73-104, 107-123, 126-206, 235-239, 255-264, 267-279, 282-285, 288-329, 338-351
-    core/tensor.py       31-33, 41-43, 97-112, 281-311
+    core/ops.py          143-145, 183, 289-291, 299-300, 306
+    core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
+    core/tensor.py       31-33, 41-43, 97-112, 280-310
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 
@@ -22,9 +22,9 @@ the code. Each names the files, and the lines of all functions that run.
     support/axes.py      42-57, 101-118, 136-138, 141-153, 156-170
     support/modes.py     20-23, 59-60, 68-70, 72-75, 190-194, 199-203
     core/primitive.py    87-98, 113-122, 140-144, 236-277, 279-289
-    core/ops.py          141-143, 149, 164, 166, 195, 197, 231, 245, 287-289, 297-298, 304, 320-327, 330-335,
-                         359-363, 366-368
-    core/backprop.py     73-104, 107-123, 126-206, 235-239, 255-264, 267-279, 282-285, 288-329, 338-351
+    core/ops.py          143-145, 151, 166, 168, 197, 199, 233, 247, 289-291, 299-300, 306, 321-328, 331-336,
+                         360-364, 367-369
+    core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
     core/tensor.py       31-33, 41-43, 173-176, 178-181, 188-191
     norms/standard.py    20-65, 68-78
 

@@ -1,8 +1,8 @@
-"""Third: the reverse walk, from a cotangent of the result to the gradients of what it was made from.
+"""Third: the reverse walk. It starts with the cotangent of a result and computes the gradients of its inputs.
 
-:func:`reverse` is pure: it returns gradients and changes nothing. :func:`backward` adds them to ``.grad`` in one step
-at the end; ``grad`` and ``vjp``, in ``calculus.py``, return them. Rules run on arrays for a first derivative and on
-tensors, recorded, for a higher one. Broadcasting is undone in :func:`fitted` and nowhere else.
+:func:`reverse` returns gradients and changes nothing. :func:`backward` adds them to ``.grad`` in one step at the end.
+``grad`` and ``vjp`` in ``calculus.py`` return them. Rules run on arrays for a first derivative, and on tensors for a
+higher one, so that they are recorded. Broadcasting is undone in :func:`fitted` and nowhere else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _creation = attrgetter("_node.index")
 
 
 class Contribution(NamedTuple):
-    """What the rule of one argument of one recorded operation added to the gradient of that input."""
+    """What one rule of one recorded operation added to the gradient of one input."""
 
     creation: int
     argument: int
@@ -39,7 +39,7 @@ class Contribution(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What a walk leaves behind when asked to: the records that it went through, and what each rule added."""
+    """What a walk can report: the records that it went through, and what each rule added."""
 
     records: list[Node]
     contributions: list[Contribution] | None = None
@@ -49,10 +49,10 @@ class Walk(NamedTuple):
 
 
 def toposort(roots: Iterable[Tensor]) -> list[Tensor]:
-    """The recorded results that `roots` depend on, themselves included, each before what it was made from.
+    """The recorded results that `roots` depend on, roots included. Each result comes before its inputs.
 
-    Creation order is topological, because an input exists before its output. So this is a sort, not a recursion, and a
-    chain of any length passes.
+    An input is made before its output, so creation order is topological. A sort by creation number needs no recursion
+    and works for chains of any length.
     """
     found = []
     seen: set[Any] = set(roots)
@@ -71,17 +71,20 @@ def toposort(roots: Iterable[Tensor]) -> list[Tensor]:
 
 
 def contribution(node: Node, argument: int, g: Any, y: Any, values: Sequence[Any]) -> Any:
-    """What the cotangent `g` of one recorded operation gives one of its inputs, in the shape and dtype of that.
+    """The cotangent of one input of a recorded operation, from the cotangent `g` of its result.
+
+    It has the shape and the dtype of the input.
 
     Parameters
     ----------
     node : Node
-        The record; the operation has a rule for the argument.
+        The record of the call.
     argument : int
+        Which input. The operation must have a rule for it.
     g : array or Tensor
         The cotangent of the result.
     y, values : array or Tensor
-        The result, and what the operation was called with, as the rule is to see them.
+        The result and the inputs of the call: arrays, or tensors for a higher derivative.
 
     Raises
     ------
@@ -105,12 +108,14 @@ def contribution(node: Node, argument: int, g: Any, y: Any, values: Sequence[Any
 
 
 def fitted(d: Any, x: Any, node: Node, argument: int) -> Any:
-    """What a rule returned, in the shape and dtype of its input: un-broadcast or broadcast, and cast.
+    """The gradient `d` that a rule returned, brought to the shape and dtype of the input x.
+
+    A smaller gradient is broadcast; a larger one is summed.
 
     Raises
     ------
     RuntimeError
-        The shapes do not broadcast, one way or the other.
+        Neither shape broadcasts to the other.
     """
     on_tensors = isinstance(d, TensorBase)
     if d.shape != x.shape:
@@ -126,24 +131,23 @@ def fitted(d: Any, x: Any, node: Node, argument: int) -> Any:
 def reverse(
     seeds: dict[Tensor, Any], wanted: set[Tensor] | None = None, *, create_graph: bool = False, walk: Walk | None = None
 ) -> dict[Tensor, Any]:
-    """Carry cotangents back through the graph; nothing that exists is changed.
+    """Compute gradients by a reverse walk through the graph. No tensor is changed.
 
     Parameters
     ----------
     seeds : dict
-        The cotangent of each result: an array, or a tensor with `create_graph`.
+        The cotangent of each result: an array, or with `create_graph` a tensor.
     wanted : set of Tensor, optional
-        The tensors whose gradients are asked for, leaves or not; default: every leaf. Branches that lead to none of
-        them are not walked.
+        The tensors whose gradients are returned; default: all leaves. Branches that lead to none of them are skipped.
     create_graph : bool
-        Run the rules on tensors, so that what they do is recorded.
+        Run the rules on tensors, so that the gradients can be differentiated.
     walk : Walk, optional
-        Its lists are filled, in the order of the walk.
+        Its lists are filled in the order of the walk.
 
     Returns
     -------
     dict
-        Gradients by tensor, arrays or (with `create_graph`) tensors; of the shape and dtype of the tensor.
+        The gradient of each tensor, with its shape and dtype: an array, or with `create_graph` a tensor.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def reverse(
     watched = current_mode().watched
     gradients: dict[Any, Any] = dict(seeds)
     found: dict[Tensor, Any] = {}
-    # An input is made before its output, so the youngest record still waiting has all of its gradient.
+    # An input is made before its output, so the youngest waiting record has received all of its gradient.
     waiting: list[Any] = [(-t._node.index, t) for t in seeds if t._node is not None]
     heapify(waiting)
     while waiting:
@@ -166,7 +170,7 @@ def reverse(
         if (wanted is not None and output in wanted) or (watch is not None and watch.retains_grad):
             found[output] = g
         node: Any = output._node
-        # In this order: another thread that frees the graph marks the record before it empties it.
+        # Read first, then check: another thread that frees the graph sets `spent` before it empties `inputs`.
         inputs = node.inputs
         if node.spent:
             raise errors.freed(node, output)
@@ -210,7 +214,7 @@ def _leading_to(wanted: set[Tensor], order: list[Tensor]) -> set[Tensor]:
     useful = set(wanted)
     for tensor in reversed(order):
         node: Any = tensor._node
-        # What a freed record led to is unknown, so the walk has to go there and say so.
+        # The inputs of a freed record are unknown. The walk must go there, to raise the error.
         if node.spent or any(isinstance(x, TensorBase) and x in useful for x in node.inputs):
             useful.add(tensor)
     return useful
@@ -224,7 +228,7 @@ def _hooked(g: Any, tensor: Tensor, create_graph: bool) -> Any:
             if not isinstance(replaced, TensorBase):
                 raise TypeError(f"hook: returned a {type(replaced).__name__}; it must return a tensor or None")
             errors.check_gradient(replaced, tensor, "hook")
-            # A copy: the array belongs to a tensor of the hook's.
+            # A copy, because the array belongs to a tensor of the hook.
             g = replaced if create_graph else replaced._array.copy()
     return g
 
@@ -233,7 +237,7 @@ def _hooked(g: Any, tensor: Tensor, create_graph: bool) -> Any:
 
 
 def seed_of(output: Any, gradient: Any = None, who: str = "backward", what: str = "gradient") -> Any:
-    """The cotangent that a walk starts with, in the shape and dtype of the output."""
+    """The cotangent that the walk starts with, in the shape and dtype of the output."""
     if gradient is None and output._requires_grad and output._array.size == 1:
         return np.ones(output._array.shape, output._array.dtype)
     return _checked_seed(output, gradient, who, what)
@@ -248,14 +252,14 @@ def _checked_seed(output: Any, gradient: Any, who: str, what: str) -> Any:
     if isinstance(gradient, TensorBase) and seed.dtype.kind != "f":
         raise TypeError(f"{who}: {what} has dtype {seed.dtype}; it must be a float")
     if seed.shape != output.shape:
-        raise ValueError(f"{who}: {what} has shape {seed.shape}, the tensor {output.shape}")
+        raise ValueError(f"{who}: {what} has shape {seed.shape}; it must have the shape of the tensor, {output.shape}")
     return seed if seed.dtype == output.dtype else seed.astype(output.dtype)
 
 
 def run(
     seeds: dict[Tensor, Any], wanted: set[Tensor] | None = None, *, create_graph: bool = False, walk: Walk | None = None
 ) -> dict[Tensor, Tensor]:
-    """Walk back, on arrays or with `create_graph` on tensors; the gradients as tensors of their own."""
+    """Run the reverse walk, on arrays or with `create_graph` on tensors. The gradients share no memory."""
     if create_graph:
         with enable_grad():
             tensors = {t: g if isinstance(g, TensorBase) else new_tensor(g) for t, g in seeds.items()}
@@ -265,7 +269,10 @@ def run(
 
 
 def _owned(found: dict[Tensor, Any], seeds: dict[Tensor, Any]) -> dict[Tensor, Tensor]:
-    """Gradients as tensors of which no two, and none with a seed or a leaf, share memory or keep a larger array."""
+    """Gradients as tensors that own their memory.
+
+    No two of them share memory. None shares memory with a seed or a leaf, and none keeps a larger array alive.
+    """
     taken = {id(_memory_of(x)) for x in (*seeds.values(), *found)}
     out: dict[Tensor, Any] = {}
     for tensor, g in found.items():
@@ -290,13 +297,13 @@ def backward(
 ) -> None:
     """Add the gradient of this tensor to ``.grad`` of every leaf that it depends on.
 
-    All gradients are computed first and added at the very end, so an exception leaves every ``.grad`` as
-    it was. The graph is freed afterwards unless it is retained.
+    All gradients are computed first and added at the very end. So an exception leaves every ``.grad`` as
+    it was. Afterwards the graph is freed, unless `retain_graph` is True.
 
     Parameters
     ----------
     gradient : array_like, optional
-        The cotangent, of this tensor's shape; 1 for a tensor with one element.
+        The cotangent, of this tensor's shape. Default: 1, for a tensor with one element.
     retain_graph : bool
         Keep the graph for another backward pass, which adds to ``.grad`` again.
     create_graph : bool
@@ -305,7 +312,7 @@ def backward(
     Raises
     ------
     RuntimeError
-        There is no gradient to compute, the cotangent is missing, the graph has been freed, or a leaf
+        The tensor does not require a gradient, the cotangent is missing, the graph has been freed, or a leaf
         was changed after it was read.
     ValueError
         The cotangent has another shape.
@@ -323,7 +330,7 @@ def backward(
     walk = Walk([], [] if keep else None)
     found = run({output: seed}, create_graph=create_graph, walk=walk)
     if keep:
-        # By creation number, not by tensor, so that what is kept does not point back at its owner.
+        # It holds creation numbers, not tensors, so that it does not refer back to its owner.
         output._watch = output._watch or Watch()
         output._watch.walk = np.asarray(as_array(seed)), walk.contributions or []
     _commit(output, found, [] if retain_graph or create_graph else walk.records, create_graph, keep)
@@ -336,8 +343,8 @@ _set_inputs = Node.__dict__["inputs"].__set__
 
 
 def _commit(output: Tensor, found: dict[Tensor, Tensor], used: list[Node], create_graph: bool, keep: bool) -> None:
-    """Add all gradients and free the records in use: either all of it is done or nothing."""
-    # Of two threads in one graph only the first has it to free; two that share a leaf add one after the other.
+    """Add all gradients and free the used records: all of it, or nothing."""
+    # Two threads may share a graph or a leaf. Only the first one frees the graph; they add one after the other.
     with _committing:
         spent = next((node for node in used if node.spent), None)
         if spent is not None:
@@ -347,12 +354,12 @@ def _commit(output: Tensor, found: dict[Tensor, Tensor], used: list[Node], creat
             summed = {t: g.detach() if g._requires_grad else g for t, g in summed.items()}
         steps = [map(_set_grad, summed.keys(), summed.values()), map(_set_spent, used, repeat(True))]
         steps += [] if keep else [map(_set_inputs, used, repeat(()))]
-        # All of it runs in C from one bytecode to the next, so not even Ctrl-C can leave half of it done.
+        # All of it runs in C, within one bytecode, so Ctrl-C cannot leave half of it done.
         deque(chain.from_iterable(steps), maxlen=0)
 
 
 def renew_lock() -> None:
-    """Start with a free lock: in a forked child the thread that held it does not exist."""
+    """Make a new lock in a forked child: the thread that held the old one does not exist there."""
     global _committing
     _committing = threading.RLock()
 

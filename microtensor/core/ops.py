@@ -1,9 +1,11 @@
-"""Second: the primitives that normalizations are made of, each a NumPy function and one derivative rule per argument.
+"""Second: the primitives that normalizations are made of. Each is a NumPy function with one derivative rule per array.
 
-A rule takes the cotangent ``g`` of the output, the output ``y`` and the inputs. It gives the cotangent of one input and
-never thinks about broadcasting, which the reverse walk undoes in one place. Rules run on arrays for a first derivative
-and on tensors for a higher one, so each is written with what both have: operators, methods and primitives. More
-primitives of the same kind are in ``microtensor/ops/``.
+A rule takes the cotangent ``g`` of the output, the output ``y`` and the inputs. It returns the cotangent of one input.
+It ignores broadcasting, which the reverse walk undoes in one place. Rules run on arrays for a first derivative and on
+tensors for a higher one. So they use what both have: operators, methods and primitives.
+
+All primitives raise ValueError when shapes do not broadcast, ``numpy.exceptions.AxisError`` when an axis is out of
+range, and TypeError when an axis or a size is not an integer. More primitives are in ``microtensor/ops/``.
 """
 
 from __future__ import annotations
@@ -38,9 +40,9 @@ reshape = primitive(
     lambda g, y, x, shape, copy=None: g.reshape(x.shape),
     rule_text=("g",),
     settle=axes.settled_reshape,
-    doc="""Same elements in another shape, in row-major order; one size may be −1 and is worked out.
+    doc="""Same elements in another shape, in row-major order.
 
-    Raises ValueError when the number of elements differs, and TypeError for sizes that are not integers.
+    One size may be −1: it is computed from the others. Raises ValueError when the number of elements differs.
 
     >>> import microtensor as mt
     >>> mt.reshape(mt.tensor([1.0, 2.0, 3.0, 4.0]), (2, 2))
@@ -68,7 +70,7 @@ permute_dims = primitive(
     settle=axes.settled_permutation,
     doc="""Axes in another order: axis i of the result is axis ``axes[i]`` of x.
 
-    None reverses the order, as in ``np.transpose``; the Array API has no None there.
+    Default: the reverse order, as in ``np.transpose``; the Array API has no default here.
     Raises ValueError unless `axes` names every axis once.
 
     >>> import microtensor as mt
@@ -89,9 +91,9 @@ broadcast_to = primitive(
     symbol="broadcast",
     rule_text=("g",),
     settle=axes.settled_shape("broadcast_to"),
-    doc="""Repeat along axes of size 1, and along new leading axes, up to `shape`.
+    doc="""Repeat x along axes of size 1 and along new leading axes, up to `shape`.
 
-    Raises ValueError when the shape does not broadcast, or is larger than any machine's memory.
+    Raises ValueError when the result would have more than 2³⁶ elements.
 
     >>> import microtensor as mt
     >>> mt.broadcast_to(mt.tensor([1.0, 2.0]), (2, 2))
@@ -106,7 +108,7 @@ sum_to = primitive(
     arrays.sum_to_shape,
     lambda g, y, x, shape: g.reshape((1,) * (x.ndim - len(shape)) + tuple(shape)),
     rule_text=("g",),
-    doc="""Sum over the axes along which `shape` would broadcast to the shape of x: the adjoint of broadcasting.
+    doc="""Sum x to `shape`: the adjoint of broadcasting `shape` to the shape of x.
 
     >>> import microtensor as mt
     >>> mt.ops.sum_to(mt.ones((3, 2)), (1, 2))
@@ -125,9 +127,9 @@ astype = primitive(
     _astype,
     lambda g, y, x, dtype, **memory: g.astype(x.dtype),
     rule_text=("g",),
-    doc="""Same values in another dtype; the gradient comes back in the dtype of x, and stops at integers.
+    doc="""Same values in another dtype. The gradient has the dtype of x; no gradient flows through integers.
 
-    Raises TypeError for a dtype that is not a boolean, an integer or a float of up to 64 bits.
+    Raises TypeError for a dtype that is not boolean, integer or float of up to 64 bits.
 
     >>> import microtensor as mt
     >>> mt.astype(mt.tensor([1.5, 2.0]), "float32")
@@ -139,7 +141,7 @@ astype = primitive(
 
 
 def _product_to(g: Any, factor: Any, x: Any) -> Any:
-    """G · factor, summed at once to the shape of x where x was broadcast."""
+    """g · factor, summed to the shape of x where x was broadcast."""
     return g * factor if g.shape == x.shape else multiply_sum(g, factor, shape=x.shape)
 
 
@@ -193,7 +195,7 @@ divide: Binary = primitive(
     "divide",
     np.divide,
     lambda g, y, a, b: g / b,
-    # b is constant along the axes that it is broadcast over, so the sum over these comes before the division.
+    # b is constant along the axes that it is broadcast over, so the sum over them comes before the division.
     lambda g, y, a, b: -(_product_to(g, y, b) / b),
     symbol="÷",
     rule_text=("g/b", "-g*y/b"),
@@ -213,7 +215,7 @@ negative: Unary = primitive(
     lambda g, y, x: -g,
     symbol="−( )",
     rule_text=("-g",),
-    doc="""Numerical negative, elementwise: y = −x.
+    doc="""Negative, elementwise: y = −x.
 
     >>> import microtensor as mt
     >>> mt.negative(mt.tensor([1.0, -2.0]))
@@ -273,7 +275,7 @@ log: Unary = primitive(
     np.log,
     lambda g, y, x: g / x,
     rule_text=("g/x",),
-    doc="""Natural logarithm, elementwise: y = ln x; −∞ at 0, NaN below.
+    doc="""Natural logarithm, elementwise: y = ln x; −∞ at 0, NaN below 0.
 
     >>> import microtensor as mt
     >>> mt.log(mt.tensor([1.0, 2.0]))
@@ -285,7 +287,7 @@ log: Unary = primitive(
 
 
 def kept(g: Any, x: Any, axis: Axes, keepdims: bool) -> Any:
-    """The cotangent of a reduction with the reduced axes put back as size 1, ready to broadcast to x."""
+    """The cotangent of a reduction, with the reduced axes put back with size 1, so that it broadcasts to x."""
     return g if keepdims or axis == () else g.reshape(_kept_shape(x.shape, axis))
 
 
@@ -306,12 +308,11 @@ sum = primitive(
     settle=axes.settled_axes("sum"),
     doc="""Sum over axes: y = Σ xᵢ.
 
-    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1; `dtype` is that
-    of the result. The sum of nothing is 0, and float16 is summed in float32. Raises AxisError for an axis out of range
-    and TypeError for one that is not an integer.
+    `axis` is an integer or a tuple of integers; default: all axes. `keepdims` keeps reduced axes with size 1. `dtype`
+    is the dtype of the result. The sum of no elements is 0. float16 is summed in float32.
 
     >>> import microtensor as mt
-    >>> mt.sum(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), 0)
+    >>> mt.sum(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([4., 6.])
     """,
 )
@@ -320,7 +321,7 @@ sum = primitive(
 def _mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     x = plain_array(x)
     count = axes.filled_count(x.shape, axis, "mean", "a mean")
-    # Sums of integers overflow as well, so they are taken in float64, as NumPy does.
+    # Sums of integers overflow too, so they are computed in float64, as in NumPy.
     wide: Any = arrays.accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
     add_up: Any = np.add.reduce
     y = add_up(x, axis=axis, keepdims=keepdims, dtype=wide) / count
@@ -331,7 +332,7 @@ def _mean_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False
     count = axes.axis_count(x.shape, axis)
     if g.dtype.char != "e":
         return kept(g, x, axis, keepdims) / count
-    # The count may be too large for float16, which ends at 65,504.
+    # The count may be too large for float16, whose largest number is 65,504.
     return kept(g, x, axis, keepdims).astype(np.float32) / count
 
 
@@ -341,14 +342,14 @@ mean = primitive(
     _mean_rule,
     rule_text=("g/N",),
     settle=axes.settled_axes("mean"),
-    doc="""Arithmetic mean over axes: y = (1/N) Σ xᵢ, N the number of elements taken together.
+    doc="""Mean over axes: y = (1/N) Σ xᵢ, where N is the number of elements in each mean.
 
-    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
-    float16 is summed in float32, and the mean of integers is float64. Raises ValueError for a mean of nothing, where
-    NumPy would give NaN, AxisError for an axis out of range and TypeError for one that is not an integer.
+    `axis` is an integer or a tuple of integers; default: all axes. `keepdims` keeps reduced axes with size 1.
+    float16 is summed in float32, and the mean of integers is float64. Raises ValueError for a mean of no elements;
+    NumPy gives NaN.
 
     >>> import microtensor as mt
-    >>> mt.mean(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), 0)
+    >>> mt.mean(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([2., 3.])
     """,
 )
@@ -357,14 +358,14 @@ mean = primitive(
 
 
 def widened(x: Tensor) -> Tensor:
-    """X in the dtype to compute in: float32 for float16, whose squares overflow from 256 on, float64 for integers."""
+    """x in the dtype to compute in: float32 for float16, float64 for integers. 256² overflows in float16."""
     if x.dtype.char == "e":
         return astype(x, dtype="float32")
     return x if x.dtype.kind == "f" else astype(x, dtype="float64")
 
 
 def narrowed(result: Tensor, x: Tensor) -> Tensor:
-    """The result in the dtype of x, unless that is of integers."""
+    """The result in the dtype of x, if x is floating point."""
     return result if result.dtype == x.dtype or x.dtype.kind != "f" else astype(result, dtype=x.dtype)
 
 
@@ -378,10 +379,10 @@ multiply_sum = primitive(
     lambda g, y, a, b, shape: g * a,
     symbol="Σ( × )",
     rule_text=("g*b", "g*a"),
-    doc="""Product of two tensors of one shape, summed to `shape`: ``sum_to(a * b)`` without the array in between.
+    doc="""Product of two tensors of one shape, summed to `shape`: ``sum_to(a * b, shape)`` without the array a * b.
 
-    The derivative of a product by a factor that was broadcast. In float32 the sum over leading axes is a plain
-    running one, right to some 1e-5.
+    It is the gradient of a product by a factor that was broadcast. In float32 the sum over leading axes has a
+    relative error of about 1e-5.
 
     >>> import microtensor as mt
     >>> mt.ops.multiply_sum(mt.ones((3, 2)), mt.ones((3, 2)), (2,))

@@ -30,13 +30,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _created = itertools.count()
 _new = object.__new__
-# Shared by all calls without options, which are most; nobody writes to params.
+# Shared by all calls without options; nobody writes to params.
 _NO_PARAMS: dict[str, Any] = {}
 _PLAIN = frozenset({np.ndarray, float, int, bool})
 
 
 class TensorBase:
-    """What the engine needs of a tensor: its value, its history, its gradient, and who watches it."""
+    """The part of a tensor that the engine uses: its value, its history, its gradient and its watch."""
 
     __slots__ = ("__weakref__", "_array", "_grad", "_name", "_node", "_origin", "_requires_grad", "_version", "_watch")
 
@@ -51,7 +51,7 @@ class TensorBase:
 
 
 class Watch:
-    """What was asked of a tensor for its backward pass: hooks, to keep its gradient, to keep the whole walk."""
+    """What a backward pass must do at a tensor: call hooks, keep its gradient, keep the whole walk."""
 
     __slots__ = ("hooks", "retains_grad", "walk")
 
@@ -62,7 +62,7 @@ class Watch:
 
 
 class Node:
-    """The record of one call: the primitive, what it was called with, and where. Plain data.
+    """The record of one call: the primitive, its inputs and options, and the place. Plain data.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def use_tensor_type(kind: type[TensorBase]) -> None:
 
 
 def new_tensor(array: Array, node: Node | None = None, origin: str = "") -> Any:
-    """A tensor around an array that nobody else writes to; with a node it requires a gradient."""
+    """A tensor that holds `array` itself, so nobody else may write to it. With a node it requires a gradient."""
     out = _new(_tensor_type)
     out._array = array
     out._node = node
@@ -123,7 +123,7 @@ def new_tensor(array: Array, node: Node | None = None, origin: str = "") -> Any:
 
 
 def as_array(x: Any) -> Any:
-    """The array inside a tensor; anything else as it is, but for what NumPy would read with a loss.
+    """The array inside a tensor; anything else is returned as it is.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def label(value: R, name: str | None) -> R:
 
 
 class VariadicRule:
-    """The rules of an operation with any number of arguments: ``rule(i, g, y, *inputs, **params)`` for the i-th."""
+    """The rules of an operation with any number of arrays: ``rule(i, g, y, *inputs, **params)`` for input i."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -155,14 +155,15 @@ class VariadicRule:
 
 
 class Primitive(Generic[P]):
-    """An operation: a NumPy function and one derivative rule per array that it takes; also called ``primitive``.
+    """An operation: a NumPy function with one derivative rule per array. ``mt.primitive(...)`` makes one.
 
-    Called with arrays it returns an array. Called with a tensor among them it returns a tensor, recorded when one of
-    them requires a gradient. The arrays come first; options follow by position or by name. A rule is
-    ``rule(g, y, *inputs, **params)``: from the cotangent of the output, the output and the inputs to the cotangent of
-    one input. It is pure and written with polymorphic operations: the engine runs it on arrays for a first derivative
-    and on tensors for a higher one. It may return anything that broadcasts to the shape of its input, or that has this
-    shape after a broadcast.
+    Called with arrays, it returns an array. If one of them is a tensor, it returns a tensor. If one of them requires a
+    gradient, the call is recorded. The arrays come first; options follow by position or by name.
+
+    A rule is called as ``rule(g, y, *inputs, **params)``, where ``g`` is the cotangent of the output and ``y`` is the
+    output. It returns the cotangent of one input. It must change nothing, and it must work on arrays and on tensors:
+    the engine uses arrays for a first derivative and tensors for a higher one. The shape of what it returns must
+    broadcast to the shape of the input, or the other way round.
 
     Parameters
     ----------
@@ -175,10 +176,9 @@ class Primitive(Generic[P]):
     symbol : str, optional
         What a drawing shows in place of the name.
     rule_text : tuple of str
-        The rules as text for the drawing, over ``g``, ``y`` and the arguments ``a``, ``b``.
+        The rules as text for the drawing. They use ``g``, ``y`` and the arguments ``a``, ``b``.
     settle : callable, optional
-        ``settle(params, arrays)`` writes options back in their plain form: `forward`, the record and the rules see an
-        axis as a tuple of integers, however the user spelt it.
+        ``settle(params, arrays)`` replaces options by a plain form. For example, an axis becomes a tuple of integers.
     doc : str
         The docstring.
 
@@ -277,7 +277,7 @@ class Primitive(Generic[P]):
         return new_tensor(value, Node(self, inputs, params or _NO_PARAMS, scope, version, line))
 
     def _own_constants(self, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
-        """Turn what is not a tensor into arrays of our own, so that nobody can change a recorded value."""
+        """Copy all inputs that are not tensors into arrays, so that nobody can change a recorded value."""
         floats = [x._array.dtype for x in inputs if isinstance(x, TensorBase) and x._array.dtype.kind == "f"]
         own = list(inputs)
         for i, x in enumerate(inputs):

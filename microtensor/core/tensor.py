@@ -1,7 +1,7 @@
-"""Last: the tensor, a value with its history and its gradient, with the operators of Python.
+"""Last: the tensor. It holds a value, its history and its gradient, and it has the operators of Python.
 
-Every computation is a primitive; this file only spells primitives as operators and methods. The arrays inside are never
-changed in place: an update puts a new array in and counts a version. All other methods are in ``methods.py``.
+Every computation is a primitive. This file only makes primitives available as operators and methods. The arrays inside
+are never changed in place: an update stores a new array and counts a version. All other methods are in ``methods.py``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def binary(operation: Primitive[Any]) -> tuple[Callable[[Tensor, Any], Tensor], 
 
 
 def comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Array]:
-    """The method of a comparison, which gives a plain array of booleans."""
+    """The method of a comparison. It returns a plain array of booleans."""
     return lambda self, other: np.asarray(quietly(compare, self._array, as_array(other)))
 
 
@@ -44,7 +44,7 @@ def method(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def of_sizes(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """As :func:`method`, for an operation with several sizes, which may be given one by one too."""
+    """As :func:`method`, for an operation with several sizes. They may be given as one tuple or one by one."""
 
     def call(self: Tensor, *sizes: Any, **options: Any) -> Any:
         return operation(self, *((sizes[0] if len(sizes) == 1 else sizes,) if sizes else ()), **options)
@@ -55,12 +55,12 @@ def of_sizes(operation: Callable[..., Any]) -> Callable[..., Any]:
 class Tensor(TensorBase, Methods):
     """An array that remembers how it was made, so that gradients can flow back through it.
 
-    The data are copied in, and what comes out (``.data``, ``.numpy()``) is read-only, so a recorded value
-    cannot change under the graph. Dtypes follow NumPy (NEP 50); Python numbers are weak.
+    The data are copied, and ``.data`` and ``.numpy()`` are read-only. So a recorded value cannot change later.
+    Dtypes follow NumPy (NEP 50): a Python number takes the dtype of the tensor.
 
-    ``copy.copy``, ``copy.deepcopy`` and ``pickle`` of a leaf give a leaf of its own with the value, the dtype,
-    ``requires_grad`` and the name. As in PyTorch, ``deepcopy`` of a tensor keeps ``.grad``; the others do not, nor
-    does ``deepcopy`` of a :class:`Parameter` or a module. Hooks stay with the original, and versions count from 0.
+    ``copy.copy``, ``copy.deepcopy`` and ``pickle`` of a leaf give a new leaf with the same value, dtype,
+    ``requires_grad`` and name. As in PyTorch, ``deepcopy`` of a tensor also copies ``.grad``. The others do not, and
+    ``deepcopy`` of a :class:`Parameter` or a module does not either. Hooks are not copied, and versions start at 0.
 
     Parameters
     ----------
@@ -71,14 +71,14 @@ class Tensor(TensorBase, Methods):
     requires_grad : bool
         Whether :meth:`backward` fills ``.grad``; floating point only.
     name : str, optional
-        Shown by pictures.
+        The name in pictures and messages.
 
     Raises
     ------
     TypeError
-        For data that are not numbers, and for integers or booleans that require a gradient.
+        The data are not numbers, or `requires_grad` is True and they are not floating point.
     ValueError
-        For ragged nested sequences.
+        The data are ragged nested sequences: rows differ in length.
 
     Examples
     --------
@@ -113,7 +113,7 @@ class Tensor(TensorBase, Methods):
 
     @property
     def data(self) -> Array:
-        """The value, as a read-only view; assigning copies the new value in and counts a version."""
+        """The value, as a read-only view. Assignment copies a new value in and counts a version."""
         view = self._array.view()
         view.flags.writeable = False
         return view
@@ -128,7 +128,7 @@ class Tensor(TensorBase, Methods):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that backward passes have added up so far, or None before the first."""
+        """The sum of the gradients of all backward passes so far; None before the first."""
         return self._grad
 
     @grad.setter
@@ -143,7 +143,7 @@ class Tensor(TensorBase, Methods):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to this tensor; can be set on a leaf, as by :meth:`requires_grad_`."""
+        """Whether gradients flow to this tensor. It can be set on a leaf, as with :meth:`requires_grad_`."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -152,7 +152,7 @@ class Tensor(TensorBase, Methods):
 
     @property
     def name(self) -> str | None:
-        """What pictures and messages call this tensor, or None; can be set."""
+        """The name of this tensor in pictures and messages, or None. It can be set."""
         return self._name
 
     @name.setter
@@ -167,7 +167,7 @@ class Tensor(TensorBase, Methods):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it was made by the user, not by a recorded operation."""
+        """True unless a recorded operation made this tensor."""
         return self._node is None
 
     @property
@@ -191,14 +191,14 @@ class Tensor(TensorBase, Methods):
         return self._array.dtype
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Say whether this leaf takes part in differentiation, and return it.
+        """Set whether this leaf requires a gradient, and return the leaf.
 
         Raises
         ------
         TypeError
-            The value is not a bool, or an integer or boolean tensor is to require a gradient.
+            The value is not a bool, or it is True and the tensor is not floating point.
         RuntimeError
-            A result is to stop requiring a gradient, which would cut its graph.
+            The value is False and the tensor is the result of a recorded operation.
         """
         errors.check_requires_grad(requires_grad, self)
         self._requires_grad = bool(requires_grad)
@@ -211,15 +211,14 @@ class Tensor(TensorBase, Methods):
         return label(cast("Tensor", new_tensor(self._array, None, "detached")), self._name)
 
     def assign_(self, value: ArrayLike | Tensor) -> Tensor:
-        """Give this leaf a new value of the same shape, and count a version; returns the tensor.
+        """Give this leaf a new value of the same shape, count a version, and return the leaf.
 
-        The old array is left alone, so whoever holds it keeps it. A backward pass through a graph that read
-        the old value raises.
+        The old array is not changed. A backward pass through a graph that read the old value raises RuntimeError.
 
         Raises
         ------
         RuntimeError
-            This is the result of a recorded operation, not a leaf.
+            The tensor is the result of a recorded operation, not a leaf.
         ValueError
             The shapes differ.
         """
@@ -232,7 +231,7 @@ class Tensor(TensorBase, Methods):
         return self
 
     def _replace(self, array: Array) -> None:
-        """Put in an array that nobody else writes to, of the same shape and dtype, and count a version."""
+        """Store an array of the same shape and dtype, and count a version. Nobody else may write to the array."""
         self._array = array
         self._version += 1
 
@@ -245,7 +244,7 @@ class Tensor(TensorBase, Methods):
             There is not exactly one element.
         """
         if self.size != 1:
-            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements, not one")
+            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements; it must have one")
         return cast("float | int | bool", self._array.item())
 
     def __repr__(self) -> str:
@@ -292,14 +291,14 @@ def tensor(
     requires_grad : bool
         Whether backward passes fill ``.grad``.
     name : str, optional
-        Shown by pictures.
+        The name in pictures and messages.
 
     Raises
     ------
     TypeError
-        For data that are not numbers, and for integers or booleans that require a gradient.
+        The data are not numbers, or `requires_grad` is True and they are not floating point.
     ValueError
-        For ragged nested sequences.
+        The data are ragged nested sequences: rows differ in length.
 
     Examples
     --------

@@ -1,7 +1,10 @@
-"""All operations: the primitives of core, more of the same kind, and functions that are a few of them.
+"""All operations: the primitives of core, more primitives, and functions composed of a few primitives.
 
-Derivatives are here and in ``core/ops.py`` alone. A rule takes the cotangent ``g`` of the output, the output ``y`` and
-the inputs. It never thinks about broadcasting, which the engine undoes in one place.
+Derivative rules are only here and in ``core/ops.py``. A rule takes the cotangent ``g`` of the output, the output ``y``
+and the inputs. It ignores broadcasting, which the engine undoes in one place.
+
+All operations raise ValueError when shapes do not broadcast, ``numpy.exceptions.AxisError`` when an axis is out of
+range, and TypeError when an axis or a size is not an integer.
 """
 
 from typing import Any

@@ -43,12 +43,12 @@ def greater(a: Any, b: Any) -> Array:
 
 
 def one_axis(axis: Any, ndim: int, who: str, what: str = "axis") -> int:
-    """The one axis as a non-negative integer; None and several axes are refused, which would be dropped otherwise.
+    """One axis as a non-negative integer.
 
     Raises
     ------
     TypeError
-        It is not one integer.
+        It is not an integer: None and several axes raise too.
     numpy.exceptions.AxisError
         It is out of range.
     """
@@ -56,7 +56,7 @@ def one_axis(axis: Any, ndim: int, who: str, what: str = "axis") -> int:
 
 
 def several_axes(axis: Any, ndim: int, who: str, what: str = "axis") -> tuple[int, ...]:
-    """As :func:`normalize_axis`, for functions in which None has no meaning.
+    """As :func:`normalize_axis`, but None raises.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def _one_or_flat(x: Any, axis: Any, who: str) -> int | None:
 
 
 def argmax(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
-    """Index of the largest element along an axis, or in the flattened tensor, as a plain array of integers.
+    """Index of the largest element along an axis, as a plain array of integers. Default: of the flattened tensor.
 
     >>> import microtensor as mt
     >>> mt.argmax(mt.tensor([1.0, 3.0, 2.0]))
@@ -83,7 +83,7 @@ def argmax(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) ->
 
 
 def argmin(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
-    """Index of the smallest element along an axis, or in the flattened tensor, as a plain array of integers.
+    """Index of the smallest element along an axis, as a plain array of integers. Default: of the flattened tensor.
 
     >>> import microtensor as mt
     >>> mt.argmin(mt.tensor([1.0, 3.0, 2.0]))
@@ -93,7 +93,7 @@ def argmin(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) ->
 
 
 def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Whether any element along the axes is not zero, as a plain array of booleans.
+    """Whether at least one element along the axes is nonzero, as a plain array of booleans. Default: all axes.
 
     >>> import microtensor as mt
     >>> mt.any(mt.tensor([0.0, 1.0]))
@@ -104,7 +104,7 @@ def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Whether all elements along the axes are not zero, as a plain array of booleans.
+    """Whether every element along the axes is nonzero, as a plain array of booleans. Default: all axes.
 
     >>> import microtensor as mt
     >>> mt.all(mt.tensor([0.0, 1.0]))
@@ -120,7 +120,7 @@ def shape_of(x: Any) -> tuple[int, ...]:
 
 
 def stop_gradient(x: T) -> T:
-    """The same value with no history: what is computed from it passes no gradient back.
+    """The same value without history: no gradient flows back through it.
 
     Examples
     --------
@@ -133,5 +133,5 @@ def stop_gradient(x: T) -> T:
 
 
 def machine_epsilon(x: Any) -> float:
-    """The spacing of the floats of x's dtype at 1."""
+    """The distance from 1 to the next larger number in the dtype of x."""
     return float(np.finfo(x.dtype).eps)

@@ -1,4 +1,4 @@
-"""Functions of each element: trigonometric, hyperbolic, activations, rounding, extrema."""
+"""Elementwise functions: trigonometric, hyperbolic, activations, rounding, extrema."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def chosen(g: Any, mask: Any) -> Any:
     if bits is None:
         # False is the zero of every dtype.
         return np.where(mask, g, False)
-    # The bits of g as an integer, times 0 or 1: as fast as a product of floats; np.where takes four to ten times that.
+    # The bits of g as an integer, times 0 or 1. It is as fast as a product of floats; np.where is 4 to 10 times slower.
     return (g.view(bits) * mask).view(g.dtype)
 
 
@@ -66,7 +66,7 @@ masked = primitive(
     None,
     symbol="[ ]",
     rule_text=("g where true", ""),
-    doc="""x where `mask` is true, 0 elsewhere; both broadcast. Chosen, not multiplied: ∞ · 0 would be NaN.
+    doc="""x where `mask` is true, 0 elsewhere; both broadcast. x is not multiplied by 0, because ∞ · 0 is NaN.
 
     >>> import microtensor as mt
     >>> mt.ops.masked(mt.tensor([1.0, float("inf")]), [True, False])
@@ -86,10 +86,10 @@ where = primitive(
     lambda g, y, condition, a, b: chosen(g, condition),
     lambda g, y, condition, a, b: chosen(g, ~np.asarray(as_array(condition), bool)),
     rule_text=("", "g where true", "g where false"),
-    doc="""Choose elementwise: a where `condition` is true, b elsewhere; all three broadcast.
+    doc="""Elementwise choice: a where `condition` is true, b elsewhere; all three broadcast.
 
-    The gradient of the branch not taken is 0. A NaN in that branch's own derivative survives, because 0 · NaN = NaN:
-    give a function a safe argument before it, not only after it.
+    The value that is not chosen gets the gradient 0. But if a function with derivative ∞ or NaN made that value, 0 · ∞
+    gives NaN. So replace the argument of that function too, as in ``where(x > 0, log(where(x > 0, x, 1.0)), 0.0)``.
 
     >>> import microtensor as mt
     >>> mt.where([True, False], mt.tensor([1.0, 2.0]), 0.0)
@@ -99,7 +99,7 @@ where = primitive(
 
 
 def _base_rule(g: Any, y: Any, a: Any, b: Any) -> Any:
-    # At a = 0 and b = 0 the slope b · aᵇ⁻¹ is 0 · ∞; a⁰ is constant, so it is 0 there, as any power of a gives.
+    # At a = b = 0 the slope b · aᵇ⁻¹ is 0 · ∞. But a⁰ is constant, so the slope is 0; with exponent 1 it comes out so.
     constant = np.equal(as_array(a), 0) & np.equal(as_array(b), 0)
     return g * b * power(a, where(constant, 1.0, b - 1))
 
@@ -119,9 +119,9 @@ power: Binary = primitive(
     rule_text=("g*b*a^(b-1)", "g*y*log a"),
     doc="""Power, elementwise with broadcasting: y = aᵇ.
 
-    As in NumPy, 0⁰ = 1, and a negative base with a fractional exponent gives NaN. The derivative by the exponent at
-    base 0 is 0 for exponents from 0 on, as in PyTorch. Do not rely on second derivatives by both arguments at base 0
-    for exponents up to 1: the true limit is infinite.
+    As in NumPy, 0⁰ = 1, and a negative base with a fractional exponent gives NaN. At base 0 and an exponent ≥ 0, the
+    derivative by the exponent is 0, as in PyTorch. At base 0 and an exponent ≤ 1, the mixed second derivative is
+    infinite; the computed value is not reliable.
 
     >>> import microtensor as mt
     >>> mt.power(mt.tensor([1.0, 2.0]), 3)
@@ -135,7 +135,7 @@ relu = primitive(
     lambda x: np.maximum(x, 0),
     lambda g, y, x: chosen(g, np.greater(as_array(y), 0)),
     rule_text=("g*[x>0]",),
-    doc="""Rectified linear unit, elementwise: y = max(x, 0), with derivative 0 at 0. Integers stay integers.
+    doc="""Rectified linear unit, elementwise: y = max(x, 0). The derivative at 0 is 0. Integers stay integers.
 
     >>> import microtensor as mt
     >>> mt.relu(mt.tensor([-1.0, 2.0]))
@@ -143,7 +143,7 @@ relu = primitive(
     """,
 )
 
-# NumPy turns a Python number into an array at every call, which is a tenth of the time of a small tanh and its slope.
+# NumPy turns a Python number into an array at every call. That is a tenth of the time of a small tanh and its slope.
 _ONE = {np.dtype(kind): np.ones((), kind) for kind in (np.float16, np.float32, np.float64)}
 
 tanh: Unary = primitive(
@@ -163,7 +163,7 @@ tanh: Unary = primitive(
 
 def _sigmoid(x: Any) -> Array:
     x = plain_array(x)
-    # Where e⁻ˣ overflows its reciprocal is 0, to within the smallest normal number.
+    # Where e⁻ˣ overflows, its reciprocal is less than the smallest normal number, and 0 is right.
     with np.errstate(over="ignore"):
         y: Array = np.asarray(np.exp(np.multiply(x, -1.0, dtype=accumulator(x.dtype))))
         y += 1
@@ -176,9 +176,9 @@ sigmoid = primitive(
     _sigmoid,
     lambda g, y, x: g * (y * (1 - y)),
     rule_text=("g*y*(1-y)",),
-    doc="""Logistic sigmoid, elementwise: y = 1 / (1 + e⁻ˣ), without overflow on either side.
+    doc="""Logistic sigmoid, elementwise: y = 1 / (1 + e⁻ˣ), without overflow.
 
-    Integers give float64; float16 is computed in float32.
+    Integers give float64. float16 is computed in float32.
 
     >>> import microtensor as mt
     >>> mt.sigmoid(mt.tensor([0.0, 2.0]))
@@ -192,7 +192,7 @@ absolute: Unary = primitive(
     lambda g, y, x: chosen(g, ~equal(x, 0)) * sign(x),
     symbol="|x|",
     rule_text=("g*sign(x)",),
-    doc="""Absolute value, elementwise: y = |x|, with derivative 0 at 0.
+    doc="""Absolute value, elementwise: y = |x|. The derivative at 0 is 0.
 
     >>> import microtensor as mt
     >>> mt.abs(mt.tensor([-1.0, 2.0]))
@@ -204,7 +204,7 @@ sign: Unary = primitive(
     "sign",
     np.sign,
     None,
-    doc="""Sign, elementwise: −1, 0 or 1; constant almost everywhere, so no gradient flows.
+    doc="""Sign, elementwise: −1, 0 or 1. It is constant almost everywhere, so no gradient flows.
 
     >>> import microtensor as mt
     >>> mt.sign(mt.tensor([-3.0, 2.0]))
@@ -214,7 +214,7 @@ sign: Unary = primitive(
 
 
 def _share(g: Any, a: Any, y: Any, b: Any) -> Any:
-    # Where both arguments attain the extremum each takes half, as in PyTorch.
+    # Where both arguments are equal, each gets half of the gradient, as in PyTorch.
     taken = chosen(g, equal(a, y))
     tie = equal(a, b)
     return where(tie, taken * 0.5, taken) if tie.any() else taken
@@ -226,9 +226,9 @@ maximum: Binary = primitive(
     lambda g, y, a, b: _share(g, a, y, b),
     lambda g, y, a, b: _share(g, b, y, a),
     rule_text=("g*[a>b]", "g*[b>a]"),
-    doc="""Larger of two tensors, elementwise with broadcasting; a tie shares the gradient equally.
+    doc="""Larger of two tensors, elementwise with broadcasting: y = max(a, b).
 
-    Raises ValueError when the shapes do not broadcast.
+    Where both are equal, each gets half of the gradient.
 
     >>> import microtensor as mt
     >>> mt.maximum(mt.tensor([1.0, 5.0]), 3.0)
@@ -242,9 +242,9 @@ minimum: Binary = primitive(
     lambda g, y, a, b: _share(g, a, y, b),
     lambda g, y, a, b: _share(g, b, y, a),
     rule_text=("g*[a<b]", "g*[b<a]"),
-    doc="""Smaller of two tensors, elementwise with broadcasting; a tie shares the gradient equally.
+    doc="""Smaller of two tensors, elementwise with broadcasting: y = min(a, b).
 
-    Raises ValueError when the shapes do not broadcast.
+    Where both are equal, each gets half of the gradient.
 
     >>> import microtensor as mt
     >>> mt.minimum(mt.tensor([1.0, 5.0]), 3.0)
@@ -257,7 +257,7 @@ expm1: Unary = primitive(
     np.expm1,
     lambda g, y, x: g * (y + 1),
     rule_text=("g*(y+1)",),
-    doc="""Exponential minus one, elementwise: y = eˣ − 1, exact to rounding near 0.
+    doc="""Exponential minus one, elementwise: y = eˣ − 1, accurate also near 0.
 
     >>> import microtensor as mt
     >>> mt.expm1(mt.tensor([0.0, 1e-10]))
@@ -270,7 +270,7 @@ log1p: Unary = primitive(
     np.log1p,
     lambda g, y, x: g / (1 + x),
     rule_text=("g/(1+x)",),
-    doc="""Logarithm of one plus x, elementwise: y = ln(1 + x), exact to rounding near 0; NaN below −1.
+    doc="""Logarithm of one plus x, elementwise: y = ln(1 + x), accurate also near 0; NaN below −1.
 
     >>> import microtensor as mt
     >>> mt.log1p(mt.tensor([0.0, 1e-10]))
@@ -283,7 +283,7 @@ log2: Unary = primitive(
     np.log2,
     lambda g, y, x: g / (x * math.log(2)),
     rule_text=("g/(x·ln2)",),
-    doc="""Logarithm to base 2, elementwise: −∞ at 0, NaN below.
+    doc="""Logarithm to base 2, elementwise: y = log₂ x; −∞ at 0, NaN below 0.
 
     >>> import microtensor as mt
     >>> mt.log2(mt.tensor([1.0, 8.0]))
@@ -296,7 +296,7 @@ sin: Unary = primitive(
     np.sin,
     lambda g, y, x: g * cos(x),
     rule_text=("g*cos(x)",),
-    doc="""Sine, elementwise; x in radians.
+    doc="""Sine, elementwise: y = sin x, x in radians.
 
     >>> import microtensor as mt
     >>> mt.sin(mt.tensor([0.0, 1.0]))
@@ -309,7 +309,7 @@ cos: Unary = primitive(
     np.cos,
     lambda g, y, x: -(g * sin(x)),
     rule_text=("-g*sin(x)",),
-    doc="""Cosine, elementwise; x in radians.
+    doc="""Cosine, elementwise: y = cos x, x in radians.
 
     >>> import microtensor as mt
     >>> mt.cos(mt.tensor([0.0, 1.0]))
@@ -322,7 +322,7 @@ tan: Unary = primitive(
     np.tan,
     lambda g, y, x: g * (1 + y * y),
     rule_text=("g*(1+y²)",),
-    doc="""Tangent, elementwise; x in radians.
+    doc="""Tangent, elementwise: y = tan x, x in radians.
 
     >>> import microtensor as mt
     >>> mt.tan(mt.tensor([0.0, 1.0]))
@@ -358,8 +358,8 @@ arccos: Unary = primitive(
 
 
 def _turn(g: Any, a: Any, b: Any) -> Any:
-    """G · a / (a² + b²), in which no square leaves the dtype: float16 ends at 255², float64 at 1e154²."""
-    # The larger of the two is taken out, as a constant, because it cancels; not where it is 0 or infinite.
+    """g · a / (a² + b²), without overflow of a square: in float16 256² overflows, in float64 1e155²."""
+    # Both are divided by the larger of the two, if that is not 0 or infinite. It cancels, so it is a constant.
     size = np.maximum(np.abs(as_array(a)), np.abs(as_array(b))).astype(g.dtype, copy=False)
     size = np.where((size > 0) & (size < np.inf), size, size.dtype.type(1))
     a, b = a / size, b / size
@@ -387,7 +387,7 @@ arctan2: Binary = primitive(
     rule_text=("g*b/(a²+b²)", "-g*a/(a²+b²)"),
     doc="""Angle of the point (b, a), elementwise with broadcasting, in radians from −π to π.
 
-    The derivative at the origin is NaN, as in JAX; PyTorch gives 0. Raises ValueError when the shapes do not broadcast.
+    The derivative at the origin is NaN, as in JAX; PyTorch gives 0.
 
     >>> import microtensor as mt
     >>> mt.arctan2(mt.tensor([1.0, 0.0]), mt.tensor([0.0, -1.0]))
@@ -400,7 +400,7 @@ sinh: Unary = primitive(
     np.sinh,
     lambda g, y, x: g * cosh(x),
     rule_text=("g*cosh(x)",),
-    doc="""Hyperbolic sine, elementwise.
+    doc="""Hyperbolic sine, elementwise: y = sinh x.
 
     >>> import microtensor as mt
     >>> mt.sinh(mt.tensor([0.0, 1.0]))
@@ -413,7 +413,7 @@ cosh: Unary = primitive(
     np.cosh,
     lambda g, y, x: g * sinh(x),
     rule_text=("g*sinh(x)",),
-    doc="""Hyperbolic cosine, elementwise.
+    doc="""Hyperbolic cosine, elementwise: y = cosh x.
 
     >>> import microtensor as mt
     >>> mt.cosh(mt.tensor([0.0, 1.0]))
@@ -425,7 +425,7 @@ cosh: Unary = primitive(
 def _erf(x: Any) -> Array:
     x = plain_array(x)
     dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
-    # NumPy has no error function; the C library's, element by element, is right to the last digit.
+    # NumPy has no error function. The C library's is applied element by element; it is right to the last digit.
     return np.fromiter(map(math.erf, x.ravel().tolist()), dtype, x.size).reshape(x.shape)
 
 
@@ -447,7 +447,7 @@ softplus = primitive(
     lambda x: np.logaddexp(np.zeros((), plain_array(x).dtype), x),
     lambda g, y, x: g * sigmoid(x),
     rule_text=("g*sigmoid(x)",),
-    doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow. Integers give NumPy's dtype of logaddexp.
+    doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow. Integers give the dtype of ``np.logaddexp``.
 
     >>> import microtensor as mt
     >>> mt.softplus(mt.tensor([0.0, 100.0]))
@@ -459,7 +459,7 @@ floor: Unary = primitive(
     "floor",
     np.floor,
     None,
-    doc="""Largest integer not above x, elementwise; constant almost everywhere, so no gradient flows.
+    doc="""Largest integer not above x, elementwise. It is constant almost everywhere, so no gradient flows.
 
     >>> import microtensor as mt
     >>> mt.floor(mt.tensor([1.5, -1.5]))
@@ -471,7 +471,7 @@ ceil: Unary = primitive(
     "ceil",
     np.ceil,
     None,
-    doc="""Smallest integer not below x, elementwise; constant almost everywhere, so no gradient flows.
+    doc="""Smallest integer not below x, elementwise. It is constant almost everywhere, so no gradient flows.
 
     >>> import microtensor as mt
     >>> mt.ceil(mt.tensor([1.5, -1.5]))
@@ -483,7 +483,7 @@ round: Unary = primitive(
     "round",
     np.round,
     None,
-    doc="""Nearest integer, halves to even, elementwise; constant almost everywhere, so no gradient flows.
+    doc="""Nearest integer, elementwise; halves go to the even one. No gradient flows: it is constant almost everywhere.
 
     >>> import microtensor as mt
     >>> mt.round(mt.tensor([1.5, 2.5, -0.4]))

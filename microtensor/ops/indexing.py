@@ -1,4 +1,4 @@
-"""Selection of elements, and its adjoint: putting them back among zeros."""
+"""Selection of elements, and its adjoint, which puts them back into zeros."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
         out = np.zeros(shape, dtype=g.dtype)
         out[index] = g
         return out
-    # Repeated indices accumulate, which a plain assignment would lose.
+    # Repeated indices add up; a plain assignment would keep only the last value.
     sums = np.zeros(shape, dtype=accumulator(g.dtype) or g.dtype)
     np.add.at(sums, index, g)
     return sums.astype(g.dtype, copy=False)
@@ -76,10 +76,10 @@ getitem = primitive(
     rule_text=("g at i",),
     doc="""Elements by NumPy's indexing: integers, slices, arrays of integers or booleans, None and Ellipsis.
 
-    An element selected twice receives both gradients. Raises IndexError for an index out of range.
+    An element selected twice gets the sum of both gradients. Raises IndexError for an index out of range.
 
     >>> import microtensor as mt
-    >>> mt.ops.getitem(mt.tensor([1.0, 2.0, 3.0]), index=slice(1, None))
+    >>> mt.ops.getitem(mt.tensor([1.0, 2.0, 3.0]), slice(1, None))
     tensor([2., 3.])
     """,
 )
@@ -90,33 +90,33 @@ put: Primitive[Any] = primitive(
     lambda g, y, x, index, shape: getitem(g, index=index),
     rule_text=("g[i]",),
     settle=settled_shape("put"),
-    doc="""Zeros of `shape` with x added at `index`: the adjoint of indexing.
+    doc="""The adjoint of indexing: zeros of `shape` with x added at `index`.
 
     >>> import microtensor as mt
-    >>> mt.ops.put(mt.tensor([1.0, 2.0]), index=[0, 0], shape=(3,))
+    >>> mt.ops.put(mt.tensor([1.0, 2.0]), [0, 0], (3,))
     tensor([3., 0., 0.])
     """,
 )
 
 
 def _own(x: Any, who: str) -> Any:
-    """A tensor as it is, anything else as an array of our own."""
+    """A tensor as it is; a copy of anything else as an array."""
     return x if isinstance(x, TensorBase) else own_array(x, who)
 
 
 def _integer_indices(indices: Any, who: str) -> Array:
-    """The indices as an array of our own; booleans would choose by another rule."""
+    """A copy of the indices as an array of integers. Booleans raise: they select by another rule."""
     found = np.array(as_array(indices))
     if found.size == 0 and not isinstance(indices, np.ndarray):
-        # An empty list is an array of floats to NumPy.
+        # NumPy converts an empty list to an array of floats.
         found = found.astype(np.intp)
     if found.dtype.kind not in "iu":
-        raise TypeError(f"{who}: indices have dtype {found.dtype}; integers are needed")
+        raise TypeError(f"{who}: indices have dtype {found.dtype}; they must be integers")
     return found
 
 
 def _within(indices: Array, size: int, axis: int, who: str) -> Array:
-    """The indices, negative ones from the end, after checking that the axis has them."""
+    """The indices, after a check that they are in range. Negative ones count from the end."""
     if indices.size and not (indices.min() >= -size and indices.max() < size):
         bad = indices.min() if indices.min() < -size else indices.max()
         raise IndexError(f"{who}: index {bad} is out of range for axis {axis} with size {size}")
@@ -124,11 +124,11 @@ def _within(indices: Array, size: int, axis: int, who: str) -> Array:
 
 
 def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -> tuple[Any, ...]:
-    """The advanced index that takes, at every position of the other axes, the element that `indices` names."""
+    """The advanced index of one element along `axis` per position of the other axes."""
     indices = np.asarray(as_array(indices))
     rest = shape[:axis] + shape[axis + 1 :]
     if indices.shape != rest:
-        raise ValueError(f"{who}: indices have shape {indices.shape}; one index for each of {rest} is needed")
+        raise ValueError(f"{who}: indices have shape {indices.shape}; it must be {rest}, one index per position")
     indices = _integer_indices(indices, who)
     if indices.size and not (indices.min() >= 0 and indices.max() < shape[axis]):
         bad = indices.min() if indices.min() < 0 else indices.max()
@@ -169,10 +169,10 @@ pick = primitive(
     None,
     rule_text=("g at i", ""),
     settle=_settle_pick,
-    doc="""One element a position along `axis`, which is dropped: y[i] = x[i, indices[i]] for a matrix.
+    doc="""One element along `axis` per position of the other axes: y[i] = x[i, indices[i]] for a matrix.
 
-    `indices` has the shape of x without `axis`. Raises IndexError for an index below 0 or beyond the axis,
-    ValueError when the shapes do not fit and TypeError when the indices are no integers.
+    `indices` and the result have the shape of x without `axis`. Raises IndexError for an index that is negative or out
+    of range, ValueError when the shapes do not fit, and TypeError when the indices are not integers.
 
     >>> import microtensor as mt
     >>> mt.pick(mt.tensor([[1.0, 2.0], [3.0, 4.0]]), [1, 0])
@@ -187,7 +187,7 @@ place: Primitive[Any] = primitive(
     None,
     rule_text=("g[i]", ""),
     settle=_settle_place,
-    doc="""Zeros with a new `axis` of `size` places, in which x stands at `indices`: the adjoint of pick.
+    doc="""The adjoint of pick: zeros with a new `axis` of size `size`, and x at `indices` along it.
 
     >>> import microtensor as mt
     >>> mt.ops.place(mt.tensor([5.0, 6.0]), [1, 0], axis=1, size=2)
@@ -198,13 +198,13 @@ place: Primitive[Any] = primitive(
 
 
 def take(x: Any, indices: Any, axis: SupportsIndex | None = 0) -> Any:
-    """Elements at integer indices along one axis; an element taken twice receives both gradients.
+    """Elements at integer indices along one axis. An element taken twice gets the sum of both gradients.
 
     Parameters
     ----------
     x : Tensor
     indices : array_like of int
-        Any shape; it takes the place of the axis.
+        Any shape. In the shape of the result it replaces the axis.
     axis : int, optional
         None takes from the flattened tensor, as in NumPy.
 
@@ -241,7 +241,7 @@ def embedding(indices: Any, weight: Any) -> Any:
     TypeError
         The indices are not integers.
     IndexError
-        An index is negative or beyond the table.
+        An index is negative or not less than the number of rows.
 
     Examples
     --------
@@ -252,12 +252,14 @@ def embedding(indices: Any, weight: Any) -> Any:
     """
     rows = _integer_indices(indices, "embedding")
     if rows.size and not (rows.min() >= 0 and rows.max() < weight.shape[0]):
-        raise IndexError(f"embedding: index {rows.min() if rows.min() < 0 else rows.max()} of {weight.shape[0]} rows")
+        raise IndexError(
+            f"embedding: index {rows.min() if rows.min() < 0 else rows.max()} is out of range of {weight.shape[0]} rows"
+        )
     return getitem(weight, index=rows)
 
 
 def _along(indices: Array, shape: tuple[int, ...], axis: int, who: str) -> tuple[Any, ...]:
-    """The advanced index of take_along_axis: `indices` along the axis, every place of the others."""
+    """The advanced index of take_along_axis: `indices` along the axis, every position of the others."""
     pairs = zip(indices.shape, shape, strict=True)
     if any(n != size and 1 not in (n, size) for i, (n, size) in enumerate(pairs) if i != axis):
         raise ValueError(f"{who}: indices of shape {indices.shape} differ from shape {shape} in more than axis {axis}")
@@ -268,15 +270,15 @@ def _along(indices: Array, shape: tuple[int, ...], axis: int, who: str) -> tuple
 
 
 def take_along_axis(x: Any, indices: Any, axis: SupportsIndex | None = -1) -> Any:
-    """Elements by an index for each place of the other axes: y[i, j] = x[i, indices[i, j]] for axis 1.
+    """Elements along an axis, at indices for each position of the other axes: y[i, j] = x[i, indices[i, j]] for axis 1.
 
     Parameters
     ----------
     x : Tensor
     indices : array_like of int
-        As many axes as x, and the sizes of x but for `axis`.
+        As many axes as x, and the sizes of x except along `axis`.
     axis : int, optional
-        None takes from the flattened tensor by indices of one axis, as in NumPy.
+        None takes from the flattened tensor, as in NumPy. The indices must then have one axis.
 
     Raises
     ------
@@ -297,18 +299,18 @@ def take_along_axis(x: Any, indices: Any, axis: SupportsIndex | None = -1) -> An
     x, along = flattened(x, axis, "take_along_axis")
     places = _integer_indices(indices, "take_along_axis")
     if places.ndim != x.ndim:
-        raise ValueError(f"take_along_axis: indices of shape {places.shape} for a tensor of shape {x.shape}")
+        raise ValueError(f"take_along_axis: indices of shape {places.shape} must have as many axes as x, {x.shape}")
     return getitem(x, index=_along(places, x.shape, along, "take_along_axis"))
 
 
 def scatter_add(x: Any, indices: Any, updates: Any, axis: SupportsIndex = -1) -> Any:
-    """X with `updates` added at indices along an axis; repeated indices accumulate.
+    """x with `updates` added at indices along an axis. Updates at the same index add up.
 
     Parameters
     ----------
     x : Tensor
     indices : array_like of int
-        As many axes as x, and the sizes of x but for `axis`.
+        As many axes as x, and the sizes of x except along `axis`.
     updates : Tensor or array_like
         The shape of `indices`.
     axis : int
@@ -332,18 +334,18 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: SupportsIndex = -1) ->
     if places.ndim != x.ndim or places.shape != np.shape(updates):
         raise ValueError(
             f"scatter_add: a tensor of shape {x.shape}, indices of shape {places.shape} and updates of shape "
-            f"{np.shape(updates)} do not fit"
+            f"{np.shape(updates)} do not fit; updates must have the shape of indices, and x as many axes"
         )
     index = _along(places, x.shape, along, "scatter_add")
     if x.dtype.char != "e":
         return x + put(updates, index=index, shape=x.shape)
-    # Added up in float32, x as well.
+    # Everything is added up in float32, x too.
     wide = astype(updates, dtype=np.float32)
     return astype(astype(x, dtype=np.float32) + put(wide, index=index, shape=x.shape), dtype=x.dtype)
 
 
 def sort(x: Any, axis: SupportsIndex | None = -1, descending: bool = False, stable: bool = True) -> Any:
-    """Elements in order along an axis; the gradient goes back to where each came from.
+    """Elements in order along an axis. The gradient goes back to the original positions.
 
     Parameters
     ----------
@@ -353,7 +355,7 @@ def sort(x: Any, axis: SupportsIndex | None = -1, descending: bool = False, stab
     descending : bool
         Largest first. NaN counts as the largest, as in PyTorch.
     stable : bool
-        Equal elements keep their order; they do so for False too.
+        Equal elements keep their order. False gives the same result.
 
     Raises
     ------
@@ -370,13 +372,13 @@ def sort(x: Any, axis: SupportsIndex | None = -1, descending: bool = False, stab
     values = as_array(x)
     if not descending:
         return take_along_axis(x, np.argsort(values, axis=along, kind="stable"), axis=along)
-    # The reverse of the order of the reverse: equal elements keep theirs, and no negative is taken, which wraps.
+    # Reverse, sort, reverse: equal elements keep their order. To sort −x would fail, because −x can overflow.
     order = np.flip(np.argsort(np.flip(values, axis=along), axis=along, kind="stable"), axis=along)
     return take_along_axis(x, x.shape[along] - 1 - order, axis=along)
 
 
 def flip(x: Any, axis: Axis = None) -> Any:
-    """Elements in reverse order along axes; all of them unless some are named.
+    """Elements in reverse order along axes; default: all axes.
 
     Examples
     --------
@@ -389,16 +391,16 @@ def flip(x: Any, axis: Axis = None) -> Any:
 
 
 def roll(x: Any, shift: Shape, axis: Axis = -1) -> Any:
-    """Elements moved along axes by `shift` places; what leaves at one end comes in at the other.
+    """Elements moved along axes by `shift` places. Elements that leave at one end come in at the other.
 
     Parameters
     ----------
     x : Tensor
     shift : int or sequence of int
-        One number for each axis, or one for all of them.
+        One number per axis, or one for all axes.
     axis : int or sequence of int, optional
-        None moves the elements of the flattened tensor and restores its shape. An axis that is named twice moves
-        twice. Both as in NumPy.
+        None moves the elements of the flattened tensor and restores its shape, as in NumPy. An axis that is given
+        twice is moved twice.
 
     Raises
     ------
@@ -418,7 +420,7 @@ def roll(x: Any, shift: Shape, axis: Axis = -1) -> Any:
     shifts, axes = integers(shift, "shift", "roll"), integers(axis, "axis", "roll")
     count = builtins.max(len(shifts), len(axes)) if shifts and axes else 0
     if any(len(n) not in (1, count) for n in (shifts, axes)):
-        raise ValueError(f"roll: shift {shifts} and axis {axes}; one shift for each axis is needed, or one for all")
+        raise ValueError(f"roll: shift {shifts} and axis {axes}; write one shift per axis, or one for all")
     moves: dict[int, int] = {}
     spread = [n * count if len(n) == 1 else n for n in (shifts, axes)]
     for places, index in zip(*spread, strict=True):
@@ -432,20 +434,20 @@ def roll(x: Any, shift: Shape, axis: Axis = -1) -> Any:
 
 
 def repeat(x: Any, repeats: Shape, axis: SupportsIndex | None = -1) -> Any:
-    """Each element along an axis repeated in place.
+    """Each element along an axis, repeated.
 
     Parameters
     ----------
     x : Tensor
     repeats : int or sequence of int
-        How often each element stands in the result; one number serves them all.
+        How often each element is repeated: one number for all, or one number per element.
     axis : int, optional
         None repeats the elements of the flattened tensor, as in NumPy.
 
     Raises
     ------
     ValueError
-        A number is negative, there are not as many as elements, or the result is beyond any machine.
+        A number is negative, there is not one number per element, or the result has more than 2³⁶ elements.
 
     Examples
     --------
@@ -478,22 +480,22 @@ def diagonal(x: Any) -> Any:
     tensor([1., 4.])
     """
     if x.ndim < 2:
-        raise ValueError(f"diagonal: shape {x.shape} has no two axes")
+        raise ValueError(f"diagonal: shape {x.shape} must have at least two axes")
     places = np.arange(builtins.min(x.shape[-2:]))
     return getitem(x, index=(..., places, places))
 
 
 def _below(x: Any, k: Any, who: str) -> Array:
-    """Where the last two axes are on or below the k-th diagonal."""
+    """A mask of the last two axes: true on and below the k-th diagonal."""
     if x.ndim < 2:
-        raise ValueError(f"{who}: shape {x.shape} has no two axes")
-    # A diagonal beyond the matrix is as good as the last one outside.
+        raise ValueError(f"{who}: shape {x.shape} must have at least two axes")
+    # All diagonals outside the matrix give the same, so the nearest one is used.
     within = builtins.max(-x.shape[-2], builtins.min(integer(k, "k", who), x.shape[-1]))
     return np.tri(x.shape[-2], x.shape[-1], within, dtype=bool)
 
 
 def tril(x: Any, k: SupportsIndex = 0) -> Any:
-    """The last two axes with zeros above the k-th diagonal.
+    """The lower triangle: x with zeros above the k-th diagonal of the last two axes.
 
     Raises
     ------
@@ -511,7 +513,7 @@ def tril(x: Any, k: SupportsIndex = 0) -> Any:
 
 
 def triu(x: Any, k: SupportsIndex = 0) -> Any:
-    """The last two axes with zeros below the k-th diagonal.
+    """The upper triangle: x with zeros below the k-th diagonal of the last two axes.
 
     Raises
     ------
@@ -529,13 +531,13 @@ def triu(x: Any, k: SupportsIndex = 0) -> Any:
 
 
 def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float = 0.0) -> Any:
-    """Room of a constant value before and after each axis.
+    """x with a constant value added before and after it along each axis.
 
     Parameters
     ----------
     x : Tensor
     widths : sequence of pairs
-        How much before and after; one pair an axis, where NumPy also takes one for all of them.
+        One pair (before, after) per axis. NumPy also takes one pair for all axes.
     value : float
 
     Raises
@@ -543,7 +545,7 @@ def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float = 0.0) -
     TypeError
         A width is not an integer.
     ValueError
-        There is not one pair an axis, a width is negative, or the result is beyond any machine.
+        There is not one pair per axis, a width is negative, or the result has more than 2³⁶ elements.
 
     Examples
     --------
@@ -555,11 +557,11 @@ def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float = 0.0) -
 
 
 def padded(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float, who: str) -> Any:
-    """As :func:`pad`, for a function whose name the errors have."""
+    """As :func:`pad`, with `who` as the name in errors."""
     rows = isinstance(widths, (tuple, list)) or getattr(widths, "ndim", 0) == 2
     edges = [integers(pair, "widths", who) for pair in widths] if rows else []
     if not rows or len(edges) != x.ndim or any(len(pair) != 2 or builtins.min(pair) < 0 for pair in edges):
-        raise ValueError(f"{who}: widths {widths!r} for shape {x.shape}; one pair of sizes an axis is needed")
+        raise ValueError(f"{who}: widths {widths!r} for shape {x.shape}; write one pair (before, after) per axis")
     shape = tuple(a + n + b for n, (a, b) in zip(x.shape, edges, strict=True))
     check_room(shape, who)
     index = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, edges, strict=True))
@@ -597,7 +599,7 @@ _join: Primitive[Any] = primitive(
     _concat,
     VariadicRule(_concat_rule),
     settle=_settle_concat,
-    doc="""Tensors one after the other along an axis.
+    doc="""Join tensors along an existing axis.
 
     >>> import microtensor as mt
     >>> mt.concat([mt.tensor([1.0]), mt.tensor([2.0, 3.0])])
@@ -608,19 +610,19 @@ _join: Primitive[Any] = primitive(
 
 @renamed(pieces="arrays")
 def concat(arrays: Sequence[Any], axis: SupportsIndex | None = 0) -> Any:
-    """Tensors one after the other along an existing axis.
+    """Join tensors along an existing axis.
 
     Parameters
     ----------
     arrays : sequence of Tensor
-        Equal in shape but for `axis`.
+        Tensors of one shape, except along `axis`.
     axis : int, optional
-        None flattens each of them first, as in NumPy.
+        None flattens all tensors first, as in NumPy.
 
     Raises
     ------
     ValueError
-        There are none, or their shapes differ elsewhere.
+        There are no tensors, or their shapes differ in another axis.
 
     Examples
     --------
@@ -629,7 +631,7 @@ def concat(arrays: Sequence[Any], axis: SupportsIndex | None = 0) -> Any:
     tensor([1., 2., 3.])
     """
     if not len(arrays):
-        raise ValueError("concat: there is nothing to join")
+        raise ValueError("concat: arrays is empty; it must hold at least one tensor")
     if axis is None:
         arrays, axis = [reshape(x, shape=(-1,)) for x in arrays], 0
     return _join(*arrays, axis=axis)
@@ -637,7 +639,7 @@ def concat(arrays: Sequence[Any], axis: SupportsIndex | None = 0) -> Any:
 
 @renamed(pieces="arrays")
 def stack(arrays: Sequence[Any], axis: SupportsIndex = 0) -> Any:
-    """Tensors of one shape side by side along a new axis.
+    """Join tensors of one shape along a new axis.
 
     Parameters
     ----------
@@ -648,7 +650,7 @@ def stack(arrays: Sequence[Any], axis: SupportsIndex = 0) -> Any:
     Raises
     ------
     ValueError
-        There are none, or their shapes differ.
+        There are no tensors, or their shapes differ.
 
     Examples
     --------
@@ -659,15 +661,16 @@ def stack(arrays: Sequence[Any], axis: SupportsIndex = 0) -> Any:
     """
     pieces = [_own(p, f"stack: piece {i}") for i, p in enumerate(arrays)]
     if not pieces or len({p.shape for p in pieces}) > 1:
-        raise ValueError(f"stack: shapes {', '.join(str(p.shape) for p in pieces) or '(none)'}; one is needed")
+        raise ValueError(f"stack: shapes {', '.join(str(p.shape) for p in pieces) or '(none)'}; they must be equal")
     place = one_axis(axis, pieces[0].ndim + 1, "stack")
     return concat([expand_dims(p, axis=place) for p in pieces], axis=place)
 
 
 def split(x: Any, sizes: Shape, axis: SupportsIndex = 0) -> list[Any]:
-    """Pieces of the given sizes along an axis; one number cuts pieces of that size, the last maybe shorter.
+    """Pieces of x along an axis, with the given sizes.
 
-    Sizes, as in PyTorch; ``np.split`` takes how many pieces there are, or where they end.
+    With one number, all pieces have that size; only the last may be shorter. As in PyTorch, `sizes` are sizes;
+    ``np.split`` takes the number of pieces, or the positions of the cuts.
 
     Parameters
     ----------
@@ -681,7 +684,7 @@ def split(x: Any, sizes: Shape, axis: SupportsIndex = 0) -> list[Any]:
     TypeError
         A size or the axis is not an integer.
     ValueError
-        One size for all is not positive, or one of several is negative, or they do not add up to that of the axis.
+        A single size is not positive, one of several sizes is negative, or they do not add up to the size of the axis.
 
     Examples
     --------
@@ -694,11 +697,11 @@ def split(x: Any, sizes: Shape, axis: SupportsIndex = 0) -> list[Any]:
     found = integers(sizes, "sizes", "split")
     if shape_of(sizes) == ():
         if found[0] <= 0:
-            raise ValueError(f"split: a size of {found[0]} is not positive")
+            raise ValueError(f"split: the size is {found[0]}; it must be positive")
         # At least one piece, as in PyTorch, also of an axis of no elements.
         found = tuple(builtins.min(found[0], total - start) for start in range(0, builtins.max(total, 1), found[0]))
     if any(size < 0 for size in found):
-        raise ValueError(f"split: sizes {list(found)} are not all 0 or more")
+        raise ValueError(f"split: sizes are {list(found)}; each must be at least 0")
     if builtins.sum(found) != total:
         raise ValueError(f"split: sizes {list(found)} do not add up to {total}, axis {place} of shape {x.shape}")
     ends = accumulate(found)

@@ -60,10 +60,10 @@ def _matmul_rule_b(g: Any, y: Any, a: Any, b: Any) -> Any:
     if a.ndim == 1:
         return _column(a) * _row(g)
     if b.ndim == 2 and a.ndim > 2:
-        # One product over all leading axes, not one a matrix and then their sum.
+        # One product over all leading axes, not one product per matrix and then a sum.
         a, g = (reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1])) for x in (a, g))
     if b.ndim == a.ndim and not as_array(b).flags.c_contiguous:
-        # The transpose of a weight: in its layout the product, so that the weight's own gradient is in order.
+        # b is the transpose of a weight. In this layout the product gives the weight a contiguous gradient.
         return _swap(matmul(_swap(g), a))
     return matmul(_swap(a), g)
 
@@ -77,8 +77,8 @@ matmul = primitive(
     rule_text=("g@bᵀ", "aᵀ@g"),
     doc="""Matrix product over the last two axes, leading axes broadcast: (…, n, k) @ (…, k, m) → (…, n, m).
 
-    A vector on the left is a row and one on the right a column, as in NumPy. Raises ValueError when the
-    inner sizes differ or an argument is a scalar.
+    As in NumPy, a vector on the left counts as a row, and a vector on the right as a column. Raises ValueError when
+    the inner sizes differ or an argument is a scalar.
 
     >>> import microtensor as mt
     >>> mt.matmul(mt.ones((2, 3)), mt.ones((3, 1)))
@@ -104,7 +104,7 @@ def outer(a: Any, b: Any) -> Any:
             [6., 8.]])
     """
     if a.ndim != 1 or b.ndim != 1:
-        raise ValueError(f"outer: shapes {a.shape} and {b.shape}; two vectors are needed")
+        raise ValueError(f"outer: shapes {a.shape} and {b.shape}; both must be vectors")
     return _column(a) * b
 
 
@@ -116,7 +116,7 @@ def _paired_axes(axes: Any, ndim_a: int, ndim_b: int) -> tuple[tuple[int, ...], 
         return several_axes(axes[0], ndim_a, who, "axes"), several_axes(axes[1], ndim_b, who, "axes")
     count = integer(axes, "axes", who, "a number, or a pair: the axes of a and those of b")
     if not 0 <= count <= builtins.min(ndim_a, ndim_b):
-        raise ValueError(f"{who}: {count} axes are to pair, of {ndim_a} and {ndim_b}")
+        raise ValueError(f"{who}: cannot pair {count} axes of tensors with {ndim_a} and {ndim_b} axes")
     return tuple(range(ndim_a - count, ndim_a)), tuple(range(count))
 
 
@@ -127,15 +127,14 @@ def tensordot(a: Any, b: Any, axes: SupportsIndex | Sequence[Shape] = 2) -> Any:
     ----------
     a, b : Tensor
     axes : int or pair of sequences
-        How many of a's last axes pair with b's first, or the axes of a and those of b that pair; one of each may
-        stand alone.
+        A number n pairs the last n axes of a with the first n axes of b. A pair gives the axes of a and the axes of b.
 
     Raises
     ------
     TypeError
         An axis is not an integer.
     ValueError
-        The sizes of paired axes differ, or there are not so many axes.
+        The sizes of paired axes differ, or there are too few axes.
 
     Examples
     --------
@@ -165,7 +164,7 @@ def _contract(*operands: Any, subscripts: str) -> Any:
 
 
 def _contract_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> Any:
-    """Every label of operand i occurs in the output or in another operand, so the rule contracts again."""
+    """Every label of operand i occurs in the output or in another operand, so the gradient is an Einstein sum too."""
     inputs, output = subscripts.split("->")
     labels = inputs.split(",")
     others = [k for k in range(len(operands)) if k != i]
@@ -178,7 +177,7 @@ einsum_core: Primitive[Any] = primitive(
     _contract,
     VariadicRule(_contract_rule),
     symbol="einsum",
-    doc="""Einstein sum in which no operand repeats a label and none has a label to itself: the core of einsum.
+    doc="""The core of einsum: no operand repeats a label, and each label is also in the output or another operand.
 
     >>> import microtensor as mt
     >>> mt.ops.einsum_core(mt.tensor([1.0, 2.0]), mt.tensor([3.0, 4.0]), subscripts="i,i->").item()
@@ -188,21 +187,21 @@ einsum_core: Primitive[Any] = primitive(
 
 
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein summation: products of the operands, summed over every label that the output leaves out.
+    """Einstein summation: products of the operands, summed over every label that is not in the output.
 
-    Labels may repeat within an operand (its diagonal is taken), ``...`` stands for broadcast axes, and an
-    axis of size 1 broadcasts against a longer one of the same label, as in NumPy.
+    As in NumPy, a label that is repeated within an operand takes its diagonal, and ``...`` stands for broadcast axes.
+    An axis of size 1 broadcasts to a longer axis with the same label.
 
     Parameters
     ----------
     subscripts : str
-        ``"ij,jk->ik"``; without an arrow the output has the labels that occur once, in alphabetical order.
+        For example ``"ij,jk->ik"``. Without an arrow, the output has the labels that occur once, in alphabetical order.
     *operands : Tensor or array_like
 
     Raises
     ------
     ValueError
-        The subscripts do not fit the operands, or sizes of a label differ.
+        The subscripts do not fit the operands, or a label has axes of different sizes.
 
     Examples
     --------
@@ -229,7 +228,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     present = set().union(*map(set, names_of))
     core = "".join(name for name in output if name in present)
     out = einsum_core(*prepared, subscripts=",".join(names_of) + "->" + core)
-    # What is left are output labels that only size-1 axes carried.
+    # The remaining labels of the output belong only to axes of size 1.
     return reshape(out, shape=tuple(sizes[name] if name in present else 1 for name in output))
 
 
@@ -239,9 +238,9 @@ def _labels(subscripts: str, operands: tuple[Any, ...]) -> tuple[list[str], str]
     inputs, arrow, output = text.partition("->")
     labels = inputs.split(",")
     if len(labels) != len(operands):
-        raise ValueError(f"einsum: {subscripts!r} names {len(labels)} operands, {len(operands)} were given")
+        raise ValueError(f"einsum: {subscripts!r} names {len(labels)} operands, but {len(operands)} were given")
     if not all(c.isalpha() or c == "." for c in inputs.replace(",", "") + output):
-        raise ValueError(f"einsum: {subscripts!r} has characters that are no letters")
+        raise ValueError(f"einsum: {subscripts!r} has characters that are not letters")
     free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
     width = 0
     for names, operand in zip(labels, operands, strict=True):
@@ -266,7 +265,7 @@ def _labels(subscripts: str, operands: tuple[Any, ...]) -> tuple[list[str], str]
 
 
 def _distinct(x: Any, names: str, sizes: dict[str, int]) -> tuple[Any, str]:
-    """Take diagonals of repeated labels, and drop axes of size 1, which broadcast anyway."""
+    """Take the diagonals of repeated labels, and drop axes of size 1, which broadcast anyway."""
     while len(set(names)) < len(names):
         name = next(c for c in names if names.count(c) > 1)
         first, second = [i for i, c in enumerate(names) if c == name][:2]

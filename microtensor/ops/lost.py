@@ -1,4 +1,4 @@
-"""A gradient that was taken as a number inside a function that is being differentiated by the same tensor."""
+"""A gradient that was computed as a plain number inside a function, while that function is differentiated."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ lost_gradient: Primitive[Any] = primitive(
     lambda value, x, *, refuse: value,
     None,
     _refuse,
-    doc="""The gradient `value` by x, linked to x: where a derivative goes back along it, `refuse` is called.
+    doc="""The gradient `value` by x, linked to x. A derivative of it calls `refuse`.
 
-    `refuse` raises, unless the gradient is the same for every x, so that its derivative is 0.
+    `refuse` raises an error, unless the gradient is constant in x. Then its derivative is 0.
     """,
 )

@@ -39,7 +39,7 @@ def _extreme_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = Fa
     largest = kept(as_array(y), x, axis, keepdims)
     hit = equal(x, largest)
     if (unknown := largest != largest).any():
-        # NaN is not equal to itself; it is what was chosen all the same.
+        # NaN is not equal to itself, but it is what was chosen.
         hit = hit | (unknown & ~equal(x, x))
     ties = sum_(hit, axis=axis, keepdims=True)
     g = kept(g, x, axis, keepdims)
@@ -52,10 +52,10 @@ max = primitive(
     _extreme_rule,
     rule_text=("g at the max",),
     settle=settled_axes("max"),
-    doc="""Largest element over axes; elements that tie share the gradient equally.
+    doc="""Largest element over axes. Equal largest elements share the gradient equally.
 
-    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
-    Raises ValueError for the maximum of nothing, AxisError for an axis out of range.
+    `axis` is an integer or a tuple of integers; default: all axes. `keepdims` keeps reduced axes with size 1.
+    Raises ValueError for the maximum of no elements.
 
     >>> import microtensor as mt
     >>> mt.max(mt.tensor([[1.0, 2.0], [3.0, 0.0]]), axis=0)
@@ -70,10 +70,10 @@ min = primitive(
     _extreme_rule,
     rule_text=("g at the min",),
     settle=settled_axes("min"),
-    doc="""Smallest element over axes; elements that tie share the gradient equally.
+    doc="""Smallest element over axes. Equal smallest elements share the gradient equally.
 
-    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1.
-    Raises ValueError for the minimum of nothing, AxisError for an axis out of range.
+    `axis` is an integer or a tuple of integers; default: all axes. `keepdims` keeps reduced axes with size 1.
+    Raises ValueError for the minimum of no elements.
 
     >>> import microtensor as mt
     >>> mt.min(mt.tensor([[1.0, 2.0], [3.0, 0.0]]), axis=0)
@@ -87,7 +87,7 @@ def _prod(x: Any, axis: Axis = None, keepdims: bool = False, *, dtype: DTypeLike
 
 
 def _prod_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False, dtype: Any = None) -> Any:
-    """The product of all the others: y / x where y has all its digits, or else multiplied without x."""
+    """g times the product of all other elements: y / x if y has all its digits, or else a product without x."""
     size = np.abs(as_array(y))
     exact = x.dtype != np.float16 and ((size >= np.finfo(x.dtype).tiny) & (size < np.inf)).all()
     if exact or x.size == 0:
@@ -104,10 +104,10 @@ def _prod_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False
 
 
 def _times_others(g: Any, factors: Any) -> Any:
-    """G, of one column, times the product of all other factors of the row: no division, and linear in time.
+    """g times the product of all other factors of the row, in linear time and without division. g has one column.
 
-    Up a tree of pairs go their products; down it each half of a pair takes the product of what is outside the pair,
-    times the other half.
+    The way up a tree of pairs multiplies each pair. The way down gives each half of a pair the other half, times the
+    product of everything outside the pair.
     """
     levels = []
     while factors.shape[-1] > 1:
@@ -131,10 +131,10 @@ prod: Primitive[Any] = primitive(
     _prod_rule,
     rule_text=("g*y/x",),
     settle=settled_axes("prod"),
-    doc="""Product over axes; right, and differentiable to any order, where elements are zero too.
+    doc="""Product over axes: y = Π xᵢ. Derivatives of any order are right for elements that are 0, too.
 
-    `axis` is an integer, a tuple of them, or None for all; `keepdims` leaves reduced axes with size 1. The
-    product of nothing is 1. Raises AxisError for an axis out of range.
+    `axis` is an integer or a tuple of integers; default: all axes. `keepdims` keeps reduced axes with size 1. `dtype`
+    is the dtype of the result. The product of no elements is 1.
 
     >>> import microtensor as mt
     >>> x = mt.tensor([0.0, 2.0, 3.0], requires_grad=True)
@@ -167,10 +167,9 @@ cumsum: Primitive[Any] = primitive(
     _cumsum_rule,
     rule_text=("Σ g from i on",),
     settle=_settle_cumsum,
-    doc="""Running sum along an axis, or of the flattened tensor where `axis` is None: yᵢ = x₀ + … + xᵢ.
+    doc="""Running sum along an axis: yᵢ = x₀ + … + xᵢ. None sums the flattened tensor.
 
-    Booleans and small integers are summed as NumPy's default integers, float16 in float32. Raises AxisError for
-    an axis out of range.
+    Booleans and small integers are summed as NumPy's default integers. float16 is summed in float32.
 
     >>> import microtensor as mt
     >>> mt.cumsum(mt.tensor([1.0, 2.0, 3.0]))

@@ -1,4 +1,4 @@
-"""Rearrangements that are a few primitives: their derivatives rearrange back by themselves."""
+"""Rearrangements composed of a few primitives, so that they have no derivative rules of their own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def matrix_transpose(x: Any) -> Any:
-    """The last two axes exchanged.
+    """x with its last two axes exchanged.
 
     Raises
     ------
@@ -36,12 +36,12 @@ def matrix_transpose(x: Any) -> Any:
     (4, 3, 2)
     """
     if x.ndim < 2:
-        raise ValueError(f"matrix_transpose: shape {x.shape} has no two axes to exchange")
+        raise ValueError(f"matrix_transpose: shape {x.shape} must have at least two axes")
     return permute_dims(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
 def swapaxes(x: Any, axis1: SupportsIndex, axis2: SupportsIndex) -> Any:
-    """Two axes exchanged.
+    """x with two axes exchanged.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def swapaxes(x: Any, axis1: SupportsIndex, axis2: SupportsIndex) -> Any:
 
 
 def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
-    """Axes moved to new places; the others keep their order.
+    """x with axes moved to new places. The other axes keep their order.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
 
 
 def expand_dims(x: Any, axis: Shape = 0) -> Any:
-    """New axes of size 1 at the given places of the result.
+    """x with new axes of size 1. `axis` gives their places in the result.
 
     Raises
     ------
@@ -108,12 +108,12 @@ def expand_dims(x: Any, axis: Shape = 0) -> Any:
 
 
 def squeeze(x: Any, axis: Axis = None) -> Any:
-    """Axes of size 1 taken away; all of them unless some are named.
+    """x without axes of size 1; default: all of them are removed.
 
     Raises
     ------
     ValueError
-        A named axis has another size.
+        A given axis has another size.
 
     Examples
     --------
@@ -131,12 +131,12 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
 
 
 def flatten(x: Any, start_axis: SupportsIndex = 0, end_axis: SupportsIndex = -1) -> Any:
-    """The axes from `start_axis` to `end_axis`, both included, made one; a scalar becomes a vector.
+    """x with the axes from `start_axis` to `end_axis` (included) joined into one. A scalar becomes a vector.
 
     Raises
     ------
     ValueError
-        The first of them comes after the last.
+        `start_axis` comes after `end_axis`.
     numpy.exceptions.AxisError
         An axis is out of range.
 
@@ -155,24 +155,24 @@ def flatten(x: Any, start_axis: SupportsIndex = 0, end_axis: SupportsIndex = -1)
 
 
 def flattened(x: Any, axis: Any, who: str) -> tuple[Any, int]:
-    """What a function along one axis works on: x and the axis, or where that is None, flat x and 0, as in NumPy."""
+    """x and the axis of a function along one axis. For None: the flattened x and axis 0, as in NumPy."""
     return (reshape(x, shape=(-1,)), 0) if axis is None else (x, one_axis(axis, x.ndim, who))
 
 
 def tile(x: Any, repetitions: Shape) -> Any:
-    """The whole tensor repeated along each axis, as often as `repetitions` says, aligned at the last axis.
+    """x repeated along each axis. The last number of `repetitions` is for the last axis.
 
     Raises
     ------
     TypeError
         A number of repetitions is not an integer.
     ValueError
-        It is negative, or the result is beyond any machine.
+        A number is negative, or the result has more than 2³⁶ elements.
 
     Examples
     --------
     >>> import microtensor as mt
-    >>> mt.tile(mt.tensor([1.0, 2.0]), (2,))
+    >>> mt.tile(mt.tensor([1.0, 2.0]), 2)
     tensor([1., 2., 1., 2.])
     """
     counts = sizes(repetitions, "repetitions", "tile")

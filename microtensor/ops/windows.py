@@ -1,4 +1,4 @@
-"""Sliding windows and what is made of them: convolution and pooling. One primitive and its adjoint do it all."""
+"""Convolution and pooling. Both are made of one primitive that cuts sliding windows, and its adjoint."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ Edges: TypeAlias = list[tuple[int, int]]
 
 
 def per_axis(value: Size, count: int, who: str, what: str, least: int) -> tuple[int, ...]:
-    """One size for each axis of positions; a single one serves them all.
+    """One size per axis of positions. A single size is used for all axes.
 
     Raises
     ------
     ValueError
-        There are too many or too few, or one is too small.
+        There are too many or too few sizes, or one is too small.
     TypeError
-        They are no integers.
+        A size is not an integer.
     """
-    many = "1 integer" if count == 1 else f"{count} integers"
-    needed = f"{who}: {what} is {value!r}; {many} from {least} on needed"
+    many = "an integer" if count == 1 else f"1 or {count} integers"
+    needed = f"{who}: {what} is {value!r}; it must be {many} of at least {least}"
     try:
         sizes = integers(value, what, who)
     except TypeError:
@@ -59,25 +59,25 @@ def per_axis(value: Size, count: int, who: str, what: str, least: int) -> tuple[
 def edges_of(
     padding: Padding, window: Sequence[int], stride: Sequence[int], dilation: Sequence[int], who: str
 ) -> Edges:
-    """How much room a padding leaves before and after each axis of positions.
+    """The padding before and after each axis of positions.
 
     Raises
     ------
     ValueError
-        The padding has another name than 'same' and 'valid', or 'same' meets a stride, or a size is negative.
+        The name is not 'same' or 'valid', 'same' is used with a stride above 1, or a size is negative.
     TypeError
-        The sizes are no integers.
+        A size is not an integer.
     """
     if not isinstance(padding, str):
         return [(p, p) for p in per_axis(padding, len(window), who, "padding", 0)]
     if padding not in ("same", "valid"):
-        raise ValueError(f"{who}: padding {padding!r} is not 'same', 'valid' or a size")
+        raise ValueError(f"{who}: padding is {padding!r}; it must be 'same', 'valid' or a size")
     if padding == "valid":
         return [(0, 0)] * len(window)
     if any(s != 1 for s in stride):
-        raise ValueError(f"{who}: padding 'same' keeps the size at stride 1 alone, not {tuple(stride)}; give a size")
+        raise ValueError(f"{who}: padding is 'same', so the stride must be 1, not {tuple(stride)}; or pad by a size")
     extra = [d * (k - 1) for d, k in zip(dilation, window, strict=True)]
-    # Where the sum is odd the end gets the larger part.
+    # Where the sum is odd, the end gets the larger part.
     return [(n // 2, n - n // 2) for n in extra]
 
 
@@ -86,7 +86,7 @@ def check_positions(x: Any, count: int, who: str) -> None:
     if x.ndim != count + 2:
         wanted = "(N, C, L)" if count == 1 else "(N, C, H, W)"
         hint = "; x[None] adds the batch axis" if x.ndim == count + 1 else ""
-        raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; {wanted} is needed{hint}")
+        raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; it must be {wanted}{hint}")
 
 
 def check_fit(x: Any, window: Sequence[int], edges: Edges, dilation: Sequence[int], who: str) -> None:
@@ -106,7 +106,7 @@ def _starts(size: int, window: int, stride: int, dilation: int) -> int:
 
 
 def _taken(place: int, stride: int, dilation: int, out: int, axis: int) -> tuple[slice, ...]:
-    """The index of what stands at one place of all windows along an axis."""
+    """The index of the elements at one place of all windows along an axis."""
     return (*(slice(None),) * axis, slice(place * dilation, place * dilation + stride * out, stride))
 
 
@@ -116,8 +116,8 @@ def _windows(x: Array, *, window: tuple[int, ...], stride: tuple[int, ...], dila
         raise ValueError(
             f"sliding_windows: a window of {window} with dilation {dilation} does not fit into {x.shape[2:]}"
         )
-    # One axis of positions at a time, the last first: KH + KW long copies in place of KH · KW short ones. Each new
-    # axis of places comes in front of the positions, so the next axis to cut always stands at the same index.
+    # One axis of positions at a time, the last one first: KH + KW long copies, not KH · KW short ones. Each new axis
+    # of places comes before the positions, so the next axis to cut is always at the same index.
     axis = len(window) + 1
     for size, s, d, n in reversed(list(zip(window, stride, dilation, out, strict=True))):
         found = np.empty((*x.shape[:2], size, *x.shape[2:axis], n, *x.shape[axis + 1 :]), dtype=x.dtype)
@@ -175,9 +175,9 @@ overlap_add: Primitive[Any] = primitive(
     _overlap_add,
     _overlap_rule,
     rule_text=("g in windows",),
-    doc="""Windows added back where they came from: (N, C, *window, *number) → (N, C, *positions).
+    doc="""The adjoint of sliding_windows: windows added up at their places.
 
-    The adjoint of sliding_windows.
+    (N, C, *window, *number of windows) → (N, C, *positions).
 
     >>> import microtensor as mt
     >>> x = mt.ops.sliding_windows(mt.tensor([[[1.0, 2.0, 3.0]]]), window=(2,), stride=(1,), dilation=(1,))
@@ -227,7 +227,7 @@ def _conv(
     who = f"conv{count}d"
     check_positions(x, count, who)
     if weight.ndim != count + 2:
-        raise ValueError(f"{who}: weight of shape {weight.shape}; (O, C / groups) and {count} sizes are needed")
+        raise ValueError(f"{who}: weight of shape {weight.shape}; it must be (O, C / groups) and {count} sizes")
     filters, taken = weight.shape[:2]
     channels, groups = x.shape[1], integer(groups, "groups", who)
     if groups < 1 or channels % groups or filters % groups or channels // groups != taken:
@@ -236,7 +236,7 @@ def _conv(
             f"each of {groups} groups"
         )
     if bias is not None and bias.shape != (filters,):
-        raise ValueError(f"{who}: bias of shape {bias.shape}; {(filters,)} is needed")
+        raise ValueError(f"{who}: bias of shape {bias.shape}; it must be {(filters,)}")
     window = tuple(weight.shape[2:])
     steps, gaps = per_axis(stride, count, who, "stride", 1), per_axis(dilation, count, who, "dilation", 1)
     edges = edges_of(padding, window, steps, gaps, who)
@@ -272,7 +272,7 @@ def conv1d(
         Shape (O,).
     stride, dilation, groups : int
     padding : int, "same" or "valid"
-        Zeros at both ends; "same" keeps L, where one more is needed at the end, and "valid" is 0.
+        Zeros at both ends. "same" keeps L; an odd number of zeros puts one more at the end. "valid" means 0.
 
     Raises
     ------
@@ -298,7 +298,7 @@ def conv2d(
     dilation: Size = 1,
     groups: int = 1,
 ) -> Any:
-    """Cross-correlation over an image, as layers call a convolution.
+    """Cross-correlation over an image, which layers call convolution.
 
     Parameters
     ----------
@@ -310,9 +310,9 @@ def conv2d(
         Shape (O,).
     stride, dilation : int or pair of int
     padding : int, pair of int, "same" or "valid"
-        Zeros on both sides; "same" keeps H and W, where one more is needed at the end, and "valid" is 0.
+        Zeros on both sides. "same" keeps H and W; an odd number of zeros puts one more at the end. "valid" means 0.
     groups : int
-        How many parts the channels are cut into; each filter sees one part.
+        The number of equal parts of the channels. Each filter reads one part.
 
     Raises
     ------
@@ -353,12 +353,11 @@ def conv_transpose2d(
     bias : Tensor, optional
         Shape (O,).
     stride, dilation : int or pair of int
-        Those of the convolution that this is the adjoint of.
+        As in the convolution, of which this is the adjoint.
     padding : int or pair of int
-        Its padding, which is cut off here.
+        The padding of the convolution. Here it is cut off.
     output_padding : int or pair of int
-        Rows and columns more at the end: with a stride, several sizes give the same x. Less than the stride or
-        the dilation.
+        Additional rows and columns at the end. It must be less than the stride or the dilation.
     groups : int
 
     Raises
@@ -379,20 +378,20 @@ def conv_transpose2d(
     groups = integer(groups, "groups", who)
     if weight.ndim != 4 or weight.shape[0] != channels or groups < 1 or channels % groups:
         raise ValueError(
-            f"{who}: input of shape {x.shape} and weight of shape {weight.shape}; (C, O / groups, KH, KW) with C in "
-            f"{groups} equal groups is needed"
+            f"{who}: input of shape {x.shape} and weight of shape {weight.shape}; the weight must be "
+            f"(C, O / groups, KH, KW), with C in {groups} equal groups"
         )
     window = tuple(weight.shape[2:])
     filters = weight.shape[1] * groups
     if bias is not None and bias.shape != (filters,):
-        raise ValueError(f"{who}: bias of shape {bias.shape}; {(filters,)} is needed")
+        raise ValueError(f"{who}: bias of shape {bias.shape}; it must be {(filters,)}")
     steps, gaps = per_axis(stride, 2, who, "stride", 1), per_axis(dilation, 2, who, "dilation", 1)
     cut, more = per_axis(padding, 2, who, "padding", 0), per_axis(output_padding, 2, who, "output_padding", 0)
     if any(n >= builtins.max(s, d) for n, s, d in zip(more, steps, gaps, strict=True)):
         raise ValueError(f"{who}: output_padding {more} must be less than the stride {steps} or the dilation {gaps}")
     full = tuple((n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(positions, steps, gaps, window, strict=True))
     if any(n + m <= 2 * c for n, m, c in zip(full, more, cut, strict=True)):
-        raise ValueError(f"{who}: padding {cut} leaves nothing of {full}")
+        raise ValueError(f"{who}: padding {cut} is too large: it cuts off all of {full}")
     check_room((batch, filters, *full), who)
     kernels = reshape(weight, shape=(groups, channels // groups, filters // groups * math.prod(window)))
     columns = matmul(
@@ -412,20 +411,20 @@ def _pooled(
     """The windows of a pooling, and the axes that each one spans."""
     count = x.ndim - 2
     if count < 1:
-        raise ValueError(f"{who}: input of shape {x.shape} has no axes of positions")
+        raise ValueError(f"{who}: input of shape {x.shape} has no axes of positions; it must be (N, C, …)")
     window, gaps = per_axis(kernel_size, count, who, "kernel_size", 1), per_axis(dilation, count, who, "dilation", 1)
     steps = window if stride is None else per_axis(stride, count, who, "stride", 1)
     edges = edges_of(padding, window, steps, gaps, who)
-    # A window of padding alone would have no largest element and no mean.
+    # A window with nothing but padding would have no largest element and no mean.
     if any(2 * edge > d * (k - 1) + 1 for (edge, _), d, k in zip(edges, gaps, window, strict=True)):
-        raise ValueError(f"{who}: padding {padding} is more than half of the window {window}")
+        raise ValueError(f"{who}: padding {padding} must be at most half of the window {window}")
     check_fit(x, window, edges, gaps, who)
     found = sliding_windows(_padded(x, edges, who, value), window=window, stride=steps, dilation=gaps)
     return found, tuple(range(2, 2 + count))
 
 
 def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> Any:
-    """Largest element of each window; elements that tie share the gradient equally.
+    """Largest element of each window. Equal largest elements share the gradient equally.
 
     Parameters
     ----------
@@ -433,9 +432,9 @@ def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
         Shape (N, C, …), with one axis of positions or more.
     kernel_size : int or sequence of int
     stride : int or sequence of int, optional
-        That of windows side by side unless given.
+        Default: kernel_size.
     padding : int or sequence of int
-        Of −∞, at most half a window.
+        Elements −∞ on both sides, at most half a window.
     dilation : int or sequence of int
         The step from one element of a window to the next.
 
@@ -450,7 +449,7 @@ def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
     >>> mt.max_pool(mt.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[3., 2.]]])
     """
-    # Of integers the least of them stands for −∞, and of booleans False.
+    # For integers the least integer stands for −∞, and for booleans False.
     least = -math.inf if x.dtype.kind == "f" else False if x.dtype.kind == "b" else int(np.iinfo(x.dtype).min)
     found, axes = _pooled(x, kernel_size, stride, padding, dilation, least, "max_pool")
     return max(found, axis=axes)
@@ -467,11 +466,11 @@ def avg_pool(
         Shape (N, C, …), with one axis of positions or more.
     kernel_size : int or sequence of int
     stride : int or sequence of int, optional
-        That of windows side by side unless given.
+        Default: kernel_size.
     padding : int or sequence of int
-        Of zeros, at most half a window.
+        Zeros on both sides, at most half a window.
     count_include_pad : bool
-        Whether those zeros count as elements.
+        Whether these zeros count as elements of the mean.
 
     Raises
     ------
@@ -493,7 +492,7 @@ def avg_pool(
 
 
 def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
-    """Means over as many windows as asked for; window i of n over L runs from ⌊iL/n⌋ to ⌈(i+1)L/n⌉.
+    """Means over `output_size` windows. Of n windows over L elements, window i runs from ⌊iL/n⌋ to ⌈(i+1)L/n⌉.
 
     Parameters
     ----------
@@ -504,7 +503,7 @@ def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
     Raises
     ------
     ValueError
-        A size is not positive, or the result is beyond any machine.
+        A size is not positive, or the result has more than 2³⁶ elements.
 
     Examples
     --------
@@ -515,7 +514,7 @@ def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
     who = "adaptive_avg_pool"
     count = x.ndim - 2
     if count < 1 or 0 in x.shape[2:]:
-        raise ValueError(f"{who}: input of shape {x.shape} has no positions")
+        raise ValueError(f"{who}: input of shape {x.shape} has no positions; it must be (N, C, …), not empty")
     sizes = per_axis(output_size, count, who, "output_size", 1)
     check_room((*x.shape[:2], *sizes), who)
     for axis, size in enumerate(sizes, 2):
@@ -527,7 +526,7 @@ def adaptive_avg_pool(x: Any, output_size: Size) -> Any:
         before = (slice(None),) * axis
         places = np.arange(size) * length
         spans = np.stack([places // size, -(-(places + length) // size)], axis=1)
-        # More windows than elements are the same few over and over: each mean is taken once.
+        # With more windows than elements, windows repeat: each mean is computed once.
         is_new = np.append(True, np.any(spans[1:] != spans[:-1], axis=1))
         means = [
             mean(getitem(x, index=(*before, slice(a, b))), axis=axis, keepdims=True) for a, b in spans[is_new].tolist()

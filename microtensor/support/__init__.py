@@ -1,1 +1,1 @@
-"""What every room may use and what knows no node, no rule and no tensor: axes, arrays, checks, text, quiet NumPy."""
+"""Tools for every room: axes, arrays, calls, error texts and modes. They know no node, no rule and no tensor."""

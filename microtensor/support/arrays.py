@@ -1,4 +1,4 @@
-"""NumPy's arrays as tensors hold them: own copies, dtypes, sums without loss, no warnings about NaN and ∞."""
+"""NumPy arrays for tensors: copies, dtypes, sums in a wide enough dtype, no warnings about NaN and ∞."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 def refuse_lossy(data: Any, who: str) -> None:
-    """Raises TypeError for a masked array or a matrix, also inside lists: NumPy would drop what makes it one."""
+    """Raises TypeError for a masked array or a matrix, also inside lists: NumPy would lose its meaning."""
     if isinstance(data, (np.ma.MaskedArray, np.matrix)):
         kind = type(data).__name__
-        raise TypeError(f"{who} is a {kind}, whose meaning would be lost; pass np.asarray(...) or .filled(...)")
-    # Of a list of plain numbers, which is most of them, C sees to the types.
+        raise TypeError(f"{who} is a {kind} and would lose its meaning; pass np.asarray(...) or .filled(...)")
+    # Most lists hold only plain numbers. This check of their types runs in C.
     if isinstance(data, (list, tuple)) and not _NUMBERS.issuperset(map(type, data)):
         for item in data:
             refuse_lossy(item, who)
 
 
 def plain_array(data: Any, who: str = "an argument") -> Array:
-    """What NumPy makes of `data`, without a copy where it is an array.
+    """`data` as an array; an array is not copied.
 
     Raises
     ------
     TypeError
-        For masked arrays and matrices.
+        It is a masked array or a matrix.
     """
     if type(data) is np.ndarray:
         return data
@@ -44,16 +44,16 @@ def plain_array(data: Any, who: str = "an argument") -> Array:
 
 
 def own_array(data: Any, who: str, dtype: Any = None) -> Array:
-    """Copy `data` into an array of booleans, integers or floats; anything that would lose something raises.
+    """Copy `data` into an array of booleans, integers or floats.
 
     Raises
     ------
     TypeError
-        For masked arrays, matrices, long doubles, and everything that is not a number.
+        It is a masked array, a matrix, long doubles, or not numbers.
     ValueError
-        For ragged nested sequences.
+        It is a ragged nested sequence: rows differ in length.
     OverflowError
-        For Python integers that `dtype` does not hold, as in NumPy.
+        A Python integer does not fit into `dtype`, as in NumPy.
     """
     refuse_lossy(data, who)
     try:
@@ -64,32 +64,32 @@ def own_array(data: Any, who: str, dtype: Any = None) -> Array:
         raise _no_numbers(array, data, who)
     if dtype is None:
         return np.array(array, dtype=array.dtype.newbyteorder("="))
-    # From the numbers themselves, so that NumPy says when an integer does not fit.
+    # From the numbers themselves, so that NumPy raises when an integer does not fit.
     return np.array(data if isinstance(data, (int, list, tuple)) else array, dtype=plain_dtype(dtype, who))
 
 
 def _no_array(data: Any, who: str, error: Exception) -> Exception:
     if isinstance(error, ValueError):
         return ValueError(f"{who} is ragged: its rows differ in length ({error})")
-    # Of other libraries' arrays, such as a PyTorch tensor that requires a gradient or is of bfloat16.
-    return TypeError(f"{who} is a {type(data).__name__}, of which NumPy makes no array: {error}")
+    # From arrays of other libraries, such as a PyTorch tensor that requires a gradient or has dtype bfloat16.
+    return TypeError(f"{who} is a {type(data).__name__}, which NumPy cannot convert to an array: {error}")
 
 
 def _no_numbers(array: Array, data: Any, who: str) -> TypeError:
     if array.dtype.kind == "f":
         return TypeError(f"{who} has dtype {array.dtype}, which would lose digits; convert it with .astype(np.float64)")
     kind = "" if isinstance(data, np.ndarray) else f", from a {type(data).__name__}"
-    return TypeError(f"{who} has dtype {array.dtype}{kind}; booleans, integers and floats are taken")
+    return TypeError(f"{who} has dtype {array.dtype}{kind}; it must be boolean, integer or float")
 
 
 def is_finite(value: Any) -> bool:
-    """Whether an array or tensor of floats holds neither NaN nor ∞; integers always do."""
+    """Whether an array or a tensor has no NaN and no ∞; always True for integers."""
     array = np.asarray(getattr(value, "_array", value))
     return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """The dtype in which values of `dtype` are added up: float32 for float16, whose sums end at 65,504; or NumPy's."""
+    """The dtype for sums: float32 for float16, whose largest number is 65,504; None for NumPy's default."""
     return _FLOAT32 if dtype.char == "e" else None
 
 
@@ -99,7 +99,7 @@ def plain_dtype(dtype: DTypeLike, who: str) -> np.dtype[Any]:
     Raises
     ------
     TypeError
-        It is of another kind, or of floats longer than 64 bits.
+        It is another kind of dtype, or has more than 64 bits.
     """
     plain = np.dtype(dtype).newbyteorder("=")
     if plain.kind not in "biuf" or plain.itemsize > 8:
@@ -108,26 +108,26 @@ def plain_dtype(dtype: DTypeLike, who: str) -> np.dtype[Any]:
 
 
 def check_device(device: Any, who: str) -> None:
-    """Raises ValueError unless the device is the only one there is."""
+    """Raises ValueError unless the device is None or "cpu"."""
     if device not in (None, "cpu"):
         raise ValueError(f"{who}: device is {device!r}; it must be None or 'cpu', because NumPy computes on the CPU")
 
 
 def with_memory(y: Array, x: Any, copy: bool | None, who: str) -> Array:
-    """The result y in memory of its own for True, in that of x for False, in either for None.
+    """The result y: in its own memory if `copy` is True, in the memory of x if False, in either if None.
 
     Raises
     ------
     ValueError
-        y is to share the memory of x, and does not.
+        `copy` is False, but y does not share the memory of x.
     """
     if copy is False and y.size and not np.may_share_memory(y, x):
-        raise ValueError(f"{who}: copy=False, but a copy is needed here; pass copy=None")
+        raise ValueError(f"{who}: copy=False is not possible here; pass copy=None")
     return y.copy() if copy else y
 
 
 def total(ufunc: np.ufunc, x: Array, axis: Any, keepdims: bool, dtype: DTypeLike | None = None, who: str = "") -> Any:
-    """A sum or a product over axes, in the dtype that NumPy gives unless another is asked for."""
+    """A sum or a product over axes; default dtype: NumPy's."""
     result = x.dtype if dtype is None else plain_dtype(dtype, who)
     wide = accumulator(result) or (None if dtype is None else result)
     found = ufunc.reduce(x, axis=axis, keepdims=keepdims, dtype=wide)
@@ -135,20 +135,20 @@ def total(ufunc: np.ufunc, x: Array, axis: Any, keepdims: bool, dtype: DTypeLike
 
 
 def sum_to_shape(x: Array, shape: tuple[int, ...]) -> Array:
-    """The sum over the axes along which `shape` would broadcast to that of x."""
+    """Sum x to `shape`: the adjoint of broadcasting `shape` to the shape of x."""
     found: Array = total(np.add, x, _broadcast_axes(x.shape, shape), True).reshape(shape)
     return found
 
 
 @lru_cache
 def _broadcast_axes(large: tuple[int, ...], small: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes of `large` along which `small` repeats."""
+    """The axes of `large` along which broadcasting repeats `small`."""
     lead = len(large) - len(small)
     return tuple(i for i, n in enumerate(large) if i < lead or (small[i - lead] == 1 and n != 1))
 
 
 def sum_of_products(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
-    """``sum_to_shape(a * b, shape)``; where the summed axes lie in blocks, without the array of products."""
+    """``sum_to_shape(a * b, shape)``. Where the summed axes come first or last, the array a * b is not made."""
     alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd" and a.size > 0
     blocks = _blocks(a.shape, shape) if alike and a.flags.c_contiguous and b.flags.c_contiguous else None
     if blocks is None:
@@ -173,7 +173,7 @@ def broadcasts(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
 
 @lru_cache
 def _blocks(large: tuple[int, ...], small: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """The sizes of the axes of `large` to sum before, to keep, and to sum after; None if they do not lie so."""
+    """Sizes of three blocks of axes of `large`: summed, kept, summed. None if the axes are in another order."""
     wanted = (1,) * (len(large) - len(small)) + small
     kept = [i for i, n in enumerate(wanted) if n != 1]
     first, last = (kept[0], kept[-1] + 1) if kept else (len(large), len(large))
@@ -183,10 +183,10 @@ def _blocks(large: tuple[int, ...], small: tuple[int, ...]) -> tuple[int, int, i
 
 
 def find_error_state() -> tuple[Callable[[], Any], Callable[[Any], Any], Any]:
-    """How to read and to set NumPy's reaction to floating-point errors, and the reaction that ignores all of them.
+    """Functions that read and set NumPy's reaction to floating-point errors, and the reaction that ignores them.
 
-    NumPy keeps it in a context variable with a private name. Setting that takes a tenth of the time of
-    ``np.errstate``, which is what a small operation takes altogether. Where it is not found, public functions serve.
+    NumPy keeps the reaction in a context variable with a private name. Setting it takes a tenth of the time of
+    ``np.errstate``, which takes as long as a small operation. Without that variable, public functions are used.
     """
     with np.errstate(all="ignore"):
         for variable, value in copy_context().items():
@@ -199,9 +199,9 @@ get_errors, set_errors, IGNORED = find_error_state()
 
 
 def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function while NumPy ignores floating-point errors, then restore the state from before.
+    """Call a function while NumPy ignores floating-point errors, then restore the earlier state.
 
-    ``np.errstate`` is Python code, in which an interrupt can come between the setting and the note of what was before.
+    ``np.errstate`` is Python code: an interrupt inside it could leave the wrong state.
     """
     loud = get_errors()
     try:

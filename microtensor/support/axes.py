@@ -1,4 +1,4 @@
-"""Axes and sizes as arguments: every spelling that is taken becomes plain integers, once, on the way in."""
+"""Axes and sizes as arguments: each accepted form is converted once to plain integers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 Axis: TypeAlias = SupportsIndex | Sequence[SupportsIndex] | None
 Shape: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 
-# Half a terabyte of float64. What asks for more is a slip, and the system may let it begin and end the process later.
+# Half a terabyte of float64. A larger request is a mistake, and the system might end the process only later.
 MOST_ELEMENTS = 2**36
 
 
 def integer(value: Any, what: str, who: str, write: str = "one integer") -> int:
-    """A Python integer from anything that is exactly one: also of NumPy, also an array or a tensor without axes.
+    """A Python integer from a Python or NumPy integer, or from an array or a tensor without axes.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def integer(value: Any, what: str, who: str, write: str = "one integer") -> int:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{who}: {what} {value} is a bool; write {write}")
     try:
-        # A tensor or an array of shape (1,) has an index too, but is a sequence.
+        # A tensor or an array of shape (1,) has __index__ too, but it is a sequence.
         if getattr(value, "ndim", 0) == 0:
             return operator.index(value)
     except TypeError:
@@ -40,12 +40,12 @@ def integer(value: Any, what: str, who: str, write: str = "one integer") -> int:
 
 
 def integers(value: Any, what: str, who: str) -> tuple[int, ...]:
-    """One integer or a sequence of them as a tuple: a list, a tuple, a range, an array or a tensor of one axis.
+    """A tuple of integers, from one integer or from a list, a tuple, a range, or an array or tensor with one axis.
 
     Raises
     ------
     TypeError
-        There is something else, or something else among them.
+        It is something else, or holds something that is not an integer.
     """
     if not isinstance(value, (tuple, list, range)):
         if getattr(value, "ndim", 0) != 1:
@@ -58,14 +58,14 @@ def integers(value: Any, what: str, who: str) -> tuple[int, ...]:
 
 
 def sizes(value: Any, what: str, who: str, least: int = 0) -> tuple[int, ...]:
-    """One size or a sequence of them as a tuple of integers from `least` on.
+    """A tuple of sizes, from one size or a sequence of sizes.
 
     Raises
     ------
     TypeError
-        They are no integers.
+        A size is not an integer.
     ValueError
-        One is too small, or together they ask for more than any array holds.
+        A size is less than `least`, or larger than an axis can be.
     """
     return _in_bounds(integers(value, what, who), what, who, least)
 
@@ -73,25 +73,25 @@ def sizes(value: Any, what: str, who: str, least: int = 0) -> tuple[int, ...]:
 @lru_cache
 def _in_bounds(found: tuple[int, ...], what: str, who: str, least: int) -> tuple[int, ...]:
     if not all(least <= size <= sys.maxsize for size in found):
-        raise ValueError(f"{who}: {what} is {found!r}; write sizes from {least} on that an array can have")
+        raise ValueError(f"{who}: {what} is {found!r}; each size must be at least {least}, and possible for an array")
     return found
 
 
 def check_room(shape: Sequence[int], who: str) -> None:
-    """Raises ValueError for a shape that no machine has room for, before anything is made."""
+    """Raises ValueError for a shape of more than 2**36 elements, before memory is used."""
     if math.prod(shape) > MOST_ELEMENTS:
         raise ValueError(f"{who}: a result of shape {tuple(shape)} has more than 2**36 elements; write smaller sizes")
 
 
 def shape_of_new(shape: Any, who: str) -> tuple[int, ...]:
-    """The shape of a tensor that is to be made, as a tuple of integers.
+    """The shape of a new tensor, as a tuple of integers.
 
     Raises
     ------
     TypeError
-        It is no integer and no sequence of integers.
+        It is not an integer or a sequence of integers.
     ValueError
-        A size is negative, or no machine has room for so many elements.
+        A size is negative, or there are more than 2**36 elements.
     """
     found = sizes(shape, "shape", who)
     check_room(found, who)
@@ -99,7 +99,7 @@ def shape_of_new(shape: Any, who: str) -> tuple[int, ...]:
 
 
 def normalize_axis(axis: Any, ndim: int, who: str) -> tuple[int, ...]:
-    """The axes as a tuple of distinct non-negative integers; None means all of them.
+    """The axes as a tuple of distinct non-negative integers; None means all axes.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def normalize_axis(axis: Any, ndim: int, who: str) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    # The form that most calls have, at a fifth of the time of the general one.
+    # Most calls have this form. It takes a fifth of the time of the general one.
     if type(axis) is int and -ndim <= axis < ndim:
         return (axis % ndim,)
     return _distinct(integers(axis, "axis", who), ndim, who)
@@ -134,12 +134,12 @@ def in_range(index: int, ndim: int, who: str) -> int:
 
 
 def axis_count(shape: tuple[int, ...], axes: Sequence[int] | None) -> int:
-    """The number of elements that a reduction over axes takes together; over all of them for None."""
+    """The number of elements that a reduction over axes combines; None means all axes."""
     return math.prod(shape if axes is None else map(shape.__getitem__, axes))
 
 
 def filled_count(shape: tuple[int, ...], axes: Any, who: str, what: str) -> int:
-    """As :func:`axis_count`, for functions that have no value of nothing.
+    """As :func:`axis_count`, but a count of 0 raises.
 
     Raises
     ------
@@ -149,12 +149,12 @@ def filled_count(shape: tuple[int, ...], axes: Any, who: str, what: str) -> int:
     count = axis_count(shape, axes)
     if count == 0:
         along = tuple(range(len(shape)) if axes is None else axes)
-        raise ValueError(f"{who}: shape {shape} has no elements along axis {along}; {what} of nothing is undefined")
+        raise ValueError(f"{who}: shape {shape} has no elements along axis {along}; {what} of them is undefined")
     return count
 
 
 def settled_axes(who: str) -> Callable[[dict[str, Any], list[Any]], None]:
-    """For a reduction over several axes: each call leaves a tuple of integers from 0 on, or None, and a bool."""
+    """The `settle` of a reduction: axis becomes a tuple of non-negative integers or None, and keepdims a bool."""
 
     def settle(params: dict[str, Any], arrays: list[Any]) -> None:
         axis = params.get("axis")
@@ -171,7 +171,7 @@ def settled_axes(who: str) -> Callable[[dict[str, Any], list[Any]], None]:
 
 
 def settled_shape(who: str) -> Callable[[dict[str, Any], list[Any]], None]:
-    """For a primitive that takes the shape of its result: each call leaves a tuple of integers."""
+    """The `settle` of a primitive that takes the shape of its result: it becomes a tuple of integers."""
 
     def settle(params: dict[str, Any], arrays: list[Any]) -> None:
         if "shape" in params:
@@ -181,13 +181,13 @@ def settled_shape(who: str) -> Callable[[dict[str, Any], list[Any]], None]:
 
 
 def settled_reshape(params: dict[str, Any], arrays: list[Any]) -> None:
-    """For a reshape: a tuple of integers, one of which may be −1."""
+    """The `settle` of reshape: the shape becomes a tuple of integers, one of which may be −1."""
     if "shape" in params:
         params["shape"] = sizes(params["shape"], "shape", "reshape", -1)
 
 
 def settled_permutation(params: dict[str, Any], arrays: list[Any]) -> None:
-    """For an order of axes: a tuple that names every axis once; in reverse unless given."""
+    """The `settle` of permute_dims: the axes become a tuple with every axis once; default: in reverse."""
     shape, axes = np.shape(arrays[0]), params.get("axes")
     order = tuple(reversed(range(len(shape)))) if axes is None else normalize_axis(axes, len(shape), "permute_dims")
     if len(order) != len(shape):

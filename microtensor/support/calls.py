@@ -30,19 +30,19 @@ def _option_names(forward: Callable[..., Any], arity: int) -> list[str]:
 
 
 def bound(operation: Any, args: tuple[Any, ...], params: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arrays of a call, and its options by name, those given by position among them.
+    """Split a call into its arrays and its options by name; options may be given by position.
 
     Raises
     ------
     TypeError
-        The call does not fit, or there are more arrays than rules.
+        The call does not fit the signature, or there are more arrays than rules.
     """
     arity = operation.arity
     options = dict(zip(_option_names(operation.forward, arity), args[arity:], strict=False))
     lost = any(getattr(x, "_requires_grad", False) for x in options.values())
     if lost or options.keys() & params or len(options) + arity != len(args):
         check(operation, params, args)
-        raise TypeError(f"{operation.name}: no rule for argument {arity}; give one rule per array, None for none")
+        raise TypeError(f"{operation.name}: no rule for argument {arity}; write one rule or None per array")
     return args[:arity], options | params
 
 

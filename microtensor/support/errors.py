@@ -1,4 +1,4 @@
-"""What the engine says when something is wrong: the operation, the shapes and the way out."""
+"""The errors of the engine. Each message names the operation, the shapes and the remedy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from microtensor.support.arrays import is_finite
 
 ORIGINS = {
     "detached": "it was detached from its graph",
-    "unrecorded": "it was made under mt.no_grad(), or has no derivative",
-    "": "it was not made with requires_grad=True, nor from a tensor that was; a gradient has a history of its own only "
-    "with create_graph=True",
+    "unrecorded": "it was made under mt.no_grad(), or by an operation that has no derivative",
+    "": "neither it nor a tensor that it was made from has requires_grad=True; a gradient can be differentiated again "
+    "only with create_graph=True",
 }
 
 
@@ -22,7 +22,7 @@ def explained(error: Exception, name: str, arrays: Sequence[Any]) -> Exception:
     if str(error).startswith(f"{name}:"):
         return error
     if isinstance(error, TypeError) and ("boolean" in str(error) or "BoolDType" in str(error)):
-        return TypeError(f"{name}: NumPy has none of booleans; convert them first with .astype(float)")
+        return TypeError(f"{name}: NumPy cannot do this with booleans; convert them first with .astype(float)")
     shapes = [np.shape(x) for x in arrays]
     conflict = broadcast_conflict(shapes) if type(error) is ValueError and len(shapes) > 1 else None
     message = f"{name}: {conflict}" if conflict else f"{name}: {error} (shapes {', '.join(map(str, shapes))})"
@@ -44,7 +44,7 @@ def broadcast_conflict(shapes: Sequence[tuple[int, ...]]) -> str | None:
 
 
 def check_result(value: Any, name: str, arrays: Sequence[Any], line: str) -> None:
-    """Raises FloatingPointError for a result with NaN or ∞ that came from values without."""
+    """Raises FloatingPointError when a result has NaN or ∞ and the inputs have none."""
     if not is_finite(value) and all(map(is_finite, arrays)):
         shapes = ", ".join(str(np.shape(x)) for x in arrays)
         raise FloatingPointError(
@@ -53,7 +53,7 @@ def check_result(value: Any, name: str, arrays: Sequence[Any], line: str) -> Non
 
 
 def place_of(node: Any, argument: int, output: Any, values: Sequence[Any]) -> str:
-    """Which derivative it was, in words."""
+    """The note for an error in a rule: the derivative, the shapes and the line."""
     shapes = ", ".join(str(np.shape(getattr(x, "_array", x))) for x in values)
     made = f"made at {node.line}" if node.line else "run the forward pass under mt.trace_lines() to see its line"
     return (
@@ -62,35 +62,35 @@ def place_of(node: Any, argument: int, output: Any, values: Sequence[Any]) -> st
 
 
 def check_finite(d: Any, g: Any, node: Any, argument: int, output: Any, values: Sequence[Any]) -> None:
-    """Raises FloatingPointError for a gradient with NaN or ∞ that came from one without."""
+    """Raises FloatingPointError when a rule returned NaN or ∞ for a gradient without them."""
     if not is_finite(d) and is_finite(g):
         place = place_of(node, argument, output, values)
         raise FloatingPointError(f"a gradient of shape {d.shape} is not finite: {place}")
 
 
 def misfit(node: Any, argument: int, d: Any, x: Any) -> RuntimeError:
-    """A rule returned a gradient that does not fit."""
+    """The error for a rule that returned a gradient of the wrong shape."""
     return RuntimeError(
         f"the rule of {node.primitive.name} for argument {argument} returned a gradient of shape {d.shape} for an "
-        f"input of shape {x.shape}"
+        f"input of shape {x.shape}; one shape must broadcast to the other"
     )
 
 
 def freed(node: Any, output: Any) -> RuntimeError:
-    """A graph is to be walked again."""
+    """The error for a second backward pass through a freed graph."""
     return RuntimeError(
-        f"the graph of {node.primitive.name} (shape {output.shape}) has been freed by an earlier backward; pass "
-        "retain_graph=True to that one to go through it again"
+        f"the graph of {node.primitive.name} (shape {output.shape}) has been freed by an earlier backward; to use it "
+        "again, pass retain_graph=True to the earlier one"
     )
 
 
 def stale(node: Any, changed: Iterable[Any], version: int) -> RuntimeError:
-    """A leaf was changed after an operation had read it."""
+    """The error for a leaf that was changed after an operation had read it."""
     name = node.primitive.name
     named = " or ".join(f"{x.name or 'a tensor'} of shape {x.shape}" for x in changed)
     return RuntimeError(
         f"{name}: {named} was changed after {name} had read it: version {version}, expected {node.version}. Run the "
-        "forward pass again after an update, or call backward before it"
+        "forward pass again after an update, or call backward before the update"
     )
 
 
@@ -103,7 +103,7 @@ def check_gradient(new: Any, tensor: Any, who: str) -> None:
 
 
 def check_requires_grad(value: Any, tensor: Any) -> None:
-    """Raises TypeError or RuntimeError unless a tensor can be told so to take part in differentiation, or not."""
+    """Raises TypeError or RuntimeError unless ``requires_grad`` of a tensor can be set to this value."""
     if not isinstance(value, (bool, np.bool)):
         raise TypeError(f"requires_grad: got {value!r} of type {type(value).__name__}; it must be a bool")
     if value and tensor.dtype.kind != "f":
@@ -124,12 +124,12 @@ def check_name(value: Any) -> None:
 
 
 def no_history(who: str, shape: tuple[int, ...], origin: str) -> RuntimeError:
-    """A gradient of something that has none."""
+    """The error for the gradient of a tensor that does not require one."""
     return RuntimeError(f"{who}: this tensor of shape {shape} does not require a gradient: {ORIGINS[origin]}")
 
 
 def no_single_gradient(who: str, shape: tuple[int, ...], what: str) -> RuntimeError:
-    """A gradient of several elements without a cotangent."""
+    """The error for the gradient of a tensor with several elements, without a cotangent."""
     return RuntimeError(
         f"{who}: a tensor of shape {shape} has no single gradient; reduce it to a scalar, for example with .sum(), or "
         f"pass {what}= of shape {shape}"

@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class Scope:
-    """A named stretch of the program, such as ``bn1`` or ``var``: plain data, linked to the scope around it."""
+    """A named part of the program, such as ``bn1`` or ``var``. Plain data, linked to the scope around it."""
 
     __slots__ = ("detail", "name", "parent")
 
@@ -39,7 +39,7 @@ class Scope:
 
 
 class Mode(NamedTuple):
-    """What every call looks up: is it recorded, in which scope, is it watched, is its line kept, are graphs kept."""
+    """The settings that every call reads: recording, scope, watching, keeping lines, keeping graphs."""
 
     recording: bool = True
     scope: Scope | None = None
@@ -49,12 +49,12 @@ class Mode(NamedTuple):
 
 
 _current: ContextVar[Mode] = ContextVar("microtensor", default=Mode())
-# Bound once: a method that is looked up through an imported name is made anew at every call.
+# Bound once, because each lookup of a method makes a new object.
 current_mode = _current.get
 
 
 class ModeSwitch:
-    """A context manager that changes the mode, and a decorator; it may be entered again while it is in force."""
+    """A context manager and decorator that changes the mode. It may be entered again inside itself."""
 
     def __init__(self) -> None:
         self._tokens: list[Token[Mode]] = []
@@ -82,8 +82,8 @@ class ModeSwitch:
 class no_grad(ModeSwitch):
     """Switch recording off: results made inside have no history and cost no memory.
 
-    A context manager and a decorator, also of generator functions. It holds for the current thread or asynchronous
-    task, and ends with the block, also by an exception.
+    It is a context manager and a decorator, also for generator functions. It applies to the current thread or
+    asynchronous task, until the block ends. An exception ends the block too.
 
     Examples
     --------
@@ -117,8 +117,8 @@ class enable_grad(ModeSwitch):
 class detect_anomaly(ModeSwitch):
     """Watch every operation: the first NaN or ∞ raises, and errors name the line that called the operation.
 
-    FloatingPointError is raised for a value that is not finite although everything that it was computed from is. It
-    names the operation, the shapes and the line. This holds forward and backward. It is slow: use it to find a fault.
+    It raises FloatingPointError when a result is not finite although the inputs are. The message names the operation,
+    the shapes and the line. This applies to forward and backward passes. It is slow: use it to find a fault.
 
     Examples
     --------
@@ -136,10 +136,10 @@ class detect_anomaly(ModeSwitch):
 
 
 class trace_lines(ModeSwitch):
-    """Record with every operation the line of the program that called it.
+    """Record for every operation the line of the program that called it.
 
-    An error in backward then names the line. ``microtensor viz`` and ``microtensor check`` run a script so. A small
-    operation takes half as long again, so it is off otherwise.
+    An error in backward then names the line. ``microtensor viz`` and ``microtensor check`` use it. It makes small
+    operations 50 % slower, so it is off by default.
 
     Examples
     --------
@@ -156,9 +156,9 @@ class trace_lines(ModeSwitch):
 
 
 class keep_graphs(ModeSwitch):
-    """Inside, backward keeps what a picture needs: the records of the graph it frees, and what each rule gave.
+    """Make backward keep what a picture needs: the records of the graph that it frees, and the result of each rule.
 
-    A freed graph stays unusable for another backward all the same.
+    A freed graph still cannot be used for another backward.
     """
 
     def _next(self, mode: Mode) -> Mode:
@@ -173,9 +173,9 @@ class name_scope(ModeSwitch):
     Parameters
     ----------
     name : str
-        What the frame is called.
+        The title of the frame.
     detail : str, optional
-        What it is, in muted text beside the name; modules put their ``repr`` here.
+        Muted text beside the title. Modules use their ``repr``.
 
     Examples
     --------

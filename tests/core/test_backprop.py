@@ -265,7 +265,7 @@ def test_a_result_with_one_element_needs_none(shape):
 @pytest.mark.parametrize("gradient", [[1.0, 1.0, 1.0], 1.0, [[1.0, 1.0]], np.ones((2, 1))])
 def test_a_cotangent_of_another_shape_is_refused(gradient):
     x = leaf(1.0, 2.0)
-    with pytest.raises(ValueError, match=r"backward: gradient has shape .*, the tensor \(2,\)"):
+    with pytest.raises(ValueError, match=r"backward: gradient has shape .*; it must have .* \(2,\)"):
         (x * 2).backward(gradient)
     assert x.grad is None
 
@@ -862,7 +862,7 @@ def test_why_a_tensor_has_no_gradient():
     with mt.no_grad():
         unrecorded = leaf * 2
     reasons = {
-        "it was not made with requires_grad=True": mt.tensor([1.0]),
+        "requires_grad=True": mt.tensor([1.0]),
         "it was detached from its graph": (leaf * 2).detach(),
         r"it was made under mt\.no_grad\(\)": unrecorded,
     }

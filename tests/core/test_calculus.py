@@ -61,7 +61,7 @@ def test_errors_of_the_calculus():
         mt.hessian(lambda _: 1.0, [1.0])
     with pytest.raises(RuntimeError, match="no single gradient"):
         mt.hessian(lambda x: x * x, [1.0, 2.0])
-    with pytest.raises(ValueError, match=r"hvp: v has shape \(3,\), x \(2,\)"):
+    with pytest.raises(ValueError, match=r"hvp: v has shape \(3,\); it must .* \(2,\)"):
         mt.hvp(lambda x: (x * x).sum(), [1.0, 2.0], [1.0, 2.0, 3.0])
 
 
@@ -303,7 +303,7 @@ NET = mt.nn.Linear(2, 1)
         (lambda y: y.backward(gradient=1j), "backward: gradient has dtype complex128, from a complex"),
         (lambda y: mt.jacobian(W, W), "jacobian: fn is a Tensor"),
         (lambda y: mt.jacobian(cubed, {"w": W}), "jacobian: x is a dict"),
-        (lambda y: mt.hessian(cubed, [W, W]), "hessian: x is a list of several; one tensor"),
+        (lambda y: mt.hessian(cubed, [W, W]), "hessian: x is a list of several .* one tensor"),
         (lambda y: mt.jacobian(lambda a, b: a * b, (W, W)), "jacobian: x is a tuple of several"),
         (lambda y: mt.jacobian(cubed, None), "jacobian: x has dtype object, from a NoneType"),
         (lambda y: mt.jacobian(cubed, [1j]), "jacobian: x has dtype complex128"),
@@ -344,7 +344,7 @@ def test_a_missing_or_wrong_cotangent_is_called_what_the_function_calls_it():
     ):
         with pytest.raises(RuntimeError, match=rf"pass {what}= of shape \(2,\)"):
             call(None)
-        with pytest.raises(ValueError, match=rf"{what} has shape \(3,\), the tensor \(2,\)"):
+        with pytest.raises(ValueError, match=rf"{what} has shape \(3,\); it must .* \(2,\)"):
             call([1.0, 2.0, 3.0])
     assert W.grad is None
 
@@ -355,6 +355,6 @@ def test_why_there_is_no_gradient_is_said_as_far_as_it_is_known():
     with pytest.raises(RuntimeError, match=r"inputs \[1\] do not require a gradient; call requires_grad_\(\) before"):
         mt.grad(y, [W, x])
     x.requires_grad_()
-    with pytest.raises(RuntimeError, match=r"through recorded operations: they are not used, or only detached.*before"):
+    with pytest.raises(RuntimeError, match=r"through recorded operations: .*detached.*before"):
         mt.grad(y, x)
     assert mt.grad(y, [W, x], allow_unused=True)[1] is None

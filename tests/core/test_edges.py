@@ -435,7 +435,7 @@ def test_a_norm_keeps_its_curvature_where_some_elements_are_zero(order, point):
 
 @pytest.mark.parametrize("order", [0.5, 0, -INF, NAN, None, "fro", [2, 2], np.array([2, 2])])
 def test_an_order_of_a_norm_that_is_no_number_from_1_on_is_refused(order):
-    with pytest.raises(ValueError, match=r"norm: ord is .*; at least 1 is needed"):
+    with pytest.raises(ValueError, match=r"norm: ord is .*; it must be .* at least 1"):
         mt.norm(leaf([3.0, 4.0]), ord=order)
 
 
@@ -620,7 +620,7 @@ def test_a_masked_element_in_a_list_is_refused():
         [np.ma.array([1.0], mask=[True])],
         (matrix([[1.0]]),),
     ):
-        with pytest.raises(TypeError, match="whose meaning would be lost"):
+        with pytest.raises(TypeError, match=r"tensor: data is a .*\.filled"):
             mt.tensor(data)
 
 

@@ -568,7 +568,7 @@ def test_integers_take_part_as_constants(dtype):
 @pytest.mark.parametrize("function", [mt.var, mt.std])
 def test_a_correction_needs_more_elements_than_itself(function, shape, axis, correction):
     with pytest.raises(
-        ValueError, match=rf"{function.__name__}: correction {correction} needs more than {correction} "
+        ValueError, match=rf"{function.__name__}: correction is {correction}; it must be less than {correction}"
     ):
         function(mt.ones(shape), axis=axis, correction=correction)
     if correction > 1:

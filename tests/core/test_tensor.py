@@ -104,7 +104,7 @@ def test_new_data_are_copied_in_and_must_fit():
         (np.array(["2020-01-01"], "M8[D]"), TypeError, "datetime64"),
         (np.zeros(2, [("a", float)]), TypeError, "dtype"),
         ([[1.0, 2.0], [3.0]], ValueError, "ragged"),
-        (np.ma.masked_array([1.0, 2.0], [True, False]), TypeError, "MaskedArray.*lost"),
+        (np.ma.masked_array([1.0, 2.0], [True, False]), TypeError, "MaskedArray.*filled"),
         (np.longdouble(1), TypeError, "lose digits"),
         (np.ones(2, np.longdouble), TypeError, r"lose digits.*\.astype\(np\.float64\)"),
         (2**70, TypeError, "object"),
@@ -117,7 +117,7 @@ def test_what_would_lose_something_is_refused(data, error, message):
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 def test_a_matrix_is_refused():
-    with pytest.raises(TypeError, match=r"matrix.*lost"):
+    with pytest.raises(TypeError, match=r"matrix.*asarray"):
         mt.tensor(np.asmatrix([[1.0]]))
 
 
@@ -147,7 +147,7 @@ def test_zeros_ones_and_full_take_the_default_dtype(float32_by_default):
 
 @pytest.mark.parametrize("dtype", [int, complex, bool, np.longdouble])
 def test_the_default_dtype_is_a_float(dtype):
-    with pytest.raises(TypeError, match="not float16, float32 or float64"):
+    with pytest.raises(TypeError, match=r"set_default_dtype: .*float16, float32 or float64"):
         mt.set_default_dtype(dtype)
     assert mt.get_default_dtype() == np.float64
 

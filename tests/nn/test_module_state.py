@@ -300,7 +300,7 @@ def test_arrays_of_another_library_that_give_none_are_listed_by_key(error):
     with pytest.raises(ValueError, match=f"nothing was loaded: bias is a Foreign, .*{error}; weight is a Foreign"):
         layer.load_state_dict({"weight": Foreign(error), "bias": Foreign(error)})
     assert state_of(layer) == before
-    with pytest.raises(TypeError, match=f"data is a Foreign, of which NumPy makes no array: {error}"):
+    with pytest.raises(TypeError, match=f"data is a Foreign, .*: {error}"):
         mt.tensor(Foreign(error))
 
 

@@ -915,7 +915,7 @@ def test_batch_renorm_held_to_nothing_is_batch_norm():
 
 @pytest.mark.parametrize("settings", [{"r_max": 0.5}, {"r_max": np.nan}, {"d_max": -1.0}, {"d_max": "1"}])
 def test_batch_renorm_refuses_wrong_bounds(settings):
-    with pytest.raises(ValueError, match=rf"batch_renorm: {next(iter(settings))} is .*finite number from"):
+    with pytest.raises(ValueError, match=rf"batch_renorm: {next(iter(settings))} is .*finite number, at least"):
         renormed(draw(6, 3), np.zeros(3), np.ones(3), **settings)
 
 

@@ -675,7 +675,7 @@ def test_none_and_several_axes_mean_what_they_mean_to_numpy():
     assert mt.concat([x, x[0], x[0, 0]], axis=None).shape == (10,)
     assert [piece.shape for piece in mt.split(mt.zeros((0, 3)), 2)] == [(0, 3)]
     assert [piece.shape for piece in mt.split(mt.zeros(3), [0, 3, 0])] == [(0,), (3,), (0,)]
-    with pytest.raises(ValueError, match=r"^split: sizes \[4, -1\]"):
+    with pytest.raises(ValueError, match=r"^split: sizes are \[4, -1\]"):
         mt.split(mt.zeros(3), [4, -1])
 
 
@@ -695,7 +695,7 @@ def test_indices_are_integers(indices):
 
 @pytest.mark.parametrize("function", [mt.tril, mt.triu, mt.diagonal, mt.matrix_transpose])
 def test_what_needs_two_axes_says_so(function):
-    with pytest.raises(ValueError, match=rf"^{function.__name__}: shape \(3,\) has no two axes"):
+    with pytest.raises(ValueError, match=rf"^{function.__name__}: shape \(3,\) must have .*two axes"):
         function(mt.ones(3))
 
 

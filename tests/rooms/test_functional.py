@@ -181,7 +181,7 @@ def test_plain_answers_are_arrays():
 
 ERRORS = [
     (lambda: mt.clip(mt.zeros(2), 1.0, 0.0), ValueError, "clip: the lower bound 1.0 is above"),
-    (lambda: mt.gelu(mt.zeros(2), "erf"), ValueError, "gelu: approximate 'erf'"),
+    (lambda: mt.gelu(mt.zeros(2), "erf"), ValueError, "gelu: approximate is 'erf'; it must be 'none' or 'tanh'"),
     (lambda: mt.norm(mt.zeros(2), ord=0.5), ValueError, "norm: ord is 0.5"),
     (lambda: mt.squeeze(mt.zeros((2, 3)), axis=0), ValueError, r"squeeze: axis 0 of shape \(2, 3\) has size 2"),
     (lambda: mt.flatten(mt.zeros((2, 3)), 1, 0), ValueError, "flatten: start_axis 1 comes after"),
@@ -190,21 +190,21 @@ ERRORS = [
     (lambda: mt.diagonal(mt.zeros(2)), ValueError, "diagonal: shape"),
     (lambda: mt.pad(mt.zeros(2), [(1, 1), (0, 0)]), ValueError, "pad: widths"),
     (lambda: mt.pad(mt.zeros(2), [(-1, 1)]), ValueError, "pad: widths"),
-    (lambda: mt.concat([]), ValueError, "concat: there is nothing to join"),
+    (lambda: mt.concat([]), ValueError, "concat: arrays is empty"),
     (lambda: mt.stack([mt.zeros(2), mt.zeros(3)]), ValueError, "stack: shapes"),
     (lambda: mt.split(mt.zeros(3), [1, 1]), ValueError, r"split: sizes \[1, 1\] do not add up to 3"),
-    (lambda: mt.split(mt.zeros(3), 0), ValueError, "split: a size of 0"),
+    (lambda: mt.split(mt.zeros(3), 0), ValueError, "split: the size is 0"),
     (lambda: mt.embedding([0.0], mt.zeros((2, 2))), TypeError, "embedding: indices have dtype float64"),
-    (lambda: mt.embedding([-1], mt.zeros((2, 2))), IndexError, "embedding: index -1 of 2 rows"),
+    (lambda: mt.embedding([-1], mt.zeros((2, 2))), IndexError, "embedding: index -1 .* 2 rows"),
     (lambda: mt.take_along_axis(mt.zeros((2, 2)), [0]), ValueError, "take_along_axis: indices of shape"),
     (lambda: mt.scatter_add(mt.zeros(3), [0, 1], mt.zeros(3)), ValueError, "scatter_add: a tensor of shape"),
     (lambda: mt.outer(mt.zeros((2, 2)), mt.zeros(2)), ValueError, "outer: shapes"),
     (lambda: mt.tensordot(mt.zeros((2, 3)), mt.zeros((2, 3)), 1), ValueError, "tensordot: .* paired sizes"),
-    (lambda: mt.einsum("ij,jk->ik", mt.zeros((2, 3))), ValueError, "einsum: .* names 2 operands, 1 were given"),
+    (lambda: mt.einsum("ij,jk->ik", mt.zeros((2, 3))), ValueError, "einsum: .* names 2 operands, .*1 were given"),
     (lambda: mt.einsum("ij->i", mt.zeros(3)), ValueError, "einsum: 'ij' names 2 axes"),
     (lambda: mt.einsum("ij,jk", mt.zeros((2, 3)), mt.zeros((4, 2))), ValueError, "einsum: label j has sizes 3 and 4"),
     (lambda: mt.einsum("ij->k", mt.zeros((2, 3))), ValueError, "einsum: the output of"),
-    (lambda: mt.einsum("i1->i", mt.zeros((2, 3))), ValueError, "einsum: .* no letters"),
+    (lambda: mt.einsum("i1->i", mt.zeros((2, 3))), ValueError, "einsum: .* not letters"),
 ]
 
 
