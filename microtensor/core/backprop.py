@@ -177,8 +177,8 @@ def reverse(
         if walk is not None:
             walk.records.append(node)
         y, values = (output, inputs) if create_graph else (output._array, [])
-        # Not a comprehension, which before Python 3.12 is one more call.
-        for x in inputs if values is not inputs else ():
+        # A loop, not a comprehension, which before Python 3.12 is one more call.
+        for x in () if create_graph else inputs:
             values.append(x._array if isinstance(x, TensorBase) else x)
         rules, version = node.primitive.rules, 0
         for i, x in enumerate(inputs):
