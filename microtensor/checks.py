@@ -34,6 +34,8 @@ def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def call(*args: P.args, **options: P.kwargs) -> R:
             for old, new in names.items():
                 if old in options:
+                    if new in options:
+                        raise TypeError(f"{function.__name__}: {old}= is the old name of {new}=; write {new}= alone")
                     warnings.warn(f"{function.__name__}: {old}= is now called {new}=", DeprecationWarning, stacklevel=2)
                     options[new] = options.pop(old)
             return function(*args, **options)
@@ -280,14 +282,20 @@ def check_pair(a: object, b: object, names: str, who: str) -> None:
         raise ValueError(f"{who}: {names} go together; only one of them was given")
 
 
+def _only_element(value: Any) -> Any:
+    """What an array or a tensor of one element holds; anything else as it is."""
+    single = hasattr(value, "item") and not isinstance(value, type) and math.prod(getattr(value, "shape", (0,))) == 1
+    return value.item() if single else value
+
+
 def plain_number(value: Any) -> int | float | None:
     """A number as a Python int or float; None for a boolean, a number too large for a float, or anything else.
 
     NumPy scalars, fractions, and arrays and tensors with one element count as numbers. A Python number changes no
     dtype and can be written to every file.
     """
-    if not isinstance(value, Real) and hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
-        value = value.item()
+    if not isinstance(value, Real):
+        value = _only_element(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     try:
@@ -313,6 +321,5 @@ def check_flag(value: Any, what: str, who: str) -> bool:
 
 def plain_flag(value: Any) -> bool | None:
     """True or False as a Python bool, also from 0, 1 and NumPy booleans; None for anything else."""
-    if hasattr(value, "item") and math.prod(getattr(value, "shape", (0,))) == 1:
-        value = value.item()
+    value = _only_element(value)
     return bool(value) if isinstance(value, Real) and value in (0, 1) else None

@@ -96,6 +96,14 @@ class Parameter(Tensor):
         super().__init__(value, dtype=dtype, requires_grad=True, name=name)
 
 
+def _filled(who: str, shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    check_device(device, who)
+    dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, who)
+    # From an array of that dtype, so that NumPy raises when a number does not fit.
+    array = np.full(shape_of_new(shape, who), own_array(as_array(value), f"{who}: fill_value", dtype))
+    return Tensor(array, requires_grad=requires_grad)
+
+
 def zeros(
     shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -107,8 +115,7 @@ def zeros(
     >>> mt.zeros(2)
     tensor([0., 0.])
     """
-    check_device(device, "zeros")
-    return full(shape_of_new(shape, "zeros"), 0, dtype=dtype, requires_grad=requires_grad)
+    return _filled("zeros", shape, 0, dtype, device, requires_grad)
 
 
 def ones(
@@ -122,8 +129,7 @@ def ones(
     >>> mt.ones((1, 2))
     tensor([[1., 1.]])
     """
-    check_device(device, "ones")
-    return full(shape_of_new(shape, "ones"), 1, dtype=dtype, requires_grad=requires_grad)
+    return _filled("ones", shape, 1, dtype, device, requires_grad)
 
 
 @renamed(value="fill_value")
@@ -143,11 +149,7 @@ def full(
     >>> mt.full((2,), 0.5)
     tensor([0.5, 0.5])
     """
-    check_device(device, "full")
-    dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, "full")
-    # From an array of that dtype, so that NumPy raises when a number does not fit.
-    array = np.full(shape_of_new(shape, "full"), own_array(as_array(fill_value), "full: fill_value", dtype))
-    return Tensor(array, requires_grad=requires_grad)
+    return _filled("full", shape, fill_value, dtype, device, requires_grad)
 
 
 def zeros_like(
@@ -162,6 +164,7 @@ def zeros_like(
     tensor([0, 0])
     """
     check_device(device, "zeros_like")
+    dtype = None if dtype is None else plain_dtype(dtype, "zeros_like")
     return Tensor(np.zeros_like(as_array(x), dtype=dtype), requires_grad=requires_grad)
 
 
@@ -177,6 +180,7 @@ def ones_like(
     tensor([1, 1])
     """
     check_device(device, "ones_like")
+    dtype = None if dtype is None else plain_dtype(dtype, "ones_like")
     return Tensor(np.ones_like(as_array(x), dtype=dtype), requires_grad=requires_grad)
 
 
@@ -202,6 +206,7 @@ def arange(
         raise ValueError("arange: step is 0; it must not be 0")
     if (stop > start) == (step > 0) and abs(stop - start) > MOST_ELEMENTS * abs(step):
         raise ValueError(f"arange: {start} to {stop} in steps of {step} are more than 2**36 numbers")
+    dtype = None if dtype is None else plain_dtype(dtype, "arange")
     return Tensor(np.arange(start, stop, step, dtype=dtype))
 
 
@@ -228,4 +233,5 @@ def eye(
     shape = shape_of_new((rows, rows if columns is None else columns), "eye")
     # All diagonals outside the matrix give zeros, so the nearest one is used.
     diagonal = max(-shape[0], min(integer(k, "k", "eye"), shape[1]))
-    return Tensor(np.eye(shape[0], shape[1], k=diagonal, dtype=get_default_dtype() if dtype is None else dtype))
+    dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, "eye")
+    return Tensor(np.eye(shape[0], shape[1], k=diagonal, dtype=dtype))

@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from microtensor.checks import check_float, plain_number, renamed
+from microtensor.checks import check_flag, check_float, plain_number, renamed
 from microtensor.core.primitive import label
 from microtensor.ops import (
     absolute,
     any,
+    as_operand,
     divide,
     equal,
     erf,
@@ -97,6 +98,8 @@ def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = Fa
     ------
     ValueError
         The correction is not less than the number of elements, or there are no elements.
+    TypeError
+        The correction is not a number, or is a bool.
 
     Examples
     --------
@@ -108,6 +111,10 @@ def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = Fa
 
 
 def _var(x: Tensor, axis: Axis, correction: float, keepdims: bool, who: str) -> Tensor:
+    x = as_operand(x)
+    if plain_number(correction) is None:
+        raise TypeError(f"{who}: correction is {correction!r}; it must be a number")
+    keepdims = check_flag(keepdims, "keepdims", who)
     axes = normalize_axis(axis, x.ndim, who)
     count = filled_count(x.shape, axes, who, "a variance")
     if correction >= count:
@@ -139,7 +146,7 @@ def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = Fa
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         As :func:`var`.
 
     Examples
@@ -148,6 +155,7 @@ def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = Fa
     >>> mt.std(mt.tensor([1.0, 3.0])).item()
     1.0
     """
+    x = as_operand(x)
     with name_scope("var"):
         variance = _var(widened(x), axis, correction, keepdims, "std")
     return label(narrowed(sqrt(variance), x), "σ")
@@ -183,6 +191,7 @@ def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     1000.6931
     """
     check_float(x, "logsumexp")
+    keepdims = check_flag(keepdims, "keepdims", "logsumexp")
     axes = _classes(x, axis, "logsumexp")
     wide = widened(x)
     largest = stop_gradient(max(wide, axis=axes, keepdims=True))
@@ -526,6 +535,10 @@ def norm(x: Tensor, axis: Axis = None, keepdims: bool = False, ord: float = 2) -
     >>> mt.norm(mt.tensor([3.0, 4.0])).item()
     5.0
     """
+    x = as_operand(x)
+    keepdims = check_flag(keepdims, "keepdims", "norm")
+    if getattr(ord, "requires_grad", False):
+        raise TypeError("norm: ord requires a gradient, which would be lost; pass ord.item()")
     order = plain_number(ord)
     if order is None or not order >= 1:
         raise ValueError(f"norm: ord is {ord!r}; it must be a number of at least 1")

@@ -27,9 +27,9 @@ FUNCTIONS_ONLY = frozenset(
     {
         *("concat", "stack", "where", "einsum", "embedding", "stop_gradient"),
         *("conv1d", "conv2d", "conv_transpose2d", "max_pool", "avg_pool", "adaptive_avg_pool", "unfold"),
-        *("as_array", "chosen", "einsum_core", "equal", "getitem", "greater", "lost_gradient", "machine_epsilon"),
-        *("masked", "multiply_sum", "narrowed", "overlap_add", "place", "primitives", "put", "shape_of"),
-        *("sliding_windows", "sum_to", "widened"),
+        *("as_array", "as_operand", "chosen", "einsum_core", "equal", "getitem", "greater", "lost_gradient"),
+        *("machine_epsilon", "masked", "multiply_sum", "narrowed", "overlap_add", "place", "primitives", "put"),
+        *("shape_of", "sliding_windows", "sum_to", "widened"),
     }
 )
 # Sizes or axes may be given one by one, as in x.reshape(2, 3), or in one tuple.
@@ -209,12 +209,19 @@ def _attach() -> None:
     Primitive.__copy__ = lambda self: self  # type: ignore[attr-defined]
     for room in (ops, functional):
         for name in set(room.__all__) - FUNCTIONS_ONLY:
-            setattr(Tensor, "abs" if name == "absolute" else name, method(getattr(room, name)))
+            function = getattr(room, name)
+            # A function is a method as it is, and warns in the line that calls it.
+            bound = method(function) if isinstance(function, Primitive) else function
+            setattr(Tensor, "abs" if name == "absolute" else name, bound)
     for name in OF_SIZES:
         setattr(Tensor, name, of_sizes(getattr(ops, name)))
     for name, value in vars(Protocols).items():
         if callable(value) or isinstance(value, property):
             setattr(Tensor, name, value)
+    # Messages and help call each by the name that it has here.
+    for name, value in vars(Tensor).items():
+        if getattr(value, "__qualname__", "").startswith(("Protocols.", "binary.", "comparison.", "in_place.")):
+            value.__name__, value.__qualname__ = name, f"Tensor.{name}"
 
 
 _attach()

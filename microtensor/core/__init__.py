@@ -14,7 +14,7 @@ the code. Each names the files, and the lines of all functions that run.
     core/primitive.py    87-98, 113-122, 236-277
     core/ops.py          143-145, 183, 289-291, 299-300, 306
     core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
-    core/tensor.py       31-33, 41-43, 97-112, 280-310
+    core/tensor.py       31-33, 41-43, 97-112, 281-311
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 

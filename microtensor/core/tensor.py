@@ -267,8 +267,9 @@ class Tensor(TensorBase, Methods):
     __lt__, __le__ = comparison(operator.lt), comparison(operator.le)
     __gt__, __ge__ = comparison(operator.gt), comparison(operator.ge)
 
-    # The methods that tensors and arrays share, and that rules use.
-    reshape, astype = of_sizes(ops.reshape), method(ops.astype)
+    if not TYPE_CHECKING:
+        # The methods that tensors and arrays share, and that rules use; ``attached.pyi`` declares them.
+        reshape, astype = of_sizes(ops.reshape), method(ops.astype)
 
     def __pos__(self) -> Tensor:
         return self

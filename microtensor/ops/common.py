@@ -6,9 +6,10 @@ from typing import Any, SupportsIndex, TypeVar, cast
 
 import numpy as np
 
+from microtensor.checks import check_flag
 from microtensor.core.primitive import as_array
 from microtensor.core.tensor import Tensor
-from microtensor.support.arrays import Array
+from microtensor.support.arrays import Array, plain_array
 from microtensor.support.axes import Axis, in_range, integer, normalize_axis
 
 __all__ = [
@@ -79,6 +80,7 @@ def argmax(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) ->
     >>> mt.argmax(mt.tensor([1.0, 3.0, 2.0]))
     array(1)
     """
+    keepdims = check_flag(keepdims, "keepdims", "argmax")
     return np.asarray(np.argmax(as_array(x), axis=_one_or_flat(x, axis, "argmax"), keepdims=keepdims))
 
 
@@ -89,6 +91,7 @@ def argmin(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) ->
     >>> mt.argmin(mt.tensor([1.0, 3.0, 2.0]))
     array(0)
     """
+    keepdims = check_flag(keepdims, "keepdims", "argmin")
     return np.asarray(np.argmin(as_array(x), axis=_one_or_flat(x, axis, "argmin"), keepdims=keepdims))
 
 
@@ -100,7 +103,7 @@ def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     array(True)
     """
     axes = normalize_axis(axis, len(shape_of(x)), "any")
-    return np.asarray(np.any(as_array(x), axis=axes, keepdims=keepdims))
+    return np.asarray(np.any(as_array(x), axis=axes, keepdims=check_flag(keepdims, "keepdims", "any")))
 
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
@@ -111,7 +114,12 @@ def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     array(False)
     """
     axes = normalize_axis(axis, len(shape_of(x)), "all")
-    return np.asarray(np.all(as_array(x), axis=axes, keepdims=keepdims))
+    return np.asarray(np.all(as_array(x), axis=axes, keepdims=check_flag(keepdims, "keepdims", "all")))
+
+
+def as_operand(x: Any) -> Any:
+    """A tensor or an array as it is, a number or nested lists as an array."""
+    return x if hasattr(x, "ndim") else plain_array(x)
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

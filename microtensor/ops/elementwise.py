@@ -479,11 +479,18 @@ ceil: Unary = primitive(
     """,
 )
 
-round: Unary = primitive(
+
+def _round(x: Any, decimals: int = 0) -> Any:
+    return np.round(x, decimals)
+
+
+round = primitive(
     "round",
-    np.round,
+    _round,
     None,
     doc="""Nearest integer, elementwise; halves go to the even one. No gradient flows: it is constant almost everywhere.
+
+    `decimals` is how many places after the point are kept; default: none.
 
     >>> import microtensor as mt
     >>> mt.round(mt.tensor([1.5, 2.5, -0.4]))

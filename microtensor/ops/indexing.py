@@ -9,10 +9,10 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from microtensor.checks import renamed
+from microtensor.checks import check_flag, renamed
 from microtensor.core.ops import astype, reshape
 from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, primitive
-from microtensor.ops.common import one_axis, shape_of
+from microtensor.ops.common import as_operand, one_axis, shape_of
 from microtensor.ops.elementwise import masked, where
 from microtensor.ops.shape import expand_dims, flattened
 from microtensor.support.arrays import Array, accumulator, own_array, plain_array
@@ -250,6 +250,7 @@ def embedding(indices: Any, weight: Any) -> Any:
     tensor([[3., 4.],
             [1., 2.]])
     """
+    weight = as_operand(weight)
     rows = _integer_indices(indices, "embedding")
     if rows.size and not (rows.min() >= 0 and rows.max() < weight.shape[0]):
         raise IndexError(
@@ -328,6 +329,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: SupportsIndex = -1) ->
     >>> mt.scatter_add(mt.zeros(3), [0, 0, 2], mt.tensor([1.0, 2.0, 5.0]))
     tensor([3., 0., 5.])
     """
+    x = as_operand(x)
     along = one_axis(axis, x.ndim, "scatter_add")
     places = _integer_indices(indices, "scatter_add")
     updates = _own(updates, "scatter_add: updates")
@@ -370,7 +372,8 @@ def sort(x: Any, axis: SupportsIndex | None = -1, descending: bool = False, stab
     """
     x, along = flattened(x, axis, "sort")
     values = as_array(x)
-    if not descending:
+    check_flag(stable, "stable", "sort")
+    if not check_flag(descending, "descending", "sort"):
         return take_along_axis(x, np.argsort(values, axis=along, kind="stable"), axis=along)
     # Reverse, sort, reverse: equal elements keep their order. To sort −x would fail, because −x can overflow.
     order = np.flip(np.argsort(np.flip(values, axis=along), axis=along, kind="stable"), axis=along)
@@ -386,6 +389,7 @@ def flip(x: Any, axis: Axis = None) -> Any:
     >>> mt.flip(mt.tensor([1.0, 2.0, 3.0]))
     tensor([3., 2., 1.])
     """
+    x = as_operand(x)
     axes = normalize_axis(axis, x.ndim, "flip")
     return getitem(x, index=tuple(slice(None, None, -1 if i in axes else None) for i in range(x.ndim)))
 
@@ -415,6 +419,7 @@ def roll(x: Any, shift: Shape, axis: Axis = -1) -> Any:
     >>> mt.roll(mt.tensor([1.0, 2.0, 3.0]), 1)
     tensor([3., 1., 2.])
     """
+    x = as_operand(x)
     if axis is None:
         return reshape(roll(reshape(x, shape=(-1,)), shift, axis=0), shape=x.shape)
     shifts, axes = integers(shift, "shift", "roll"), integers(axis, "axis", "roll")
@@ -479,6 +484,7 @@ def diagonal(x: Any) -> Any:
     >>> mt.diagonal(mt.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([1., 4.])
     """
+    x = as_operand(x)
     if x.ndim < 2:
         raise ValueError(f"diagonal: shape {x.shape} must have at least two axes")
     places = np.arange(builtins.min(x.shape[-2:]))
@@ -487,11 +493,12 @@ def diagonal(x: Any) -> Any:
 
 def _below(x: Any, k: Any, who: str) -> Array:
     """A mask of the last two axes: true on and below the k-th diagonal."""
-    if x.ndim < 2:
-        raise ValueError(f"{who}: shape {x.shape} must have at least two axes")
+    shape = shape_of(x)
+    if len(shape) < 2:
+        raise ValueError(f"{who}: shape {shape} must have at least two axes")
     # All diagonals outside the matrix give the same, so the nearest one is used.
-    within = builtins.max(-x.shape[-2], builtins.min(integer(k, "k", who), x.shape[-1]))
-    return np.tri(x.shape[-2], x.shape[-1], within, dtype=bool)
+    within = builtins.max(-shape[-2], builtins.min(integer(k, "k", who), shape[-1]))
+    return np.tri(shape[-2], shape[-1], within, dtype=bool)
 
 
 def tril(x: Any, k: SupportsIndex = 0) -> Any:
@@ -558,6 +565,7 @@ def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float = 0.0) -
 
 def padded(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float, who: str) -> Any:
     """As :func:`pad`, with `who` as the name in errors."""
+    x = as_operand(x)
     rows = isinstance(widths, (tuple, list)) or getattr(widths, "ndim", 0) == 2
     edges = [integers(pair, "widths", who) for pair in widths] if rows else []
     if not rows or len(edges) != x.ndim or any(len(pair) != 2 or builtins.min(pair) < 0 for pair in edges):
@@ -566,6 +574,7 @@ def padded(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float, who:
     check_room(shape, who)
     index = tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, edges, strict=True))
     out = put(x, index=index, shape=shape)
+    _own(value, f"{who}: value")
     if value == 0:
         return out
     border = np.ones(shape, dtype=bool)
@@ -692,6 +701,7 @@ def split(x: Any, sizes: Shape, axis: SupportsIndex = 0) -> list[Any]:
     >>> mt.split(mt.tensor([1.0, 2.0, 3.0]), 2)
     [tensor([1., 2.]), tensor([3.])]
     """
+    x = as_operand(x)
     place = one_axis(axis, x.ndim, "split")
     total = x.shape[place]
     found = integers(sizes, "sizes", "split")

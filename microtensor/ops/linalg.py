@@ -11,7 +11,7 @@ import numpy as np
 
 from microtensor.core.ops import permute_dims, reshape, sum
 from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, primitive
-from microtensor.ops.common import several_axes
+from microtensor.ops.common import as_operand, several_axes
 from microtensor.ops.indexing import getitem
 from microtensor.support.arrays import accumulator, plain_array
 from microtensor.support.axes import Shape, axis_count, integer
@@ -103,6 +103,7 @@ def outer(a: Any, b: Any) -> Any:
     tensor([[3., 4.],
             [6., 8.]])
     """
+    a, b = as_operand(a), as_operand(b)
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError(f"outer: shapes {a.shape} and {b.shape}; both must be vectors")
     return _column(a) * b
@@ -142,6 +143,7 @@ def tensordot(a: Any, b: Any, axes: SupportsIndex | Sequence[Shape] = 2) -> Any:
     >>> mt.tensordot(mt.ones((2, 3)), mt.ones((3, 4)), axes=1).shape
     (2, 4)
     """
+    a, b = as_operand(a), as_operand(b)
     left, right = _paired_axes(axes, a.ndim, b.ndim)
     sizes = [a.shape[i] for i in left], [b.shape[i] for i in right]
     if sizes[0] != sizes[1]:
@@ -209,6 +211,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     >>> mt.einsum("ii->", mt.tensor([[1.0, 2.0], [3.0, 4.0]])).item()
     5.0
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: subscripts is a {type(subscripts).__name__}; write a text such as 'ij,jk->ik'")
     operands = tuple(x if isinstance(x, TensorBase) else plain_array(x) for x in operands)
     labels, output = _labels(subscripts, operands)
     sizes: dict[str, int] = {}

@@ -7,7 +7,7 @@ import math
 from typing import Any, SupportsIndex
 
 from microtensor.core.ops import broadcast_to, permute_dims, reshape
-from microtensor.ops.common import one_axis, several_axes
+from microtensor.ops.common import as_operand, one_axis, several_axes
 from microtensor.support.axes import Axis, Shape, check_room, integers, normalize_axis, sizes
 
 __all__ = [
@@ -35,6 +35,7 @@ def matrix_transpose(x: Any) -> Any:
     >>> mt.matrix_transpose(mt.zeros((4, 2, 3))).shape
     (4, 3, 2)
     """
+    x = as_operand(x)
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: shape {x.shape} must have at least two axes")
     return permute_dims(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
@@ -54,6 +55,7 @@ def swapaxes(x: Any, axis1: SupportsIndex, axis2: SupportsIndex) -> Any:
     >>> mt.swapaxes(mt.zeros((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
+    x = as_operand(x)
     first, second = one_axis(axis1, x.ndim, "swapaxes", "axis1"), one_axis(axis2, x.ndim, "swapaxes", "axis2")
     axes = list(range(x.ndim))
     axes[first], axes[second] = axes[second], axes[first]
@@ -76,6 +78,7 @@ def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
     >>> mt.moveaxis(mt.zeros((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
+    x = as_operand(x)
     sources = several_axes(source, x.ndim, "moveaxis", "source")
     places = several_axes(destination, x.ndim, "moveaxis", "destination")
     if len(sources) != len(places):
@@ -100,6 +103,7 @@ def expand_dims(x: Any, axis: Shape = 0) -> Any:
     >>> mt.expand_dims(mt.zeros((2, 3)), axis=1).shape
     (2, 1, 3)
     """
+    x = as_operand(x)
     axes = integers(axis, "axis", "expand_dims")
     ndim = x.ndim + len(axes)
     places = normalize_axis(axes, ndim, "expand_dims")
@@ -121,6 +125,7 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
     >>> mt.squeeze(mt.zeros((1, 3, 1)), axis=0).shape
     (3, 1)
     """
+    x = as_operand(x)
     if axis is None:
         return reshape(x, shape=tuple(n for n in x.shape if n != 1))
     axes = normalize_axis(axis, x.ndim, "squeeze")
@@ -146,6 +151,7 @@ def flatten(x: Any, start_axis: SupportsIndex = 0, end_axis: SupportsIndex = -1)
     >>> mt.flatten(mt.zeros((2, 3, 4)), start_axis=1).shape
     (2, 12)
     """
+    x = as_operand(x)
     ndim = builtins.max(x.ndim, 1)
     first = one_axis(start_axis, ndim, "flatten", "start_axis")
     last = one_axis(end_axis, ndim, "flatten", "end_axis")
@@ -156,6 +162,7 @@ def flatten(x: Any, start_axis: SupportsIndex = 0, end_axis: SupportsIndex = -1)
 
 def flattened(x: Any, axis: Any, who: str) -> tuple[Any, int]:
     """x and the axis of a function along one axis. For None: the flattened x and axis 0, as in NumPy."""
+    x = as_operand(x)
     return (reshape(x, shape=(-1,)), 0) if axis is None else (x, one_axis(axis, x.ndim, who))
 
 
@@ -175,6 +182,7 @@ def tile(x: Any, repetitions: Shape) -> Any:
     >>> mt.tile(mt.tensor([1.0, 2.0]), 2)
     tensor([1., 2., 1., 2.])
     """
+    x = as_operand(x)
     counts = sizes(repetitions, "repetitions", "tile")
     width = builtins.max(len(counts), x.ndim)
     counts = (1,) * (width - len(counts)) + counts

@@ -109,7 +109,7 @@ def plain_dtype(dtype: DTypeLike, who: str) -> np.dtype[Any]:
 
 def check_device(device: Any, who: str) -> None:
     """Raises ValueError unless the device is None or "cpu"."""
-    if device not in (None, "cpu"):
+    if device is not None and str(device) != "cpu":
         raise ValueError(f"{who}: device is {device!r}; it must be None or 'cpu', because NumPy computes on the CPU")
 
 

@@ -39,10 +39,10 @@ def bound(operation: Any, args: tuple[Any, ...], params: dict[str, Any]) -> tupl
     """
     arity = operation.arity
     options = dict(zip(_option_names(operation.forward, arity), args[arity:], strict=False))
-    lost = any(getattr(x, "_requires_grad", False) for x in options.values())
+    lost = " and ".join(name for name, x in options.items() if getattr(x, "_requires_grad", False))
     if lost or options.keys() & params or len(options) + arity != len(args):
         check(operation, params, args)
-        raise TypeError(f"{operation.name}: no rule for argument {arity}; write one rule or None per array")
+        raise TypeError(f"{operation.name}: no rule for {lost or f'argument {arity}'}; detach it, or give it a rule")
     return args[:arity], options | params
 
 
@@ -51,5 +51,4 @@ def check(operation: Any, params: dict[str, Any], args: Sequence[Any]) -> None:
     try:
         operation.__signature__.bind(*args, **params)
     except TypeError as error:
-        name = operation.name
-        raise TypeError(f"{name}: {error}; the call is {name}{operation.__signature__}") from None
+        raise TypeError(f"{operation.name}: {error}; the call is {operation.name}{operation.__signature__}") from None

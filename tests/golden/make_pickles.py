@@ -23,7 +23,17 @@ def values() -> dict[str, object]:
         "detached": (leaf * 2).detach(),
         "parameter": mt.nn.Parameter([1.0, 2.0], name="γ"),
         "network": net,
-        "primitives": [mt.add, mt.tanh, mt.relu, mt.reshape, mt.max, mt.matmul, mt.sum, mt.ops.contract_to, mt.astype],
+        "primitives": [
+            mt.ops.primitives["contract_to"],
+            mt.add,
+            mt.tanh,
+            mt.relu,
+            mt.reshape,
+            mt.max,
+            mt.matmul,
+            mt.sum,
+            mt.astype,
+        ],
     }
 
 

@@ -472,7 +472,7 @@ def test_a_rule_too_few_is_named():
     x = mt.tensor([1.0, 2.0], requires_grad=True)
     forward, rules = OPERATIONS["ratio"]
     for operation in (primitive("ratio", forward, rules[0]), primitive("ratio", np.divide, rules[0])):
-        with pytest.raises(TypeError, match=r"ratio: no rule for argument 1; .*per array"):
+        with pytest.raises(TypeError, match=r"ratio: no rule for (b|argument 1); .*give it a rule"):
             operation(x, x)
 
 

@@ -1,6 +1,8 @@
 """Every primitive against its row of the table: values, derivatives of order 1 and 2, dtypes, layouts, errors."""
 
 import copy
+import doctest
+import io
 import pickle
 
 import numpy as np
@@ -353,3 +355,14 @@ def test_a_primitive_pickles_and_copies_as_itself():
 def test_an_operation_that_its_module_lost_does_not_unpickle():
     with pytest.raises(AttributeError, match=r"module \S*test_primitives has no primitive lost"):
         pickle.loads(pickle.dumps(Primitive("lost", np.copy, (None,))))
+
+
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_the_example_of_a_primitive_runs(name):
+    """The collector of doctests looks at functions and classes, and a primitive is neither."""
+    op = PRIMITIVES[name]
+    (example,) = doctest.DocTestFinder(recurse=False).find(op, name, module=False, globs={})
+    assert example.examples
+    said = io.StringIO()
+    doctest.DocTestRunner().run(example, out=said.write)
+    assert said.getvalue() == ""
