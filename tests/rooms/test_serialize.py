@@ -793,13 +793,16 @@ def state(n):
     return {f"layer{i}": np.full(5_000, n) for i in range(4)} | {"n": n}
 
 last = 0
+began = time.monotonic()
 save(path, state(last))
+# A save on this machine just now, so that some are killed before, some while and some after they write.
+took = time.monotonic() - began
 for _ in range(20):
     child = os.fork()
     if child == 0:
         for n in range(last + 1, last + 1_000):
             save(path, state(n))
-    time.sleep(random.uniform(0.001, 0.03))
+    time.sleep(random.uniform(0.001, 0.03 + 3 * took))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     loaded = load(path)
