@@ -10,7 +10,7 @@ the code. Each names the files, and the lines of all functions that run.
 
 (a) How ``loss.backward()`` works: ``(mt.tensor([3.0, 4.0]) * x).sum().backward()``:
 
-    support/arrays.py    21-29, 32-43, 46-68, 91-93, 129-134, 201-211
+    support/arrays.py    21-29, 32-43, 46-68, 91-93, 136-141, 208-218
     core/primitive.py    87-98, 113-122, 236-277
     core/ops.py          143-145, 183, 289-291, 299-300, 306
     core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
@@ -18,7 +18,7 @@ the code. Each names the files, and the lines of all functions that run.
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 
-    support/arrays.py    32-43, 91-93, 129-134, 137-140, 150-164, 201-211
+    support/arrays.py    32-43, 91-93, 136-141, 144-147, 157-171, 208-218
     support/axes.py      42-57, 101-118, 136-138, 141-153, 156-170
     support/modes.py     20-23, 59-60, 68-70, 72-75, 190-194, 199-203
     core/primitive.py    87-98, 113-122, 140-144, 236-277, 279-289

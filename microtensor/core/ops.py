@@ -30,8 +30,7 @@ Axes: TypeAlias = tuple[int, ...] | None
 
 
 def _reshape(x: Any, shape: Shape, *, copy: bool | None = None) -> Any:
-    y = np.reshape(x, shape)
-    return y if copy is None else arrays.with_memory(y, x, copy, "reshape")
+    return arrays.with_memory(np.reshape(x, shape), x, copy, "reshape")
 
 
 reshape = primitive(
@@ -119,6 +118,7 @@ sum_to = primitive(
 
 def _astype(x: Any, dtype: DTypeLike, *, copy: bool = True, device: str | None = None) -> Array:
     arrays.check_device(device, "astype")
+    arrays.check_copy(copy, "astype")
     return plain_array(x).astype(arrays.plain_dtype(dtype, "astype"), copy=copy)
 
 

@@ -113,6 +113,12 @@ def check_device(device: Any, who: str) -> None:
         raise ValueError(f"{who}: device is {device!r}; it must be None or 'cpu', because NumPy computes on the CPU")
 
 
+def check_copy(copy: Any, who: str) -> None:
+    """Raises TypeError unless copy is True, False or None."""
+    if not (copy is None or isinstance(copy, (bool, np.bool_))):
+        raise TypeError(f"{who}: copy is {copy!r}; it must be True, False or None")
+
+
 def with_memory(y: Array, x: Any, copy: bool | None, who: str) -> Array:
     """The result y: in its own memory if `copy` is True, in the memory of x if False, in either if None.
 
@@ -121,6 +127,7 @@ def with_memory(y: Array, x: Any, copy: bool | None, who: str) -> Array:
     ValueError
         `copy` is False, but y does not share the memory of x.
     """
+    check_copy(copy, who)
     if copy is False and y.size and not np.may_share_memory(y, x):
         raise ValueError(f"{who}: copy=False is not possible here; pass copy=None")
     return y.copy() if copy else y

@@ -262,6 +262,14 @@ def test_copy_of_reshape():
             mt.reshape(strided, (6,), copy=False)
 
 
+@pytest.mark.parametrize("copy", ["no", 1, np.ones(2)])
+def test_a_copy_that_is_neither_yes_nor_no_is_refused(copy):
+    for call in (lambda x: mt.reshape(x, (3,), copy=copy), lambda x: mt.astype(x, "float32", copy=copy)):
+        for x in (np.ones(3), mt.ones(3)):
+            with pytest.raises(TypeError, match=r"^(reshape|astype): copy is .* must be True, False or None"):
+                call(x)
+
+
 def test_copy_and_device_of_astype():
     array = np.arange(3.0)
     assert mt.astype(array, "float64", copy=False) is array
