@@ -49,12 +49,13 @@ def from_keras(state: Mapping[str, Any], names: Mapping[str, str] | None = None)
     state : mapping
         From paths to arrays: ``{v.path: v.numpy() for v in model.variables}``. In Keras 2 it is ``v.name``.
     names : mapping, optional
-        From Keras's names of layers to the names here. A layer that is not in it keeps its name, with dots for slashes.
+        From Keras's names of layers to the names here. A layer that is not in it keeps its name, with dots instead of
+        slashes.
 
     Raises
     ------
     ValueError
-        A variable has no counterpart here, or a name is not that of a layer. The message lists all of them.
+        A variable has no counterpart here, or a name in `names` belongs to no layer. The message lists all of them.
     TypeError
         A value is not an array of numbers.
 
@@ -78,11 +79,11 @@ def from_flax(
     tree : mapping
         Nested: linen's ``{"params": …, "batch_stats": …}``, or nnx's ``nnx.to_pure_dict(nnx.state(model))``.
     names : mapping, optional
-        From flax's names of layers, such as ``"encoder/Dense_0"``, to the names here. The others keep their names,
-        with dots for slashes.
+        From flax's names of layers, such as ``"encoder/Dense_0"``, to the names here. The others keep their names, with
+        dots instead of slashes.
     transposed : collection of str
-        flax's names of those ConvTranspose layers (with ``transpose_kernel=False``) that have another name than
-        ``ConvTranspose_0``, ``ConvTranspose_1``, ….
+        flax's names of ConvTranspose layers with ``transpose_kernel=False``. Layers called ``ConvTranspose_0``,
+        ``ConvTranspose_1``, … need not be listed.
 
     Examples
     --------
@@ -114,7 +115,7 @@ def to_keras(
     state : mapping
     names : mapping, optional
         From the names of layers here to Keras's names: ``{"0": "sequential/dense"}``. The others keep their names, with
-        slashes for dots.
+        slashes instead of dots.
     embeddings : collection of str
         The names of the embedding layers. Their weight is a table, whose axes stay as they are.
 
@@ -140,8 +141,8 @@ def to_flax(
     state, names, embeddings
         As :func:`to_keras`.
     transposed : collection of str
-        The names here of the layers that are a ConvTranspose there. Those that are called ``ConvTranspose_0``, … there
-        are found without it.
+        The names of the layers here that are a ConvTranspose in flax. Layers that flax calls ``ConvTranspose_0``,
+        ``ConvTranspose_1``, … need not be listed.
 
     Examples
     --------

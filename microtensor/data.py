@@ -54,7 +54,7 @@ class TensorDataset:
         self.tensors = tuple(_tensor(x, f"TensorDataset: tensor {i}") for i, x in enumerate(tensors))
         shapes = [x.shape for x in self.tensors]
         if not shapes or () in shapes or len({shape[0] for shape in shapes}) > 1:
-            raise ValueError(f"TensorDataset: shapes are {shapes}; all must have one length along axis 0")
+            raise ValueError(f"TensorDataset: shapes are {shapes}; all must have the same length along axis 0")
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -83,8 +83,8 @@ class DataLoader:
         Whether to leave out the last batch when it is smaller than the others. A batch of one sample is too small for
         batch norm of (N, C).
     rng : int or numpy.random.Generator, optional
-        For the random order. With the same seed, each epoch has the same order again in a new run. Default: the
-        generator that :func:`microtensor.manual_seed` seeds.
+        For the random order. With the same seed, a new run has the same orders. Default: the generator that
+        :func:`microtensor.manual_seed` seeds.
     collate_fn : callable, optional
         Makes a batch from a list of samples. Default: the samples are stacked. Use it, for example, for samples of
         different lengths.
@@ -208,8 +208,8 @@ def _part(sample: Any, who: str) -> Any:
     lossy = isinstance(sample, (np.ma.MaskedArray, np.matrix))
     if lossy or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(
-            f"{who} is of type {type(sample).__name__}; numbers, arrays and texts, in mappings, tuples and lists, "
-            "make a batch. Convert it in the data set, or give a collate_fn"
+            f"{who} is of type {type(sample).__name__}; a batch is made from numbers, arrays and texts, "
+            "in mappings, tuples and lists. Convert it in the data set, or give a collate_fn"
         )
     return array
 
@@ -233,4 +233,4 @@ def _tensor(value: Any, who: str) -> Tensor:
         return Tensor(value)
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{who} is of type {type(value).__name__}, of which no tensor can be made: {error}") from error
+        raise kind(f"{who} is of type {type(value).__name__}, which cannot become a tensor: {error}") from error

@@ -54,12 +54,12 @@ SLACK = 0.02
 
 
 def check_weight(weight: Any, name: str, who: str) -> Any:
-    """Weights as a tensor or an array of our own; None as it is.
+    """Weights as a tensor, or as a copy in an array; None stays None.
 
     Raises
     ------
     ValueError
-        One is negative.
+        A weight is negative.
     """
     if weight is None:
         return None
@@ -73,7 +73,7 @@ def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
     """The loss of a batch from the losses of its elements: their mean, their sum, or as they are."""
     checks.check_reduction(reduction, who)
     if reduction == "mean" and not values.size:
-        raise ValueError(f"{who}: there are no elements to take the mean of; use reduction='sum'")
+        raise ValueError(f"{who}: there are no elements, so there is no mean; use reduction='sum'")
     if reduction != "none":
         values = mean(values) if reduction == "mean" else sum(values)
     return label(values, "loss")
@@ -178,9 +178,9 @@ def l1_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor:
 
 @scoped
 def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """Absolute error with its corner rounded: d² / 2β for |d| ≤ β, |d| − β/2 beyond, with d = input − target.
+    """Absolute error, but squared near 0: d² / 2β for |d| ≤ β, else |d| − β/2, with d = input − target.
 
-    It is the Huber loss divided by β, so that its slope is 1 for every β. With β = 0 it is :func:`l1_loss`.
+    It is the Huber loss divided by β, so its slope is 1 for every β. With β = 0 it is :func:`l1_loss`.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def smooth_l1_loss(input: Tensor, target: Any, *, reduction: str = "mean", beta:
 
 @scoped
 def huber_loss(input: Tensor, target: Any, *, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """Squared error that continues as a straight line: d² / 2 for |d| ≤ δ, δ (|d| − δ/2) beyond, d = input − target.
+    """Squared error, but linear far from 0: d² / 2 for |d| ≤ δ, else δ (|d| − δ/2), with d = input − target.
 
     Parameters
     ----------
@@ -270,9 +270,9 @@ def cross_entropy(
     """Cross entropy between logits and classes: −Σ_c w_c q_c ln softmax(input)_c.
 
     q is 1 for the target's class and 0 for the others. When the target holds probabilities, q is the target itself.
-    Smoothing mixes q with the uniform distribution: (1 − s) q + s/C. The mean over class indices is weighted,
-    Σ loss / Σ w of the targets, and leaves out ignored ones. The mean over probabilities counts every position once, as
-    in PyTorch.
+    Smoothing mixes q with the uniform distribution: (1 − s) q + s/C. For class indices the mean is Σ loss / Σ w, with
+    the weight w of each target's class. Ignored targets are left out. For probabilities the mean is over all positions,
+    as in PyTorch.
 
     Parameters
     ----------
@@ -334,7 +334,7 @@ def _check_distribution(target: Any, axis: int, who: str) -> None:
     off = target.sum(axis=axis, dtype=float) - 1.0
     strange = greater(absolute(off), SLACK)
     if any(strange):
-        raise ValueError(f"{who}: target probabilities sum to {off[strange][0] + 1:.4g} over axis {axis}, and not to 1")
+        raise ValueError(f"{who}: target probabilities sum to {off[strange][0] + 1:.4g} over axis {axis}; it must be 1")
 
 
 @scoped
@@ -449,7 +449,7 @@ def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
 
 @scoped
 def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean") -> Tensor:
-    """Cross entropy of yes or no, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
+    """Cross entropy of two classes, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
 
     A logarithm below −100 counts as −100, as in PyTorch. Its gradient is 0 here; PyTorch's is ±10¹². NaN in input or
     target gives NaN, as in every other loss; PyTorch raises an error. For logits use
@@ -499,7 +499,7 @@ def _bounded_log(x: Tensor) -> Tensor:
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
 ) -> Tensor:
-    """Cross entropy of yes or no, from logits: −(p t ln σ(x) + (1 − t) ln(1 − σ(x))).
+    """Cross entropy of two classes, from logits: −(p t ln σ(x) + (1 − t) ln(1 − σ(x))).
 
     −ln σ(x) is softplus(−x), which neither overflows nor rounds to 0.
 
@@ -541,8 +541,8 @@ def binary_cross_entropy_with_logits(
 def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Kullback-Leibler divergence of the prediction from the target: t (ln t − input), elementwise; 0 where t is 0.
 
-    Where t is 0, the gradient of the input is 0 too, also at the log-probability −∞. The gradient of such a target is
-    −input: it leaves out ln t + 1, which is −∞ there. PyTorch gives NaN.
+    Where t is 0, the gradient of the input is 0 too, even if the input is −∞. The gradient of such a target is −input.
+    The other term, ln t + 1, is −∞ and is left out. PyTorch gives NaN.
 
     The divergence of a batch is the sum over the classes, averaged over the batch. This is the reduction 'batchmean'.
     As in PyTorch, 'mean' divides by the number of classes as well.

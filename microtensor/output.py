@@ -54,7 +54,7 @@ class Destination:
         self.descriptor = 1 if self.is_stdout else named
 
     def check(self, *sources: str | None) -> None:
-        """Raise for a file that cannot be written. This is checked before a script runs for an hour.
+        """Raise if the file cannot be written. It is called before a script runs, so that no work is lost.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Destination:
             raise self._failure("Permission denied")
 
     def write(self, data: bytes) -> None:
-        """Write, and turn what goes wrong into a CommandError."""
+        """Write the file, and turn an error into a CommandError."""
         try:
             if self.descriptor == 1:
                 print_bytes(data)
@@ -117,7 +117,7 @@ class Destination:
 
 
 def print_bytes(data: bytes) -> None:
-    """Write bytes to standard output. If its reader has gone, end without a message."""
+    """Write bytes to standard output. If the program that reads it has ended, exit without a message."""
     if sys.stdout is None:
         raise CommandError("cannot write: standard output is closed")
     stream = sys.stdout.buffer

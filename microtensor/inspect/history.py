@@ -19,7 +19,7 @@ Origin: TypeAlias = Literal["kept", "scalar", "random"]
 
 
 def history(*results: Tensor, unfreed: str = "") -> list[tuple[Tensor, Node]]:
-    """The recorded results that some results depend on, themselves included, in the order of the program.
+    """All recorded results that the given results depend on, and these results, in the order of the program.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def history(*results: Tensor, unfreed: str = "") -> list[tuple[Tensor, Node]]:
         if node.spent and not node.inputs:
             raise RuntimeError(
                 f"{unfreed}: the graph of {node.primitive.name} (shape {result.shape}) has been freed by a backward "
-                f"pass; pass retain_graph=True to that one, or call {unfreed} before it"
+                f"pass; pass retain_graph=True to that pass, or call {unfreed} before it"
             )
     return found
 
@@ -65,9 +65,10 @@ def rerun(
     records : iterable of (key, Node)
         The key of each new result, and the operation to run. An operation may occur more than once.
     read : callable
-        Gives the value of an argument, from the key, the number of the argument and its recorded value.
+        A function that gives the value of an argument. It takes the key, the number of the argument and its recorded
+        value.
     made : dict
-        The results by key. New results are added; `read` may look into it.
+        The results by key. New results are added; `read` may use them.
 
     Examples
     --------
@@ -127,8 +128,8 @@ def is_detached(x: Tensor) -> bool:
 def cotangent_of(y: Tensor) -> tuple[Array, Origin]:
     """The cotangent of y, and where it comes from.
 
-    It is that of the last backward pass that was kept. Without one it is 1 for a single number, and otherwise a fixed
-    random array.
+    It is the cotangent of the last backward pass inside `keep_graphs`. Without such a pass, it is 1 for a single
+    number, and otherwise a fixed random array.
 
     Examples
     --------
@@ -154,7 +155,7 @@ def carried_back(y: Tensor, cotangent: Array, kept: bool = False) -> list[tuple[
         The result that the walk starts from.
     cotangent : array
     kept : bool
-        Give what the last kept backward pass of y has added, where there is one.
+        Whether to return what the last kept backward pass of y has added, if there is one.
 
     Returns
     -------
@@ -201,7 +202,7 @@ def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:
 def random_cotangent(output: Tensor) -> Array:
     """A fixed random cotangent, the same for every picture, ledger and check of a tensor.
 
-    Not from seed 0, which programs draw their data with: a cotangent along x is one that a norm takes out.
+    The seed is not 0, because many programs draw their data with seed 0. A norm would remove a cotangent along x.
     """
     draws = np.random.default_rng(COTANGENT_SEED).normal(size=output.shape) / output.size
     cotangent: Array = draws.astype(output.dtype)

@@ -13,7 +13,7 @@ LARGEST = 10_000
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold of a record: each compared field under its name, in all depth.
+    """A record as JSON can hold it: each compared field under its name, also in nested records.
 
     NaN and infinities become strings, and an array of more than 10,000 numbers None.
 

@@ -31,7 +31,7 @@ __all__ = [
 class Activation(Wrapper):
     """The base of activations: ``function(x, **settings)``, where the settings are attributes.
 
-    As all layers that compute, activations take floats. Integers raise a TypeError.
+    The input must have floats. Integers raise a TypeError.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class Activation(Wrapper):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """The function of x with the settings."""
+        """Apply the function with the settings to x."""
         check_float(x, self)
         return self._computed(x)
 
@@ -86,7 +86,7 @@ class ELU(Activation):
     Parameters
     ----------
     alpha : float
-        α; far on the negative side the result is −α.
+        α. For large negative x the result is close to −α.
 
     Examples
     --------

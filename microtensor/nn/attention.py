@@ -39,7 +39,7 @@ def scaled_dot_product_attention(
     *,
     rng: Any = None,
 ) -> Tensor:
-    """Weighted means of the values, by the products of query and key: softmax(Q Kᵀ / √E) V.
+    """Means of the values, weighted by the products of query and key: softmax(Q Kᵀ / √E) V.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def scaled_dot_product_attention(
     attn_mask : Tensor or array_like, optional
         A mask that broadcasts to (…, L, S). Booleans are True where a query may attend to a key. In
         :class:`MultiheadAttention` they are True where it may not, as in PyTorch. Floats are added to the scores; −∞
-        masks. For a query that may attend to no key, the result and the gradient are 0.
+        masks a key. For a query that may attend to no key, the result and the gradient are 0.
     dropout_p : float
         The probability of dropping a weight. This function has no mode: give 0 in prediction.
     is_causal : bool
@@ -159,8 +159,8 @@ class MultiheadAttention(Module):
     Parameters
     ----------
     embed_dim : int
-        E. The query has shape (L, N, E), key and value have (S, N, E), with `batch_first` (N, L, E) and (N, S, E),
-        without a batch (L, E) and (S, E). The output has the shape of the query.
+        E. The query has shape (L, N, E); key and value have shape (S, N, E). With `batch_first` the shapes are (N, L,
+        E) and (N, S, E). Without a batch they are (L, E) and (S, E). The output has the shape of the query.
     num_heads : int
         The number of heads. It must divide E.
     dropout : float
@@ -170,8 +170,8 @@ class MultiheadAttention(Module):
     batch_first : bool
         Whether the batch is axis 0. It is given by keyword only, because PyTorch has other settings before it.
     rng : int or numpy.random.Generator, optional
-        For the initial values, those of PyTorch: W_q, W_k, W_v uniform in ±√(6 / (4 E)), W_o in ±1/√E, biases 0;
-        and for the dropout.
+        For the dropout and the initial values. As in PyTorch, W_q, W_k and W_v are uniform in ±√(6 / (4 E)), W_o is
+        uniform in ±1/√E, and biases are 0.
 
     Raises
     ------
@@ -208,8 +208,8 @@ class MultiheadAttention(Module):
         embed_dim, num_heads = check_sizes("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise ValueError(
-                f"MultiheadAttention: embed_dim {embed_dim} does not divide into {num_heads} heads; "
-                f"{embed_dim - embed_dim % num_heads or num_heads} would"
+                f"MultiheadAttention: embed_dim is {embed_dim}; it must be a multiple of num_heads {num_heads}, "
+                f"such as {embed_dim - embed_dim % num_heads or num_heads}"
             )
         self.embed_dim = embed_dim
         self.num_heads = num_heads
@@ -245,7 +245,7 @@ class MultiheadAttention(Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """The output and the weights: (N, L, S), or (N, heads, L, S) without `average_attn_weights`.
+        """The output and the weights. These are (N, L, S), or (N, heads, L, S) without `average_attn_weights`.
 
         Without `need_weights` the weights are None. `key_padding_mask` has shape (N, S), and `attn_mask` (L, S) or
         (N · heads, L, S). Booleans are True where a query may *not* attend to a key. Floats are added to the scores.
@@ -319,21 +319,21 @@ class MultiheadAttention(Module):
         if key.shape != value.shape or batches[0] != batches[1]:
             raise ValueError(
                 f"{self.title()}: query, key and value have shapes {query.shape}, {key.shape} and {value.shape}; all "
-                f"must have one batch, and key and value one length: {layout}"
+                f"must have the same batch size, and key and value the same length: {layout}"
             )
 
 
 class TransformerEncoderLayer(Module):
     """Self-attention, then a network of two layers at each position, each with a shortcut and a layer norm.
 
-    Post-norm, the paper's: x ← LN₁(x + Attention(x)), x ← LN₂(x + W₂ φ(W₁ x)). With `norm_first`, pre-norm:
-    x ← x + Attention(LN₁(x)), x ← x + W₂ φ(W₁ LN₂(x)), which trains deep stacks without warm-up.
+    By default (post-norm, as in the paper): x ← LN₁(x + Attention(x)), x ← LN₂(x + W₂ φ(W₁ x)). With `norm_first`
+    (pre-norm): x ← x + Attention(LN₁(x)), x ← x + W₂ φ(W₁ LN₂(x)). Pre-norm trains deep stacks without warm-up.
 
     Parameters
     ----------
     d_model : int
-        The number of features. Input and output have shape (L, N, d_model), with `batch_first` (N, L, d_model), and
-        without a batch (L, d_model).
+        The number of features. Input and output have shape (L, N, d_model). With `batch_first` it is (N, L, d_model).
+        Without a batch it is (L, d_model).
     nhead : int
         The number of heads of the attention. It must divide `d_model`.
     dim_feedforward : int
@@ -351,7 +351,7 @@ class TransformerEncoderLayer(Module):
     bias : bool
         Whether the linear maps and the norms have biases.
     rng : int or numpy.random.Generator, optional
-        For the initial values, those of :class:`MultiheadAttention` and :class:`Linear`, and for the dropout.
+        For the dropout and the initial values, which are those of :class:`MultiheadAttention` and :class:`Linear`.
 
     Raises
     ------
@@ -389,7 +389,7 @@ class TransformerEncoderLayer(Module):
     ) -> None:
         super().__init__()
         if isinstance(activation, str) and activation not in ACTIVATIONS:
-            raise ValueError(f"TransformerEncoderLayer: activation {activation!r} is not 'relu', 'gelu' or a function")
+            raise ValueError(f"TransformerEncoderLayer: activation is {activation!r}, not 'relu', 'gelu' or a function")
         # Only a generator that was asked for is kept: the default one may be seeded anew before it is drawn from.
         rng = None if rng is None else as_generator(rng)
         self.norm_first = norm_first

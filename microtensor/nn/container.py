@@ -107,7 +107,7 @@ class _Ordered(Module):
 def _modules(given: Any, who: str) -> list[Module]:
     """The modules of another container or list, as a list: a container may be added to itself."""
     if not isinstance(given, Iterable):
-        raise TypeError(f"{who}: a {type(given).__name__} cannot be added; modules in a container or a list can")
+        raise TypeError(f"{who}: a {type(given).__name__} cannot be added; give modules in a container or a list")
     return list(given)
 
 

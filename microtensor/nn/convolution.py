@@ -70,7 +70,7 @@ class _Convolution(_Windowed):
         sizes = check_sizes(who, in_channels=in_channels, out_channels=out_channels, groups=groups)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups = sizes
         if in_channels % groups or out_channels % groups:
-            raise ValueError(f"{who}: {groups} groups must divide {in_channels} and {out_channels} channels")
+            raise ValueError(f"{who}: groups is {groups}; it must divide the channels {in_channels} and {out_channels}")
         self._set_windows(kernel_size, stride, padding, dilation)
         rows, columns = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = (rows, columns // groups, *self.kernel_size)
@@ -112,7 +112,7 @@ class Conv1d(_Convolution):
     padding : int, "same" or "valid"
         The number of zeros at each end. With "same", L′ = L.
     groups : int
-        The number of parts that the channels are cut into. Each filter sees one part.
+        The channels are cut into this number of parts. Each filter uses one part.
     bias : bool
         Whether there is a b. In front of a batch norm it has no effect and no gradient.
     rng : int or numpy.random.Generator, optional
@@ -171,7 +171,7 @@ class ConvTranspose2d(_Convolution):
         x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′) with
         H′ = (H − 1) · stride − 2 · padding + dilation · (kernel_size − 1) + output_padding + 1.
     kernel_size, stride, dilation : int or pair of int
-        The settings of the convolution that this is the adjoint of.
+        The settings of the convolution whose adjoint is computed.
     padding : int or pair of int
         The padding of that convolution. It is cut off here.
     output_padding : int or pair of int

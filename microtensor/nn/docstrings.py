@@ -15,7 +15,7 @@ _HEADING = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)
 
 
 def completed_by(source: Any) -> Callable[[C], C]:
-    """A decorator of classes: what the docstring leaves out is taken from that of another class or function."""
+    """A decorator of classes: missing parts of the docstring are copied from another class or function."""
 
     def complete(cls: C) -> C:
         # Python leaves docstrings out under -OO.
@@ -27,7 +27,7 @@ def completed_by(source: Any) -> Callable[[C], C]:
 
 
 def completed(own: str, source: str, settings: Sequence[str]) -> str:
-    """A docstring with what it leaves out: whole sections, but not the examples, and entries about settings."""
+    """A docstring with its missing parts added: whole sections (not the examples) and entries about settings."""
     ours, theirs = _sections(own), _sections(source)
     theirs.pop("Examples", None)
     sections = theirs | {title: text for title, text in ours.items() if text}

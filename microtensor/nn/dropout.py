@@ -18,14 +18,14 @@ from microtensor.random import generator
 
 @scoped
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = None) -> Tensor:
-    """Each element set to 0 with probability p and divided by 1 − p otherwise, so that its mean is kept.
+    """Set each element to 0 with probability p, and divide the others by 1 − p. The mean stays the same.
 
     Parameters
     ----------
     input : Tensor
         Any shape.
     p : float
-        The probability, from 0 (no element becomes 0) to 1 (every element does).
+        The probability, from 0 (no element becomes 0) to 1 (every element becomes 0).
     training : bool
         Whether elements are dropped. Otherwise the input is returned.
     rng : int or numpy.random.Generator, optional
@@ -62,7 +62,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, *, rng: Any = 
 
 @completed_by(dropout)
 class Dropout(Module):
-    """Dropout: in training each element is 0 with probability p and divided by 1 − p otherwise.
+    """Dropout: in training, each element is set to 0 with probability p, and the others are divided by 1 − p.
 
     After ``eval()`` the input is returned. It needs no scaling, because training keeps the mean.
 

@@ -72,7 +72,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor of a weight's standard deviation with which the variance stays the same after an activation.
+    """The factor for a weight's standard deviation that keeps the variance the same after an activation.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "selu": 3 / 4,
     }
     if nonlinearity not in gains:
-        raise ValueError(f"calculate_gain: nonlinearity {nonlinearity!r} is not one of {', '.join(gains)}")
+        raise ValueError(f"calculate_gain: nonlinearity is {nonlinearity!r}; it must be one of {', '.join(gains)}")
     return gains[nonlinearity]
 
 
@@ -118,7 +118,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, *, rng: Any = None) -> Te
     """Fill a weight (out, in, …) with uniform draws from ± gain √(6 / (fan-in + fan-out)).
 
     The variance is gain² · 2 / (fan-in + fan-out). It is a compromise: 1 / fan-in would keep the variance of the signal
-    in the forward pass, and 1 / fan-out that of the gradient in the backward pass.
+    in the forward pass, and 1 / fan-out would keep the variance of the gradient in the backward pass.
 
     Raises
     ------
@@ -165,14 +165,14 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, *, rng: Any = None) -> Ten
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str, who: str) -> float:
     fans = dict(zip(("fan_in", "fan_out"), _fans(tensor, who), strict=True))
     if mode not in fans:
-        raise ValueError(f"{who}: mode {mode!r} is not 'fan_in' or 'fan_out'")
+        raise ValueError(f"{who}: mode is {mode!r}; it must be 'fan_in' or 'fan_out'")
     return calculate_gain(nonlinearity, a) / math.sqrt(fans[mode])
 
 
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *, rng: Any = None
 ) -> Tensor:
-    """Fill a weight (out, in, …) with uniform draws of standard deviation gain / √fan, from ± √3 gain / √fan.
+    """Fill a weight (out, in, …) with uniform draws from ± √3 gain / √fan. The standard deviation is gain / √fan.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def kaiming_uniform_(
     mode : {"fan_in", "fan_out"}
         Whether the variance stays the same in the forward or in the backward pass.
     nonlinearity : str
-        The activation that follows, by the names of :func:`calculate_gain`.
+        The activation that follows. For the names see :func:`calculate_gain`.
     rng : int or numpy.random.Generator, optional
 
     Raises
@@ -238,9 +238,10 @@ def kaiming_normal_(
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, *, rng: Any = None) -> Tensor:
-    """Fill a weight (out, in, …), as a matrix (out, rest), with gain times a random orthogonal matrix.
+    """Fill a weight (out, in, …) with gain times a random orthogonal matrix of shape (out, rest).
 
-    The rows are orthonormal, or the columns if there are fewer of them. All such matrices are equally likely.
+    The rows of the matrix are orthonormal. If there are fewer columns than rows, the columns are. All such matrices are
+    equally likely.
 
     Raises
     ------

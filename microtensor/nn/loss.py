@@ -92,7 +92,7 @@ class L1Loss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """Absolute error with its corner rounded: d² / 2β for |d| ≤ β, |d| − β/2 beyond, with d = input − target.
+    """Absolute error, but squared near 0: d² / 2β for |d| ≤ β, else |d| − β/2, with d = input − target.
 
     Examples
     --------
@@ -108,7 +108,7 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Squared error that goes on as a straight line: d² / 2 for |d| ≤ δ, δ (|d| − δ/2) beyond, d = input − target.
+    """Squared error, but linear far from 0: d² / 2 for |d| ≤ δ, else δ (|d| − δ/2), with d = input − target.
 
     Examples
     --------
@@ -164,7 +164,7 @@ class NLLLoss(_Loss):
 
 
 class BCELoss(_Loss):
-    """Cross entropy of yes or no, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
+    """Cross entropy of two classes, from probabilities: −(t ln x + (1 − t) ln(1 − x)).
 
     The weight is a buffer of the layer.
 
@@ -182,7 +182,7 @@ class BCELoss(_Loss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Cross entropy of yes or no, from logits: −(p t ln σ(x) + (1 − t) ln(1 − σ(x))).
+    """Cross entropy of two classes, from logits: −(p t ln σ(x) + (1 − t) ln(1 − σ(x))).
 
     Both weights are buffers of the layer.
 
@@ -203,7 +203,7 @@ class BCEWithLogitsLoss(_Loss):
 class KLDivLoss(_Loss):
     """Kullback-Leibler divergence from log-probabilities: t (ln t − input), elementwise.
 
-    The divergence of a batch, as in textbooks, has the reduction 'batchmean'.
+    For the divergence of a batch as in textbooks, use the reduction 'batchmean'.
 
     Examples
     --------

@@ -25,15 +25,17 @@ _TABLES = ("_parameters", "_buffers", "_modules", "_transient")
 class Module:
     """A layer or a network: assign parameters and other modules as attributes, and define ``forward``.
 
-    Calling the module runs ``forward`` in a scope of the module's name: the attribute of its parent that holds it.
-    Pictures frame and fold the module by that name.
+    Calling the module runs ``forward`` in a name scope. The name is that of the attribute of the parent that holds the
+    module. A picture draws a frame with this name around the module, and can fold it.
 
-    A name that holds a parameter, a buffer or a module takes no value of another kind, which would silently leave
-    training and the state: a TypeError is raised. None empties the name, and ``del`` removes it.
+    An attribute that holds a parameter, a buffer or a module must not get a value of another kind: this raises a
+    TypeError. Otherwise the value would be missing in training and in the state. None empties the attribute, and
+    ``del`` removes it.
 
-    ``copy.deepcopy`` and ``pickle`` keep values, dtypes, ``requires_grad``, names, modes and settings. What was shared
-    inside is shared in the copy. The parameters of the copy have no ``.grad``, as in PyTorch. ``copy.copy`` shares the
-    parameters, buffers and modules, and so ``.grad``. What is assigned to the copy is not assigned to the original.
+    ``copy.deepcopy`` and ``pickle`` keep values, dtypes, ``requires_grad``, names, modes and settings. What the module
+    shares inside, the copy shares too. The parameters of the copy have no ``.grad``, as in PyTorch. ``copy.copy``
+    shares the parameters, buffers and modules, and therefore ``.grad``. Setting an attribute of the copy does not
+    change the original.
 
     Examples
     --------
@@ -61,7 +63,7 @@ class Module:
         self.__dict__.update(_parameters={}, _buffers={}, _modules={}, _transient=set(), _name="", training=True)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """Compute the output; to be defined by the subclass."""
+        """Compute the output. A subclass must define this method."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -71,7 +73,7 @@ class Module:
             return self.forward(*inputs, **options)
 
     def title(self) -> str:
-        """The module in one line, its children left out: ``BatchNorm1d(8)``."""
+        """The module in one line, without its children: ``BatchNorm1d(8)``."""
         settings = self.extra_repr()
         return f"{type(self).__name__}({settings})" if settings else type(self).__name__
 
@@ -159,12 +161,12 @@ class Module:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
     def add_module(self, name: str, module: Module) -> None:
-        """Hold a module under a name that need not be a Python identifier.
+        """Add a module under a name. The name need not be a Python identifier.
 
         Raises
         ------
         TypeError
-            It is not a module, or the name is not a string.
+            `module` is not a module, or the name is not a string.
         ValueError
             The name is empty, has a dot, or is an attribute of another kind.
         """
@@ -176,14 +178,14 @@ class Module:
     register_module = add_module
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Hold a tensor that is not learnt, such as running statistics. None: there is no tensor yet.
+        """Add a tensor that is not learnt, such as running statistics. None: there is no tensor yet.
 
         A `persistent` buffer belongs to the state. A buffer that can be computed again need not be persistent.
 
         Raises
         ------
         TypeError
-            It is not a tensor, or the name is not a string.
+            The value is not a tensor, or the name is not a string.
         ValueError
             The name is empty, has a dot, or is an attribute of another kind.
         """
@@ -195,12 +197,12 @@ class Module:
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Hold a parameter under a name. None: the module has no parameter of that name.
+        """Add a parameter under a name. None: the module has no parameter of that name.
 
         Raises
         ------
         TypeError
-            It is not a Parameter, or the name is not a string.
+            The value is not a Parameter, or the name is not a string.
         ValueError
             The name is empty, has a dot, or is an attribute of another kind.
         """
@@ -218,9 +220,9 @@ class Module:
         if table not in self.__dict__:
             raise AttributeError(f"{who}.__init__ must call super().__init__() before it registers {name!r}")
         if not isinstance(name, str):
-            raise TypeError(f"{who}: a {kind}'s name is a str, not {name!r}")
+            raise TypeError(f"{who}: the name of a {kind} must be a str, not {name!r}")
         if not name or "." in name:
-            raise ValueError(f"{who}: {name!r} is no name for a {kind}; it must not be empty or hold a dot")
+            raise ValueError(f"{who}: {name!r} cannot be the name of a {kind}; a name must not be empty or hold a dot")
         if name not in self.__dict__[table] and hasattr(self, name):
             raise ValueError(f"{who}: {name!r} is an attribute already; take another name")
 
@@ -242,7 +244,7 @@ class Module:
     # --- walks --------------------------------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly inside with their names, a shared one once."""
+        """The modules directly inside, with their names. A shared module comes once."""
         seen: set[int] = set()
         for name, module in self._modules.items():
             if id(module) not in seen:
@@ -250,7 +252,7 @@ class Module:
                 yield name, module
 
     def children(self) -> Iterator[Module]:
-        """The modules directly inside, a shared one once."""
+        """The modules directly inside. A shared module comes once."""
         return (module for _, module in self.named_children())
 
     def get_submodule(self, target: str) -> Module:
@@ -272,14 +274,14 @@ class Module:
         return module
 
     def apply(self: M, fn: Callable[[Module], Any]) -> M:
-        """Call `fn` with every module inside and then with this one, to initialise them; returns the module."""
+        """Call `fn` with every module inside, then with this one; returns the module. Use it to initialise modules."""
         for child in self.children():
             child.apply(fn)
         fn(self)
         return self
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside, with dotted names, each once."""
+        """This module and all modules inside, with dotted names. Each comes once."""
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
@@ -292,7 +294,7 @@ class Module:
             stack.extend(reversed(inside))
 
     def modules(self) -> Iterator[Module]:
-        """This module and all inside, each once."""
+        """This module and all modules inside. Each comes once."""
         return (module for _, module in self.named_modules())
 
     def _named(self, table: str) -> Iterator[tuple[str, Any]]:
@@ -305,19 +307,19 @@ class Module:
                     yield f"{path}.{name}" if path else name, held
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with dotted names, a shared one once."""
+        """All parameters, with dotted names. A shared parameter comes once."""
         return self._named("_parameters")
 
     def parameters(self) -> Iterator[Parameter]:
-        """All parameters, a shared one once."""
+        """All parameters. A shared parameter comes once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """All buffers with dotted names, a shared one once."""
+        """All buffers, with dotted names. A shared buffer comes once."""
         return self._named("_buffers")
 
     def buffers(self) -> Iterator[Tensor]:
-        """All buffers, a shared one once."""
+        """All buffers. A shared buffer comes once."""
         return (buffer for _, buffer in self.named_buffers())
 
     def _entries(self, prefix: str = "", around: tuple[Module, ...] = ()) -> Iterator[tuple[str, Tensor]]:
@@ -397,7 +399,7 @@ class Module:
             parameter.grad = None if set_to_none or parameter.grad is None else zeros_like(parameter)
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and persistent buffers under PyTorch's keys. A shared one has all its names."""
+        """Copies of all parameters and persistent buffers under PyTorch's keys. A shared one has several keys."""
         return {key: tensor.numpy().copy() for key, tensor in self._entries()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
@@ -444,9 +446,9 @@ class Module:
                 problems.append(str(error))
                 continue
             if value.shape != own[key].shape:
-                problems.append(f"{key} has shape {value.shape}, expected {own[key].shape}")
+                problems.append(f"{key} has shape {value.shape}; it must be {own[key].shape}")
             elif not np.can_cast(value.dtype, own[key].dtype, "same_kind"):
-                problems.append(f"{key} has dtype {value.dtype}, expected {own[key].dtype}")
+                problems.append(f"{key} has dtype {value.dtype}; it must be {own[key].dtype}")
             else:
                 values[key] = value.astype(own[key].dtype, copy=False)
         for same in names.values():
@@ -461,9 +463,9 @@ class Module:
 
 
 def settings_text(layer: Module, *sizes: str, **defaults: Any) -> str:
-    """What a representation shows: some settings by value, and the others where they differ from their defaults.
+    """The settings in a representation: some always, by value; the others if they differ from their defaults.
 
-    Where the default is True or False and the attribute is a parameter or None, it counts whether there is a parameter.
+    If the default is True or False and the attribute is a parameter or None, a parameter counts as True.
     """
     shown = [getattr(layer, name) for name in sizes]
     parts = [str(value[0] if isinstance(value, tuple) and len(value) == 1 else value) for value in shown]
@@ -477,5 +479,5 @@ def settings_text(layer: Module, *sizes: str, **defaults: Any) -> str:
 
 
 def short(value: Any) -> Any:
-    """One size in place of several that are equal."""
+    """One size, if several sizes are equal."""
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

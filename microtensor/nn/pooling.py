@@ -55,7 +55,7 @@ class _MaxPool(_Pooling):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window along a sequence. If several are the largest, each gets an equal gradient.
+    """The largest element of each window along a sequence. Equal largest elements share the gradient equally.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
 
 class Flatten(Module):
-    """Join the axes from `start_dim` to `end_dim` to one. Default: all axes but the batch.
+    """Join the axes from `start_dim` to `end_dim` into one. Default: all axes but the batch.
 
     Parameters
     ----------

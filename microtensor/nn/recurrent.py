@@ -90,7 +90,7 @@ class _Elman(_Recurrent):
 
     def _choose(self, nonlinearity: str) -> None:
         if nonlinearity not in ACTIVATIONS:
-            raise ValueError(f"{type(self).__name__}: nonlinearity {nonlinearity!r} is not 'tanh' or 'relu'")
+            raise ValueError(f"{type(self).__name__}: nonlinearity is {nonlinearity!r}; it must be 'tanh' or 'relu'")
         self.nonlinearity = nonlinearity
 
     def _step(self, from_x: Tensor, from_h: Tensor, state: State) -> State:
@@ -189,10 +189,10 @@ class RNNCell(_Elman, _Cell):
 
 @completed_by(RNNCell)
 class LSTMCell(_LongShortTerm, _Cell):
-    """A step of long short-term memory, whose state is a pair (h, c).
+    """A step of long short-term memory. The state is a pair (h, c).
 
-    i, f, o = σ(…), g = tanh(…) of the four parts of W_ih x + b_ih + W_hh h + b_hh, in the order i, f, g, o;
-    then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙ tanh(c′).
+    W_ih x + b_ih + W_hh h + b_hh has four parts: i, f, g, o, in this order. σ is applied to i, f and o, and tanh to g.
+    Then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙ tanh(c′).
 
     Parameters
     ----------
@@ -255,12 +255,12 @@ class GRUCell(_Gated, _Cell):
 
 
 class LayerNormLSTMCell(_LongShortTerm, _Cell):
-    """A step of long short-term memory with layer normalization of both sums and of the cell state in the output.
+    """A step of long short-term memory with three layer norms: of W_ih x, of W_hh h, and of c′ in the output.
 
-    i, f, o = σ(…), g = tanh(…) of the four parts of LN(W_ih x) + LN(W_hh h). Each LN is over all 4 · hidden_size sums
-    of a sample, and has its own γ and β, which are the biases. Then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙ tanh(LN(c′)). The
-    state c′ is returned without normalization. The statistics are those of one sample at one step. So sequences may
-    have any length, and no step depends on a later one.
+    LN(W_ih x) + LN(W_hh h) has four parts: i, f, g, o. σ is applied to i, f and o, and tanh to g. Each LN is over all 4
+    · hidden_size sums of a sample, and has its own γ and β, which are the biases. Then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙
+    tanh(LN(c′)). The state c′ is returned without normalization. The statistics are those of one sample at one step. So
+    sequences may have any length, and no step depends on a later one.
 
     Parameters
     ----------
@@ -442,10 +442,10 @@ def _cut(rows: Tensor, count: int) -> list[Tensor]:
 class RNN(_Elman, _Layer):
     """Elman's recurrent network along a sequence, one or several layers deep; :class:`RNNCell` makes each step.
 
-    The input has shape (L, N, input_size), with `batch_first` (N, L, input_size), without a batch (L, input_size). The
-    output has D · hidden_size features, where D is 2 if `bidirectional`, else 1. Call it as
-    ``output, h_n = rnn(x, h_0)``. h_0 and h_n have shape (D · num_layers, N, hidden_size), also with `batch_first`.
-    Default of h_0: zeros.
+    The input has shape (L, N, input_size). With `batch_first` it is (N, L, input_size). Without a batch it is (L,
+    input_size). The output has D · hidden_size features, where D is 2 if `bidirectional`, else 1. Call it as ``output,
+    h_n = rnn(x, h_0)``. h_0 and h_n have shape (D · num_layers, N, hidden_size), also with `batch_first`. Default of
+    h_0: zeros.
 
     Parameters
     ----------

@@ -17,9 +17,10 @@ from microtensor.nn.module import Module
 class Wrapper(Module):
     """The base of layers that are a function and its settings.
 
-    A subclass names the function and declares the settings as a dataclass does: ``alpha: float = 1.0``. They are in the
-    order of the constructor. Those after a line ``_: KW_ONLY`` are given by name only. The constructor is made from
-    these lines; type checkers read them too. What the docstring leaves out is taken from that of the function.
+    A subclass names the function and declares the settings as a dataclass does: ``alpha: float = 1.0``. The constructor
+    is made from these lines and takes the settings in this order. Settings after a line ``_: KW_ONLY`` are given by
+    name only. Type checkers read these lines too. Missing parts of the docstring are copied from the docstring of the
+    function.
 
     Examples
     --------

@@ -22,9 +22,9 @@ class Axes:
     formula : str
         The norm, as in the docstring of the function.
     statistics : callable
-        Gives the axes of the statistics for a number of axes of x. They are axes of ``view(x.shape)``.
+        Takes the number of axes of x and gives the axes of the statistics. These are axes of ``view(x.shape)``.
     affine : callable or None
-        Gives the axes of x that γ and β have too, for a number of axes of x. None: there is no γ and no β.
+        Takes the number of axes of x and gives the axes of γ and β. None: there is no γ and no β.
     source : str
         The paper.
     split : int or None
@@ -53,11 +53,11 @@ class Axes:
 
     @property
     def centers(self) -> bool:
-        """Whether the mean is subtracted: μ is in the formula then."""
+        """Whether the mean is subtracted. If so, μ is in the formula."""
         return "μ" in self.formula
 
     def view(self, shape: tuple[int, ...], parts: int = 1) -> tuple[int, ...]:
-        """The shape in which the statistics are taken: that of x, with its split axis cut into `parts`."""
+        """The shape of x with its split axis cut into `parts`. The statistics are taken in this shape."""
         if self.split is None:
             return shape
         i = self.split

@@ -29,10 +29,10 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Batch normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each channel over batch and positions.
+    """Batch normalization: γ (x − μ) / √(σ² + ε) + β, with the statistics of each channel over batch and positions.
 
     With `training`, or without running statistics, the statistics are those of the batch. Otherwise they are the
-    running ones, as constants.
+    running statistics, which are constants.
 
     In training the running statistics move towards those of the batch: ``r = (1 − momentum) · r + momentum · batch``.
     As in PyTorch, they take the unbiased variance (1/(N − 1)), and the batch is normalised with the biased one (1/N).
@@ -43,7 +43,7 @@ def batch_norm(
     x : Tensor
         Shape (N, C) or (N, C, …).
     running_mean, running_var : Tensor, optional
-        Shape (C,). Both or neither must be given.
+        Shape (C,). Give both or neither.
     weight, bias : Tensor, optional
         γ and β, shape (C,). All positions of a channel share them.
     training : bool
@@ -57,7 +57,7 @@ def batch_norm(
     Raises
     ------
     ValueError
-        There is one value per channel in training, of which nothing would be left. Or a shape, eps or momentum is
+        There is only one value per channel in training, so it would always become 0. Or a shape, eps or momentum is
         wrong.
     TypeError
         The input is not floating point.
@@ -98,19 +98,19 @@ def ghost_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Ghost batch normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each part of a batch.
+    """Ghost batch normalization: γ (x − μ) / √(σ² + ε) + β, with the statistics of each part of a batch.
 
-    The batch is cut into parts of `ghost_size` samples, so that a large batch keeps the sampling noise of a small one.
-    The running statistics move once for each part, in order, as if the parts were batches.
+    The batch is cut into parts of `ghost_size` samples. So a large batch keeps the sampling noise of a small one. The
+    running statistics move once for each part, in order, as if the parts were batches.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C) or (N, C, …).
     ghost_size : int
-        The number of samples in a part. It must divide N. With N itself the result is that of :func:`batch_norm`.
+        The number of samples in a part. It must divide N. If it is N, the result is that of :func:`batch_norm`.
     running_mean, running_var : Tensor, optional
-        Shape (C,). Both or neither must be given.
+        Shape (C,). Give both or neither.
     weight, bias : Tensor, optional
         γ and β, shape (C,).
     training, momentum, eps
@@ -119,7 +119,7 @@ def ghost_batch_norm(
     Raises
     ------
     ValueError
-        N cannot be cut into such parts, or a part has one value per channel. Or a shape, eps or momentum is wrong.
+        N cannot be cut into such parts, or a part has only one value per channel. Or a shape, eps or momentum is wrong.
     TypeError
         The input is not floating point.
 
@@ -175,19 +175,20 @@ def batch_renorm(
 ) -> Tensor:
     """Batch renormalization: γ ((x − μ) / √(σ² + ε) · r + d) + β, close to what prediction will give.
 
-    r = σ_batch / σ_running is held between 1/r_max and r_max, and d = (μ_batch − μ_running) / σ_running between −d_max
-    and d_max. Both are constants for the gradient, which flows through the statistics of the batch. When neither r nor
-    d is at its bound, the result is that of the running statistics. With ``r_max=1, d_max=0`` it is that of
-    :func:`batch_norm`. The paper starts with these bounds and widens them to 3 and 5 in training.
+    r = σ_batch / σ_running is limited to values from 1/r_max to r_max. d = (μ_batch − μ_running) / σ_running is limited
+    to values from −d_max to d_max. Both count as constants for the gradient. The gradient flows through the statistics
+    of the batch. If neither r nor d is at its bound, the result is the same as with the running statistics. With
+    ``r_max=1, d_max=0`` the result is that of :func:`batch_norm`. The paper starts with these bounds and widens them to
+    3 and 5 in training.
 
-    The paper averages σ over batches. This function averages σ², unbiased, so that its state is that of batch norm.
+    The paper averages σ over batches. This function averages the unbiased σ², so it has the same state as batch norm.
 
     Parameters
     ----------
     x : Tensor
         Shape (N, C) or (N, C, …).
     running_mean, running_var : Tensor
-        Shape (C,). r and d use their values from before this batch moves them.
+        Shape (C,). r and d are computed before this batch changes them.
     weight, bias : Tensor, optional
         γ and β, shape (C,).
     training : bool
@@ -195,12 +196,12 @@ def batch_renorm(
     momentum, eps : float
         As :func:`batch_norm`. The defaults are the paper's.
     r_max, d_max : float
-        The bounds of r, from 1 on, and of d, from 0 on.
+        The bounds of r and d. `r_max` must be at least 1, and `d_max` at least 0.
 
     Raises
     ------
     ValueError
-        There is one value per channel in training, or a shape or a setting is wrong.
+        There is only one value per channel in training, or a shape or a setting is wrong.
     TypeError
         The input is not floating point.
 

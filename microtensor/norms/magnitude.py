@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @scoped
 def rms_norm(x: Tensor, normalized_shape: Shape, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    """Root mean square normalization: γ x / √(mean(x²) + ε) over the last axes; the mean stays.
+    """Root mean square normalization: γ x / √(mean(x²) + ε) over the last axes. The mean is not subtracted.
 
     If the mean of the input is 0, the result is that of layer norm.
 
@@ -115,9 +115,9 @@ def filter_response_norm(
 ) -> Tensor:
     """Filter response normalization: max(γ x / √(mean(x²) + ε) + β, τ) over the positions of each channel.
 
-    The maximum with a learnt τ is the thresholded linear unit, TLU. It takes the place of the activation. Without
-    `threshold` it is left out. If each channel has one position, x̂ is little more than the sign of x. The paper learns
-    ε in that case; here, choose a larger one.
+    The maximum with a learnt τ is the thresholded linear unit, TLU. It replaces the activation. Without `threshold`
+    there is no maximum. If each channel has one position, x̂ is close to the sign of x. In this case the paper learns
+    ε; here, choose a larger ε.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ def normalize_with_running(
     shape: tuple[int, ...],
     eps: float,
 ) -> Tensor:
-    """γ x̂ + β by the running statistics, which are constants, in the dtype of x as in training."""
+    """γ x̂ + β, computed with the running statistics as constants. The dtype is that of x, as in training."""
     mu = label(stop_gradient(reshape(mean, shape=shape)), "running μ")
     sigma = label(stop_gradient(sqrt(reshape(widened(variance), shape=shape) + eps)), "running σ")
     return scale_and_shift(label(narrowed((widened(x) - mu) / sigma, x), "x̂"), weight, bias, shape)
@@ -36,7 +36,7 @@ def normalize_with_running(
 def move_running(
     running_mean: Tensor, running_var: Tensor, mu: Tensor, variance: Tensor, count: int, momentum: float, who: str
 ) -> None:
-    """Move running statistics towards those of a batch, the variance of `count` values made unbiased."""
+    """Move running statistics towards those of a batch. The variance of `count` values is made unbiased."""
     with no_grad():
         unbiased = variance * (count / (count - 1))
         new_mean = moved(running_mean, mu, momentum)
@@ -52,7 +52,7 @@ def moved(running: Tensor, batch: Tensor, momentum: float) -> Tensor:
 def commit(warning: str, *pairs: tuple[Tensor, Tensor], stacklevel: int = 4) -> None:
     """Give each buffer its new value. When one value is not finite, warn and change none.
 
-    The values are tested in the dtype of the buffer, in which a finite value may overflow.
+    The values are tested in the dtype of the buffer, because a finite value may overflow there.
     """
     new = [narrowed(value, buffer) for buffer, value in pairs]
     if not all(map(is_finite, new)):

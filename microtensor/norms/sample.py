@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 def layer_norm(
     x: Tensor, normalized_shape: Shape, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
+    """Layer normalization: γ (x − μ) / √(σ² + ε) + β, with the statistics of each sample over its last axes.
 
     μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over the H elements of `normalized_shape`. Training and prediction are the
-    same, and the result for a sample does not depend on the other samples. A positive factor of the input is lost, up
-    to ε: LN(αx) = LN(x) for α > 0. For α < 0 it is −LN(x).
+    same, and the result for a sample does not depend on the other samples. Apart from ε, a positive factor of the input
+    has no effect: LN(αx) = LN(x) for α > 0. For α < 0, LN(αx) = −LN(x).
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def layer_norm(
 def last_axes(
     x: Tensor, normalized_shape: Shape, who: str, eps: float | None, *parameters: Tensor | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The normalised shape and its axes, after checking that everything fits it."""
+    """The normalised shape and its axes, after a check that everything fits this shape."""
     check_float(x, who)
     if eps is not None:
         check_eps(eps, who)
@@ -89,7 +89,7 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Instance normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample and channel over positions.
+    """Instance normalization: γ (x − μ) / √(σ² + ε) + β, with statistics per sample and channel over positions.
 
     For a batch of one image, batch norm gives the same.
 
@@ -102,7 +102,7 @@ def instance_norm(
     weight, bias : Tensor, optional
         γ and β, shape (C,).
     use_input_stats : bool
-        Whether the statistics are those of the input. Otherwise they are the running ones.
+        Whether the statistics are those of the input. Otherwise they are the running statistics.
     momentum : float
         The weight of the new batch in the running statistics, from 0 to 1.
     eps : float
@@ -150,11 +150,11 @@ def instance_norm(
 def group_norm(
     x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """Group normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
+    """Group normalization: γ (x − μ) / √(σ² + ε) + β, with statistics per sample and group of channels.
 
-    One group has the statistics of layer norm over (C, …). C groups have those of instance norm. In both cases γ and β
-    have one entry per channel here; layer norm has one per feature. Group norm is not layer norm over the channels of
-    one position.
+    With one group, the statistics are those of layer norm over (C, …). With C groups, they are those of instance norm.
+    In both cases γ and β have one entry per channel here; layer norm has one entry per feature. Group norm is not layer
+    norm over the channels of one position.
 
     Parameters
     ----------

@@ -23,13 +23,14 @@ def standardize(x: Tensor, axis: Axis, eps: float = 1e-5) -> Tensor:
     All norms share this line. A norm chooses the axes. μ is the mean and σ² the biased variance, the mean of (x − μ)².
     Both stay in the graph, so gradients flow through them.
 
-    ε is a constant, added to the variance under the root. It bounds the gain by 1/√ε. The variance of x̂ is
-    σ² / (σ² + ε).
+    ε is a constant, added to the variance under the root. The gain is at most 1/√ε. The variance of x̂ is σ² / (σ² +
+    ε).
 
-    The variance takes a second pass over x, so that nothing cancels. The rounding of μ remains. For example, 4096 rows
-    of float32 with standard deviation 1 give an x̂ within 2e-2 at a mean of 1e4, and within 6e-2 at 1e5. Beyond that,
-    subtract a constant from the data first, or use float64. A spread beyond 1e19 has an infinite σ² in float32, and x̂
-    is 0 then. ``docs/normalizations.md`` says more about ε and rounding.
+    The variance is computed from x − μ in a second pass over x, to avoid cancellation. The rounding error of μ remains.
+    For example, 4096 rows of float32 with standard deviation 1 give x̂ with an error of at most 2e-2 at a mean of 1e4,
+    and at most 6e-2 at 1e5. For larger means, subtract a constant from the data first, or use float64. If the standard
+    deviation is above 1e19, σ² is infinite in float32, and x̂ is 0. ``docs/normalizations.md`` says more about ε and
+    rounding.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def standardize(x: Tensor, axis: Axis, eps: float = 1e-5) -> Tensor:
 
 
 def standardize_with_statistics(x: Tensor, axis: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """x̂, and the μ and σ² it was made with."""
+    """x̂, and the μ and σ² that it was computed with."""
     wide = widened(x)
     with name_scope("statistics") as statistics:
         mu = label(mean(wide, axis=axis, keepdims=True), "μ")
@@ -79,7 +80,7 @@ def standardize_with_statistics(x: Tensor, axis: tuple[int, ...], eps: float) ->
 
 
 def over_rms(x: Tensor, axis: tuple[int, ...], eps: float) -> Tensor:
-    """Divide by the root mean square: x / √(mean(x²) + ε). The mean stays."""
+    """Divide by the root mean square: x / √(mean(x²) + ε). The mean is not subtracted."""
     wide = widened(x)
     with name_scope("statistics"):
         mean_square = label(mean(square(wide), axis=axis, keepdims=True), "mean x²")
@@ -95,9 +96,10 @@ def begin(
     running: Mapping[str, Tensor | None] | None = None,
     **parameters: Tensor | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The axes of the statistics, and the shape in which γ and β meet x, after the checks that norms share.
+    """The axes of the statistics, and the shape in which γ and β broadcast to x, after the checks of all norms.
 
-    The `running` statistics, by name, are all there or all None. They and the `parameters` have one value per channel.
+    The `running` statistics, by name, must all be given or all be None. They and the `parameters` must have one value
+    per channel.
     """
     checks.check_float(x, norm)
     checks.check_eps(eps, norm)
@@ -128,6 +130,6 @@ def as_shape(parameter: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def broadcast_shape(row: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in which γ and β of a norm meet an x of `shape`."""
+    """The shape in which γ and β of a norm broadcast to an x of `shape`."""
     kept = row.affine(len(shape)) if row.affine else ()
     return tuple(n if i in kept else 1 for i, n in enumerate(shape))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @scoped
 def weight_norm(v: Tensor, g: Tensor, dim: int | None = 0) -> Tensor:
-    """Weight normalization: g v / ‖v‖, a weight as its length g and its direction v, one length for each output.
+    """Weight normalization: g v / ‖v‖, with the length g and the direction v of the weights of each output.
 
     The gradient of v is orthogonal to v, so a step of gradient descent never makes v shorter. Where v is all zeros the
     result is NaN, as in PyTorch.
@@ -31,7 +31,7 @@ def weight_norm(v: Tensor, g: Tensor, dim: int | None = 0) -> Tensor:
     v : Tensor
         Shape (out, in, …).
     g : Tensor
-        Shape (out, 1, …): that of v, with 1 for every axis but `dim`. If `dim` is None, the shape is ().
+        Shape (out, 1, …): the shape of v, with 1 for every axis except `dim`. If `dim` is None, the shape is ().
     dim : int, optional
         The axis of the outputs. None: all of v has one length.
 
@@ -61,7 +61,7 @@ def weight_norm(v: Tensor, g: Tensor, dim: int | None = 0) -> Tensor:
 
 
 def weight_length(v: Tensor, dim: int | None) -> Tensor:
-    """‖v‖ for each entry of axis `dim`, in the shape that g has."""
+    """‖v‖ for each entry of axis `dim`, in the shape of g."""
     if dim is None:
         return label(sqrt(sum(square(v))), "‖v‖")
     return label(sqrt(sum(square(v), axis=_all_but(dim, v.ndim, "weight_norm"), keepdims=True)), "‖v‖")
@@ -92,7 +92,7 @@ def spectral_norm(
     n_power_iterations : int
         The number of steps. With 0, as in prediction, u and v stay as they are.
     eps : float
-        The least length that a vector is divided by.
+        A vector is divided by at least this length.
     dim : int
         The axis of the outputs.
 
@@ -120,7 +120,7 @@ def spectral_norm(
     check_running(who, u=u, v=v)
     check_eps(eps, who)
     if check_integer(n_power_iterations, "n_power_iterations", who) < 0:
-        raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; it must be an integer from 0 on")
+        raise ValueError(f"{who}: n_power_iterations is {n_power_iterations}; it must be an integer, at least 0")
     matrix = as_matrix(weight, dim)
     if u.shape != matrix.shape[:1] or v.shape != matrix.shape[1:]:
         raise ValueError(f"{who}: u {u.shape} and v {v.shape} do not fit the matrix {matrix.shape} of the weight")
@@ -151,10 +151,10 @@ def _unit(x: Tensor, eps: float) -> Tensor:
 
 @scoped
 def weight_standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
-    """Weight standardization: (W − μ) / √(σ² + ε), the statistics of each output over all its weights.
+    """Weight standardization: (W − μ) / √(σ² + ε), with the statistics of each output over all its weights.
 
-    It is meant for a convolution in front of a group norm. Weights start with the variance 1 / fan-in, and ε is not
-    small beside it: with 1000 weights per output, ε = 1e-5 makes the result half a percent smaller.
+    Use it for a convolution in front of a group norm. Initial weights have about the variance 1 / fan-in. ε is not
+    small compared with it: with 1000 weights per output, ε = 1e-5 makes the result half a percent smaller.
 
     Parameters
     ----------

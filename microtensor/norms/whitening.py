@@ -45,11 +45,12 @@ def whiten(
 
     Σ is taken over the batch and all positions, plus ε on its diagonal. Σ^(−½) is its symmetric inverse root (ZCA). So
     the channels of x̂ = Σ^(−½) (x − μ) have variance 1 and are uncorrelated. Newton–Schulz iterations on Σ / tr Σ find
-    the root by matrix products, so the gradient flows through Σ without a rule of its own.
+    the root by matrix products. So the gradient flows through Σ by the rules of these products.
 
-    The iterations bring the large eigenvalues to 1 first. A small one, λ, takes about log(tr Σ / λ) / (2 log 1.5) of
-    them. Five, the paper's choice, whiten the leading directions only. Forty-five whiten all that float64 can tell from
-    zero. Per channel, standardising costs N operations and whitening N · C.
+    The iterations bring the large eigenvalues to 1 first. A small eigenvalue λ takes about log(tr Σ / λ) / (2 log 1.5)
+    iterations to reach 1. The default in the paper is 5 iterations; it whitens only the directions with large
+    eigenvalues. In float64, 45 iterations are enough for all eigenvalues that are not rounded to 0. Per channel,
+    standardising costs N operations and whitening N · C.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def whiten(
     Raises
     ------
     ValueError
-        There is one value per channel in training, or a shape or a setting is wrong.
+        There is only one value per channel in training, or a shape or a setting is wrong.
     TypeError
         The input is not floating point.
 

@@ -15,8 +15,8 @@ from microtensor.support.arrays import Array
 class Adam(Optimizer):
     """Adam: θ ← θ − lr · m̂ / (√v̂ + ε), with running means m of the gradients and v of their squares.
 
-    m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g² start at 0. m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) correct
-    for that start.
+    m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g² start at 0. m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) correct the
+    effect of this start.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with a separate step of weight decay: θ ← (1 − lr · λ) θ, then the step of Adam without weight decay.
 
-    In :class:`Adam` the term λ θ is divided by √v̂, as the rest of the gradient is. So weights with large gradients
-    decay less than others there.
+    In :class:`Adam` the term λ θ is a part of the gradient and is divided by √v̂. So weights with large gradients decay
+    less there.
 
     Parameters
     ----------

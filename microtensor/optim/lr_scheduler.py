@@ -55,7 +55,7 @@ class _Schedule:
         if not isinstance(state_dict, Mapping):
             raise ValueError(f"{who}: the state is of type {type(state_dict).__name__}; it must be a mapping")
         if state_dict.keys() != set(self._kept):
-            raise ValueError(f"{who}: keys are {sorted(map(str, state_dict))}, expected {sorted(self._kept)}")
+            raise ValueError(f"{who}: keys are {sorted(map(str, state_dict))}; they must be {sorted(self._kept)}")
         counts = {name: whole_number(state_dict[name], f"{who}: {name}", 0) for name in self._kept if name != "best"}
         best = {"best": any_number(state_dict["best"], f"{who}: best")} if "best" in self._kept else {}
         self.__dict__.update(counts | best)
@@ -66,16 +66,15 @@ class LRScheduler(_Schedule):
 
     A schedule starts from the rates that it finds when it is made. Call :meth:`step` after the step of the optimiser,
     once per epoch or once per batch. A step *multiplies* the rates, as PyTorch's chainable form does.
-    (:class:`CosineAnnealingLR` multiplies their distance from ``eta_min``.) So several schedules of one optimiser work
-    together, the reductions of :class:`ReduceLROnPlateau` stay, and so does a rate that is set by hand.
-    :class:`SequentialLR` joins several schedules, one after the other.
+    (:class:`CosineAnnealingLR` multiplies their distance from ``eta_min``.) So several schedules can work on one
+    optimiser. Reductions by :class:`ReduceLROnPlateau` and rates set by hand are kept. :class:`SequentialLR` joins
+    several schedules, one after the other.
 
     Parameters
     ----------
     optimizer : Optimizer
     last_epoch : int
-        −1 for a new start. With any other value, the rates of the next epoch are set, computed from the ``initial_lr``
-        of each group.
+        −1 for a new start. Any other value sets the rates for the next epoch, from ``initial_lr``.
 
     Attributes
     ----------
@@ -120,7 +119,7 @@ class LRScheduler(_Schedule):
         for i, (found, given) in enumerate(zip(self.get_last_lr(), self._given, strict=False)):
             if found != given:
                 raise ValueError(
-                    f"{type(self).__name__}: group {i} has the rate {found}, and not {given} as this schedule set it; "
+                    f"{type(self).__name__}: the rate of group {i} is {found}, but this schedule set it to {given}; "
                     "join schedules by SequentialLR"
                 )
         return self.lrs_at(epoch)
@@ -133,7 +132,7 @@ class LRScheduler(_Schedule):
         for rate in rates:
             if not 0 <= rate < math.inf:
                 raise ValueError(
-                    f"{type(self).__name__}: at epoch {epoch} a rate would be {rate}; it must be finite, from 0 on. "
+                    f"{type(self).__name__}: at epoch {epoch} a rate would be {rate}; it must be finite, at least 0. "
                     "Join schedules by SequentialLR"
                 )
         self._remember()
@@ -180,7 +179,7 @@ class LambdaLR(LRScheduler):
     ----------
     optimizer : Optimizer
     lr_lambda : callable, or sequence of callable
-        f, for all groups or one for each.
+        f. One function for all groups, or one for each group.
     last_epoch : int
 
     Raises
@@ -221,15 +220,15 @@ class LambdaLR(LRScheduler):
 
 
 class StepLR(_Multiplied):
-    """A staircase: lr₀ · γ^⌊epoch / step_size⌋.
+    """Multiply the rate by γ every `step_size` epochs: lr₀ · γ^⌊epoch / step_size⌋.
 
     Parameters
     ----------
     optimizer : Optimizer
     step_size : int
-        How many epochs a step lasts, at least 1.
+        The number of epochs with the same rate, at least 1.
     gamma : float
-        γ, the factor from step to step.
+        γ, the factor.
     last_epoch : int
 
     Raises
@@ -259,7 +258,7 @@ class StepLR(_Multiplied):
 
 
 class MultiStepLR(_Multiplied):
-    """A staircase with steps of your own: lr₀ · γⁿ, where n is the number of milestones passed.
+    """Multiply the rate by γ at each milestone: lr₀ · γⁿ, where n is the number of milestones passed.
 
     Parameters
     ----------
@@ -336,15 +335,15 @@ class ExponentialLR(_Multiplied):
 
 
 class LinearLR(_Multiplied):
-    """A ramp, often used as a warm-up: lr₀ times a factor that changes linearly from one value to another.
+    """A linear change, often used as a warm-up: lr₀ times a factor that goes linearly from one value to another.
 
     Parameters
     ----------
     optimizer : Optimizer
     start_factor, end_factor : float
-        The factor at epoch 0, which must be above 0, and the factor from epoch `total_iters` on, not negative.
+        The factor at epoch 0 must be above 0. The factor at epoch `total_iters` and later must not be negative.
     total_iters : int
-        The number of epochs of the ramp, at least 1.
+        The number of epochs of the change, at least 1.
     last_epoch : int
 
     Raises
@@ -375,7 +374,7 @@ class LinearLR(_Multiplied):
     ) -> None:
         self.start_factor = self._number(start_factor, "start_factor")
         if self.start_factor == 0:
-            raise ValueError("LinearLR: start_factor is 0; it must be above 0: every multiple of a rate of 0 is 0")
+            raise ValueError("LinearLR: start_factor is 0; it must be above 0, because the rate would stay 0")
         self.end_factor = self._number(end_factor, "end_factor")
         self.total_iters = self._whole(total_iters, "total_iters", 1)
         super().__init__(optimizer, last_epoch)
@@ -452,9 +451,9 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """Schedules one after the other, each counting from the epoch at which it takes over.
+    """Schedules one after the other. Each counts epochs from its own start.
 
-    As in PyTorch, each schedule starts from ``initial_lr`` at its milestone, whatever the rate is then. Between
+    As in PyTorch, each schedule starts from ``initial_lr`` at its milestone, not from the present rate. Between
     milestones it multiplies the rate that it finds.
 
     Parameters
@@ -463,14 +462,14 @@ class SequentialLR(LRScheduler):
     schedulers : sequence of LRScheduler
         Schedules of the same optimiser.
     milestones : sequence of int
-        The epochs at which the second, the third, … schedule takes over. They must rise.
+        The epochs at which the second, the third, … schedule starts. They must rise.
     last_epoch : int
 
     Raises
     ------
     ValueError
-        There is not one milestone fewer than schedules, or the milestones do not rise from 1 on. Or a schedule has
-        another optimiser.
+        The number of milestones is not the number of schedules minus 1. Or the milestones do not rise, or the first is
+        below 1. Or a schedule has another optimiser.
     TypeError
         The schedules are not a list. Or one is :class:`ReduceLROnPlateau`, which depends on a measurement and not on
         the epoch.
@@ -497,7 +496,7 @@ class SequentialLR(LRScheduler):
         self.milestones = self._epochs(milestones, 1)
         for scheduler in self.schedulers:
             if not isinstance(scheduler, LRScheduler):
-                raise TypeError(f"SequentialLR: {type(scheduler).__name__} does not follow the epoch")
+                raise TypeError(f"SequentialLR: a {type(scheduler).__name__} does not depend on the epoch alone")
             if scheduler.optimizer is not optimizer:
                 raise ValueError("SequentialLR: the schedules are of different optimisers")
         if len(self.milestones) != len(self.schedulers) - 1 or self.milestones != sorted(set(self.milestones)):
@@ -508,7 +507,7 @@ class SequentialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def lrs_at(self, epoch: int) -> list[float]:
-        """The rates of the schedule whose turn it is."""
+        """The rates of the schedule that is active at this epoch."""
         scheduler, local = self._turn(epoch)
         return scheduler.lrs_at(local)
 
@@ -585,7 +584,7 @@ class ReduceLROnPlateau(_Schedule):
         super().__init__(optimizer)
         for name, value, words in (("mode", mode, ("min", "max")), ("threshold_mode", threshold_mode, ("rel", "abs"))):
             if value not in words:
-                raise ValueError(f"{type(self).__name__}: {name} {value!r} is not {' or '.join(map(repr, words))}")
+                raise ValueError(f"{type(self).__name__}: {name} is {value!r}, not {' or '.join(map(repr, words))}")
         self.mode, self.threshold_mode = mode, threshold_mode
         self.factor = self._number(factor, "factor", below=1.0)
         # One for each group, or one for all.

@@ -217,12 +217,13 @@ class Optimizer:
         Returns
         -------
         dict
-            ``param_groups``, each with its settings and the numbers of its parameters, and ``state``, by number.
+            ``param_groups`` has the settings of each group and the numbers of its parameters. ``state`` has the buffers
+            of each parameter, by its number.
 
         Raises
         ------
         ValueError
-            A setting has been changed to a value out of range, which could not be loaded again.
+            A setting has been changed to a value out of range. Such a state could not be loaded again.
         """
         number = {parameter: i for i, parameter in enumerate(self._parameters())}
         tag = {} if self._decoupled is None else {_DECOUPLED: self._decoupled}
@@ -312,7 +313,7 @@ def _entry(value: Any, is_count: bool, parameter: Tensor, who: str) -> Any:
         value = own_array(value, who, _state_dtype(parameter))
     shape, expected = np.shape(value), () if is_count else parameter.shape
     if shape != expected:
-        raise ValueError(f"{who} has shape {shape}, expected {expected}")
+        raise ValueError(f"{who} has shape {shape}; it must be {expected}")
     return whole_number(value, who, 0) if is_count else value
 
 
@@ -328,7 +329,7 @@ def move_average(average: Array, decay: float, value: Array) -> None:
 
 
 def any_number(value: Any, what: str) -> float:
-    """A number as a float, also NaN and ∞; a ValueError for anything else."""
+    """Return a number as a float; it may be NaN or ∞. Anything else raises a ValueError."""
     number = plain_number(value)
     if number is None:
         raise ValueError(f"{what} is {value!r}; it must be a number")
@@ -336,24 +337,24 @@ def any_number(value: Any, what: str) -> float:
 
 
 def bounded_number(value: Any, what: str, below: float = math.inf) -> float:
-    """A number from 0 to below a bound as a float; a ValueError for anything else."""
+    """Return a number as a float. It must be at least 0 and below a bound; anything else raises a ValueError."""
     number = plain_number(value)
     if number is None or not 0 <= number < below:
-        bound = "on" if below == math.inf else f"to below {below:g}"
-        raise ValueError(f"{what} is {value!r}; it must be a finite number from 0 {bound}")
+        bound = "" if below == math.inf else f" and below {below:g}"
+        raise ValueError(f"{what} is {value!r}; it must be a finite number, at least 0{bound}")
     return float(number)
 
 
 def whole_number(value: Any, what: str, low: int) -> int:
-    """An integer from a bound on; a ValueError for anything else. A float without a fraction is taken."""
+    """Return an integer that is at least `low`. It may be a float such as 2.0; anything else raises a ValueError."""
     number = plain_number(value)
     if number is None or not low <= number < math.inf or number != int(number):
-        raise ValueError(f"{what} is {value!r}; it must be an integer from {low} on")
+        raise ValueError(f"{what} is {value!r}; it must be an integer, at least {low}")
     return int(number)
 
 
 def is_list(value: Any) -> bool:
-    """Whether it holds several settings, as a list, a tuple or an array does."""
+    """Whether a value holds several settings, as a list, a tuple or an array does."""
     return isinstance(value, (tuple, list)) or len(getattr(value, "shape", ())) == 1
 
 

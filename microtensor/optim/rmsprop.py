@@ -15,8 +15,8 @@ from microtensor.support.arrays import Array
 class RMSprop(Optimizer):
     """RMSprop: v ← α v + (1 − α) g², θ ← θ − lr · g / (√v + ε).
 
-    When centred, an estimate of the variance takes the place of v: v − ḡ² with ḡ ← α ḡ + (1 − α) g. With momentum μ
-    the step is θ ← θ − lr · b with b ← μ b + g / (√v + ε).
+    If `centered` is True, v is replaced by an estimate of the variance: v − ḡ² with ḡ ← α ḡ + (1 − α) g. With momentum
+    μ the step is θ ← θ − lr · b with b ← μ b + g / (√v + ε).
 
     Parameters
     ----------

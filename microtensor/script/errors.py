@@ -40,7 +40,7 @@ class ScriptError(Exception):
     details : str
         The frames of the script, without those of the tool.
     graph : Graph, optional
-        The graph that led to the operation that raised, or to the latest result.
+        The graph up to the operation that raised the error, or up to the latest result.
     """
 
     def __init__(self, summary: str, details: str = "", graph: Graph | None = None) -> None:
@@ -73,7 +73,7 @@ def own_traceback(error: BaseException, script: str | None) -> str:
 
 
 def report_of(target: Target, error: BaseException, timeout: float | None) -> ScriptError | None:
-    """The report of an error of the script; None for an error that is the tool's alone."""
+    """The report of an error of the script; None for an error inside microtensor itself."""
     # The error may be an object of the script that raises for every question.
     with contextlib.suppress(Exception):
         return _report_of(target, error, timeout)

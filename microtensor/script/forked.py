@@ -18,7 +18,7 @@ from microtensor.script.target import Target
 
 @contextmanager
 def only_first(target: Target, repair: Callable[[], None]) -> Iterator[None]:
-    """End a process that was forked inside the block, as the interpreter would at the end of the script."""
+    """End a process that was forked inside the block. It ends as the interpreter would end it after the script."""
     first = getpid()
     try:
         yield
@@ -36,9 +36,9 @@ def only_first(target: Target, repair: Callable[[], None]) -> Iterator[None]:
 
 
 def join(others: set[threading.Thread]) -> None:
-    """Wait for the threads that are no daemons, as the interpreter does at its end.
+    """Wait for the threads that are not daemons, as the interpreter does at its end.
 
-    An executor that nobody has shut down is shut down once its work is done, else its idle threads would wait for ever.
+    An executor that is still open is shut down when its work is done. Otherwise its idle threads would wait for ever.
     """
     while started := {thread for thread in threading.enumerate() if thread not in others and not thread.daemon}:
         for executor in _executors():

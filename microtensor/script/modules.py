@@ -20,7 +20,7 @@ ALWAYS = {
 
 
 def give_way(folder: str) -> dict[str, ModuleType]:
-    """Unload the tool's modules that have the name of a module in a folder; return them, to be put back later."""
+    """Unload the tool's modules that have the name of a module in a folder; return them, to restore them later."""
     own = set(_importable(folder)) - ALWAYS
     hidden = {name for name in own & sys.modules.keys() if not _is_below(sys.modules[name], os.path.join(folder, name))}
     if not hidden:
@@ -31,7 +31,7 @@ def give_way(folder: str) -> dict[str, ModuleType]:
 
 
 def forget(folder: str, before: Container[str]) -> None:
-    """Unload the modules that a script has loaded from its folder. Another script may have others of these names."""
+    """Unload the modules that a script has loaded from its folder. Another script may use the same names."""
     loaded: dict[str, list[tuple[str, ModuleType]]] = {}
     for name, module in list(sys.modules.items()):
         top = name.partition(".")[0]

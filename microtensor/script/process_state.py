@@ -37,12 +37,12 @@ class TimedOut(BaseException):
 
 @contextmanager
 def restored(*, alarm: bool = True) -> Iterator[Interpreter]:
-    """Put back afterwards what a script may change: interpreter, streams, directory, environment.
+    """Restore at the end what a script may change: interpreter, streams, directory, environment.
 
     Parameters
     ----------
     alarm : bool
-        Whether :meth:`Interpreter.repair` puts back the alarm signal as well. A time limit needs that signal.
+        Whether :meth:`Interpreter.repair` restores the alarm signal too. A time limit needs that signal.
     """
     ours = Interpreter(alarm)
     try:
@@ -86,7 +86,7 @@ class Interpreter:
         self._loaded |= give_way(folder)
 
     def repair(self) -> None:
-        """Make the interpreter fit for the tool's code. The script's main module, path and output stay."""
+        """Restore what the tool's code needs from the interpreter. The script's main module, path and output stay."""
         self._builtins.update(self._names)
         sys.modules = self._modules
         self._modules.update(self._loaded)
@@ -116,7 +116,7 @@ class Interpreter:
         sys.stderr = self._streams["stderr"] = _alive(self._streams["stderr"], 2)
 
     def put_back(self) -> None:
-        """Put back the rest, once nothing of the script is needed any more."""
+        """Restore the rest, when nothing of the script is needed any more."""
         set_default_dtype(self._dtype)
         for descriptor in self._descriptors:
             descriptor.close()

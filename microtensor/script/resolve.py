@@ -20,11 +20,11 @@ from microtensor.text import LINE, columns, padded, safe_text
 
 
 class TargetError(Exception):
-    """The script ran, but the tensor asked for is missing, is not a tensor, or is one of several."""
+    """The script ran, but its target is missing, is not a tensor, or is not unique."""
 
 
 class UndefinedError(TargetError):
-    """The tensor asked for was never made. Perhaps the script exited too early."""
+    """The target was never made. Perhaps the script exited too early."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Found:
 
 
 def is_a(value: Any, kind: type) -> bool:
-    """As isinstance, but without asking the value itself: a proxy may raise."""
+    """Like isinstance, but it runs no code of the value, because a proxy may raise an error."""
     return issubclass(type(value), kind)
 
 

@@ -29,13 +29,13 @@ from microtensor.support.modes import keep_graphs, trace_lines
 def running(
     target: Target, args: Sequence[str] = (), timeout: float | None = None, *, functions: bool = False
 ) -> Iterator[Found]:
-    """Run a target and give its tensor. Inside the block, the state of the script's process is still in place.
+    """Run a target and give its tensor. Inside the block, the process is in the state in which the script left it.
 
     The script runs as ``python SCRIPT args…`` would run it. But its standard output goes to standard error, so that a
     result can be piped. Graphs that its backward passes have used up can still be drawn. A process that it forks ends
     where the script ends. The script may fail, or exit with a status other than 0, after the named tensor was made.
-    Then the tensor is given together with the failure. Everything is put back at the end. A tensor at module level
-    that has no name gets the name of its variable.
+    Then the tensor is given together with the failure. Everything is restored at the end. A tensor at module level that
+    has no name gets the name of its variable.
 
     Parameters
     ----------
@@ -45,17 +45,18 @@ def running(
     timeout : float, optional
         The seconds that the script may run. This needs a platform with SIGALRM.
     functions : bool
-        Whether to accept functions of which every parameter has a tensor, an array or a float as its default. They are
-        given with their inputs. The block may call them, so the time limit holds inside it as well.
+        Whether to accept functions. Every parameter of such a function must have a tensor, an array or a float as its
+        default. The result holds the function and its inputs. The block may call the function, so the time limit holds
+        inside the block too.
 
     Raises
     ------
     PathError
         The file cannot be read or is not Python, or there is no such module.
     ScriptError
-        The script raised, exited too early, asked for missing input, or ran too long.
+        The script raised an error, exited too early, asked for missing input, or ran too long.
     TargetError
-        The tensor asked for is missing, is something else, or is one of several.
+        The target is missing, is not a tensor, or is not unique.
     """
     if target.graph is not None:
         raise PathError(f"{target.shown} is a stored graph, which has no tensors to run; name a script")

@@ -32,7 +32,7 @@ _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 class Board(ctypes.Structure):
-    """The shared page. The watched process writes its script here, until when it may run, and how it ended."""
+    """The shared page. The watched process writes here: its script, until when it may run, and how it ended."""
 
     _fields_ = (
         ("owner", ctypes.c_long),
@@ -50,23 +50,23 @@ class Board(ctypes.Structure):
         return bool(self.owner == _PID())
 
     def begin(self, target: str) -> None:
-        """A script is about to run. From here on, it is the cause of what happens to the process."""
+        """Note that a script starts to run. From now on, it is the cause if the process fails."""
         if self._is_ours:
             self.target = target.encode("utf-8", "backslashreplace")[:LONGEST]
             self.begun = True
 
     def limit(self, seconds: float) -> None:
-        """From now on, the process may run for so many seconds."""
+        """Note that the process may run for this many seconds from now on."""
         if self._is_ours:
             self.seconds, self.deadline = seconds, time.monotonic() + seconds
 
     def lift(self) -> None:
-        """The script has ended in time."""
+        """Note that the script has ended in time."""
         if self._is_ours:
             self.deadline = 0.0
 
     def finish(self, code: int) -> None:
-        """All is done, and this is the exit code. What the script does at the exit gets the same time once more."""
+        """Note the exit code. All is done, but the script may do work at its exit; this gets the same time again."""
         if self._is_ours:
             self.code, self.finished = code, True
             if self.seconds and not self.deadline:

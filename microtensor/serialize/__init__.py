@@ -23,9 +23,9 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
     Parameters
     ----------
     path : path
-        It ends in ``.npz`` or ``.safetensors``. An ``.npz`` file holds every state. A ``.safetensors`` file holds a
-        mapping of names to arrays, which PyTorch and other libraries read; ``pip install "microtensor[safetensors]"``
-        installs what this format needs.
+        It ends in ``.npz`` or ``.safetensors``. An ``.npz`` file can hold every state. A ``.safetensors`` file holds a
+        mapping of names to arrays; PyTorch and other libraries can read it. This format needs ``pip install
+        "microtensor[safetensors]"``.
     state : mapping
         From strings to tensors, arrays, numbers, strings and None, and to mappings, lists and tuples of these. Keys of
         an inner mapping may be integers, as in the state of an optimiser. Arrays keep their dtype and byte order; in
@@ -34,8 +34,8 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
     Raises
     ------
     TypeError
-        A key or value cannot be stored; the message says where it is. Or the first argument is not a path, which is
-        the second argument of PyTorch's function.
+        A key or value cannot be stored; the message says where it is. Or the first argument is not a path. In PyTorch's
+        function, the path is the second argument.
     ValueError
         The suffix is another one, the state contains itself, or it is too large for the format.
     ImportError
@@ -111,7 +111,7 @@ def _path_and_suffix(path: PathLike, who: str) -> tuple[str, str]:
     suffix = os.path.splitext(shown)[1]
     if suffix not in (".npz", ".safetensors"):
         raise ValueError(
-            f"{who}: {shown!r} ends in neither .npz nor .safetensors; "
-            "PyTorch writes and reads the latter with safetensors.torch.save_file and load_file"
+            f"{who}: {shown!r} must end in .npz or .safetensors; "
+            "PyTorch writes and reads .safetensors with safetensors.torch.save_file and load_file"
         )
     return shown, suffix

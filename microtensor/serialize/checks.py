@@ -41,7 +41,7 @@ def stored_array(value: Any, who: str) -> Array | None:
     Raises
     ------
     TypeError
-        It is a masked array, or it does not hold booleans, integers or floats of up to 64 bits.
+        The array is masked, or it does not hold booleans, integers or floats of up to 64 bits.
     """
     if isinstance(value, Tensor):
         return value.numpy()

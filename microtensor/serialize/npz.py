@@ -81,14 +81,14 @@ def _encoded(value: Any, path: tuple[Key, ...], arrays: dict[str, Array]) -> Any
     """The value as JSON. Its arrays are put into `arrays`, and stand in the JSON by their names."""
     if type(value) is int and value.bit_length() > LARGEST_INTEGER:
         bits = value.bit_length()
-        raise ValueError(f"{_place(path)} is an integer of {bits} bits; at most {LARGEST_INTEGER} are taken")
+        raise ValueError(f"{_place(path)} is an integer of {bits} bits; it must have at most {LARGEST_INTEGER}")
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Mapping):
         for key in value:
             if type(key) is not str and (type(key) is not int or not path):
                 allowed = "strings and integers" if path else "strings"
-                raise TypeError(f"{_place(path)} has the key {key!r}; keys are {allowed}")
+                raise TypeError(f"{_place(path)} has the key {key!r}; keys must be {allowed}")
         return {"dict": [[key, _encoded(item, (*path, key), arrays)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         items = [_encoded(item, (*path, index), arrays) for index, item in enumerate(value)]
@@ -115,7 +115,7 @@ def _place(path: tuple[Key, ...]) -> str:
 
 
 def read(file: BinaryIO, path: str) -> dict[str, Any]:
-    """Read a state, all of it or nothing.
+    """Read a whole state. If a part of it is wrong, nothing is read.
 
     Raises
     ------
@@ -145,11 +145,11 @@ def _read(file: BinaryIO, path: str) -> dict[str, Any]:
         members = archive.infolist()
         names = {member.filename for member in members}
         if not len(members) == len(names) == count:
-            raise _BadFileError("its directory is damaged, or names a member twice")
+            raise _BadFileError("its list of members is damaged, or names a member twice")
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise _BadFileError("a member is compressed, which no member of a checkpoint is")
+            raise _BadFileError("a member is compressed; a checkpoint has no compressed members")
         if sum(member.file_size for member in members) > size:
-            raise _BadFileError("its members claim to be larger than the file")
+            raise _BadFileError("its members would be larger than the file")
         if MANIFEST not in names:
             raise _BadFileError(f"it has no member {MANIFEST}, so it is no checkpoint; numpy.load reads other archives")
         manifest = json.loads(archive.read(MANIFEST))
@@ -160,15 +160,15 @@ def _read(file: BinaryIO, path: str) -> dict[str, Any]:
             raise _BadFileError(f"its format is {repr(version)[:40]}, and this version of microtensor reads {VERSION}")
         declared = manifest["arrays"]
         if not isinstance(declared, dict):
-            raise _BadFileError("it is damaged (its arrays are not declared by name)")
+            raise _BadFileError("it is damaged (its list of arrays has no names)")
         if names != {MANIFEST, *(f"{name}.npy" for name in declared)}:
-            raise _BadFileError("its members are not those that it declares")
+            raise _BadFileError("its members are not the arrays that it lists")
         arrays = {name: _array(archive.read(f"{name}.npy"), name, entry) for name, entry in declared.items()}
     for name, array in arrays.items():
         check_booleans(array, name, path)
     state = _decoded(manifest["state"], arrays)
     if arrays or not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise _BadFileError("its state is not a mapping from strings that uses each array once")
+        raise _BadFileError("its state must be a mapping from strings, and must use each array once")
     return state
 
 
@@ -183,7 +183,7 @@ def _count_members(file: BinaryIO, size: int) -> int:
     _, count, length = _END.unpack(end)
     wide = locator[:4] == b"PK\6\7" and size < 2**32
     if wide or length > count * (LONGEST_NAME + 128):
-        raise _BadFileError("its directory is damaged, or too large for a checkpoint")
+        raise _BadFileError("its list of members is damaged, or too long for a checkpoint")
     return int(count)
 
 
@@ -191,13 +191,13 @@ def _array(data: bytes, name: str, declared: Any) -> Array:
     """The array in a member. Its header must agree with the manifest, and its length with both."""
     header = _HEADER.match(data)
     if header is None or header.end() != 10 + int.from_bytes(header[1], "little"):
-        raise _BadFileError(f"{name!r} has not the header of an array of numbers")
+        raise _BadFileError(f"{name!r} does not start like an array of numbers")
     dtype = np.dtype(header[2].decode())
     shape = tuple(int(length) for length in header[4].replace(b",", b" ").split())
     if declared != {"dtype": dtype.str, "shape": list(shape)}:
-        raise _BadFileError(f"{name!r} is an array of shape {shape} and dtype {dtype}, which is not what is declared")
+        raise _BadFileError(f"{name!r} is an array of shape {shape} and dtype {dtype}; its list says otherwise")
     if math.prod(shape) * dtype.itemsize != len(data) - header.end():
-        raise _BadFileError(f"{name!r} has {len(data) - header.end()} bytes, which is not an array of shape {shape}")
+        raise _BadFileError(f"{name!r} holds {len(data) - header.end()} bytes, which do not fit shape {shape}")
     view: Array = np.ndarray(shape, dtype, data, header.end(), order="F" if header[3] == b"True" else "C")
     return view.copy(order="K")
 
@@ -217,4 +217,4 @@ def _decoded(tree: Any, arrays: dict[str, Array]) -> Any:
             decoded = {key: _decoded(item, arrays) for key, item in pairs}
             if len(decoded) == len(pairs) and all(type(key) in (str, int) for key in decoded):
                 return decoded
-    raise _BadFileError("its description of the state is not understood")
+    raise _BadFileError("its description of the state cannot be read")

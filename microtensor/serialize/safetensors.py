@@ -34,7 +34,7 @@ def write(file: BinaryIO, state: Mapping[str, Any]) -> None:
     for key, value in state.items():
         who = f"save: state[{key!r}]"
         if type(key) is not str:
-            raise TypeError(f"save: state has the key {key!r}; keys are strings")
+            raise TypeError(f"save: state has the key {key!r}; keys must be strings")
         if key == RESERVED:
             raise ValueError(f"{who}: this key is reserved by the format; use another, or save as .npz")
         array = stored_array(value, who)
@@ -50,7 +50,7 @@ def read(path: str) -> dict[str, Array]:
     Raises
     ------
     CheckpointError
-        The file is damaged, or holds an array of a dtype that NumPy lacks.
+        The file is damaged, or holds an array of a dtype that NumPy does not have.
     """
     library = _library()
     try:

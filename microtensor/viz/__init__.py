@@ -77,9 +77,9 @@ def render(
     values : {"none", "stats", "full"}
         Which numbers to show. The graph must have been read with them, see :meth:`Graph.from_tensor`.
     theme : {"auto", "light", "dark"}
-        With "auto", an SVG and a page adapt to their reader. In all other formats "auto" means "light".
+        With "auto", an SVG and a page adapt to the reader's theme. In all other formats "auto" means "light".
     legend : bool
-        Whether to explain below the picture what occurs in it.
+        Whether to explain signs and colours below the picture.
     engine : {"auto", "embedded", "system"}
         Which layout engine to use.
     ascii, color, lines : bool

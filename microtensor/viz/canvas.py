@@ -130,7 +130,7 @@ def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "au
         For readers who do not see the picture.
     theme : {"auto", "light", "dark"}
     prefix : str
-        With which all ids begin. Pictures on one page need different ones.
+        The beginning of all ids. Pictures on one page need different prefixes.
     """
     palette = drawing.palette(theme)
     width, height = drawing.width, drawing.height

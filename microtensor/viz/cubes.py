@@ -75,7 +75,7 @@ def _view_names(row: Axes, ndim: int) -> list[str]:
 
 
 def code(row: Axes, ndim: int) -> str:
-    """The statistics in code, ``x.mean(axis=(0, 2, 3))``; empty where they are no reduction over axes."""
+    """The statistics in code, ``x.mean(axis=(0, 2, 3))``; empty if they are not a reduction over axes."""
     axes = row.statistics(ndim)
     if row.centers:
         reduction = "mean"
@@ -113,7 +113,7 @@ def parameters(row: Axes, shape: tuple[int, ...]) -> str:
 
 
 def shares(row: Axes, shape: tuple[int, ...], parts: int) -> Mask:
-    """Which elements have the statistics of the first one, as an array of the shape."""
+    """Which elements share the statistics of the first element, as an array of the shape."""
     found = np.zeros(row.view(shape, parts), bool)
     axes = row.statistics(len(shape))
     found[tuple(slice(None) if axis in axes else 0 for axis in range(found.ndim))] = True
@@ -142,7 +142,7 @@ def to_svg(
         The number of groups of channels, or of parts of the batch.
     theme : {"auto", "light", "dark"}
     prefix : str
-        With which all ids begin. Pictures on one page need different ones.
+        The beginning of all ids. Pictures on one page need different prefixes.
 
     Raises
     ------

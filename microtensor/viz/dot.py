@@ -49,7 +49,7 @@ def to_dot(
         shows both: every edge has a lane down for the value and a lane up for the gradient.
     theme : {"light", "dark"}
     legend : bool
-        Whether to explain below the picture what occurs in it.
+        Whether to explain signs and colours below the picture.
     values : {"none", "stats", "full"}
         With "stats", every node has minimum, mean and maximum of its result. With "full", small arrays are shown
         whole. The graph must have been read with these values.

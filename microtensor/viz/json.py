@@ -43,8 +43,8 @@ def _fields(record: type) -> tuple[dict[str, Any], list[str]]:
 def from_json(text: str | bytes) -> Graph:
     """The graph that :func:`to_json` wrote.
 
-    Every field is checked for its type. Every number is checked for its range and for what it points to. So the graph
-    can be drawn.
+    The type of every field and the range of every number are checked. If a number refers to a node or a scope, this
+    must exist. So the graph can be drawn.
 
     Raises
     ------
@@ -114,11 +114,11 @@ def _check_node(node: GraphNode) -> None:
     """Raise for numbers of a node that cannot be drawn."""
     shapes = [node.shape, *(shape for _, shape in node.parameters)]
     if any(len(shape) > MOST_AXES or min(shape, default=0) < 0 for shape in shapes):
-        raise ValueError(f"node {node.id} has a shape that no array has")
+        raise ValueError(f"node {node.id} has a shape that no array can have")
     widths = {len(row) for row in node.table}
     if len(node.stats) not in (0, 4) or len(widths) > 1 or 0 in widths:
-        raise ValueError(f"node {node.id} has numbers that are not those of an array")
+        raise ValueError(f"node {node.id} has statistics or a table that no array can have")
     if node.repeats < 1 or any(argument < 0 for argument, _ in node.constants):
-        raise ValueError(f"node {node.id} has a number below the least one allowed")
+        raise ValueError(f"node {node.id} has a number below the smallest allowed one")
     for _, number in node.constants:
         float(number)

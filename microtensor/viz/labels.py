@@ -43,7 +43,7 @@ def signed(value: float) -> str:
 
 
 def values(node: GraphNode) -> str:
-    """The line of numbers: minimum … mean … maximum, one number where they are equal, – when they were not read."""
+    """The line of numbers: minimum … mean … maximum; one number if they are equal, – if they were not read."""
     if not node.stats:
         return "–"
     low, mean, high, _ = node.stats
@@ -90,7 +90,7 @@ def parameters(node: GraphNode) -> str:
 
 
 def is_epsilon(node: GraphNode) -> bool:
-    """Whether an operation adds the small constant because of which a norm does not divide by zero."""
+    """Whether an operation adds ε, the small constant that keeps a norm from dividing by zero."""
     return node.op == "add" and node.statistics and len(node.constants) == 1 and float(node.constants[0][1]) < 0.01
 
 
@@ -135,7 +135,7 @@ def rules(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
 
 
 def gradient(node: GraphNode, contributions: int) -> str:
-    """The gradient line of a backward picture. It says from how many contributions the gradient was added up."""
+    """The gradient line of a backward picture. It says how many contributions were added up."""
     text = f"grad {number(node.grad)}"
     return f"{text} = sum of {contributions}" if contributions > 1 and node.grad is not None else text
 
@@ -171,7 +171,7 @@ def lines(
 
 
 def notes(node: GraphNode) -> list[tuple[str, str]]:
-    """What a mark says, in lines that fit into a box."""
+    """The text of a mark, broken into lines that fit into a box."""
     colour = node.mark if node.mark in ("first", "second", "failed") else "ink"
     prefix = "≠ " if node.mark == "changed" else ""
     wrapped = textwrap.wrap(prefix + safe_text(node.note, 200), NOTE_WIDTH, max_lines=NOTE_LINES, placeholder=" …")

@@ -18,7 +18,7 @@ def font(text: str, size: int, colour: str, bold: bool = False) -> str:
 
 
 def label(content: str) -> Markup:
-    """A label made of fonts and tables."""
+    """Wrap content as a label for Graphviz; the content holds font and table tags."""
     return Markup(f"<{content}>")
 
 

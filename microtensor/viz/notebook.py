@@ -39,7 +39,8 @@ def mimebundle(
     """What ``_repr_mimebundle_`` returns: text, and a picture where there is one. It never raises.
 
     A leaf is shown as text. A tensor with a history has its graph as well, folded to at most 16 nodes; a larger graph
-    is left out. A graph is drawn whole, but folded above 300 nodes. A module is a tree with its numbers of parameters.
+    is left out. A graph is drawn whole, but folded above 300 nodes. A module is shown as a tree with the numbers of its
+    parameters.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def paths_to_dot(ledger: Ledger, *, theme: ThemeName = "light", legend: bool = T
     ledger : Ledger
     theme : {"light", "dark"}
     legend : bool
-        Whether to say below the picture what a norm takes out of the gradient.
+        Whether to say below the picture what a norm removes from the gradient.
 
     Examples
     --------

@@ -18,9 +18,9 @@ class Markup(str):
 
 
 def quoted(value: str) -> str:
-    r"""A value of an attribute. Unless it is a :class:`Markup`, Graphviz finds no markup, entity or escape in it.
+    r"""A value of an attribute, quoted. Graphviz finds markup, entities or escapes only in a :class:`Markup`.
 
-    Unquoted, a string from ``<`` to ``>`` would be markup, ``&lt;`` a bracket, and ``\N`` the name of the node.
+    Without quotes, a string from ``<`` to ``>`` would be markup, ``&lt;`` a bracket, and ``\N`` the name of the node.
 
     Examples
     --------

@@ -43,9 +43,9 @@ def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto", p
     title, description : str
         For readers who do not see the picture.
     theme : {"auto", "light", "dark"}
-        With "auto", a style sheet changes the colours where the reader prefers dark.
+        With "auto", a style sheet changes the colours if the reader prefers dark.
     prefix : str
-        With which all ids begin. Pictures on one page need different ones.
+        The beginning of all ids. Pictures on one page need different prefixes.
     """
     root = ElementTree.fromstring(raw)
     dress(root, title, description, theme, prefix)
@@ -173,7 +173,7 @@ def _style(theme: Theme, prefix: str, used: set[str | None]) -> str:
 
 
 def dark_rules(prefix: str, colours: Iterable[tuple[str, str]]) -> str:
-    """A style sheet that replaces each light colour by its dark one, where the reader prefers dark."""
+    """A style sheet that replaces each light colour by its dark colour, if the reader prefers dark."""
     rules = "".join(
         f'.{prefix} [{attribute}="{light}"]{{{attribute}:{dark}}}'
         for light, dark in colours

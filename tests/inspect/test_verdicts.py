@@ -443,7 +443,7 @@ def test_a_function_that_changes_its_mind_ends_in_a_verdict_or_is_a_wrong_use():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("no return", "returned None: is its return missing?"),
+        ("no return", "returned None: is its return statement missing?"),
         ("a number", "returned a float; it must return an array for the input of shape (2, 3)"),
         ("a list", "returned a list; it must return an array"),
         ("a tensor", "returned a Tensor; it must return an array for the input of shape (2, 3); make no tensor"),

@@ -199,7 +199,7 @@ WRONG_SETTINGS = [
     ("Bilinear(3, 4, 0)", ValueError, "Bilinear: out_features is 0; it must be a positive integer"),
     ("Conv2d(0, 1, 3)", ValueError, "Conv2d: in_channels is 0"),
     ("Conv2d(1, True, 3)", TypeError, "Conv2d: out_channels is True"),
-    ("Conv2d(3, 4, 3, groups=2)", ValueError, "Conv2d: 2 groups must divide 3 and 4 channels"),
+    ("Conv2d(3, 4, 3, groups=2)", ValueError, "Conv2d: groups is 2; it must divide .* 3 and 4"),
     ("Conv2d(3, 4, 0)", ValueError, "Conv2d: kernel_size is 0; it must be 1 or 2 integers"),
     ("Conv2d(3, 4, (3, 3, 3))", ValueError, r"Conv2d: kernel_size is \(3, 3, 3\); it must be 1 or 2 integers"),
     ("Conv2d(3, 4, 2.0)", TypeError, "Conv2d: kernel_size is 2.0; it must be 1 or 2 integers"),
@@ -357,9 +357,9 @@ def test_initial_values_refuse_what_has_no_fan_and_unknown_names():
     ):
         with pytest.raises(ValueError, match=rf"{fill.__name__}: a weight of shape \(3,\) has no fan-in"):
             fill(mt.zeros(3))
-    with pytest.raises(ValueError, match="kaiming_normal_: mode 'fan' is not 'fan_in' or 'fan_out'"):
+    with pytest.raises(ValueError, match="kaiming_normal_: mode is 'fan'; .*'fan_in' or 'fan_out'"):
         init.kaiming_normal_(weight, mode="fan")
-    with pytest.raises(ValueError, match="calculate_gain: nonlinearity 'swish' is not one of linear, "):
+    with pytest.raises(ValueError, match="calculate_gain: nonlinearity is 'swish'; .* linear, "):
         init.kaiming_uniform_(weight, nonlinearity="swish")
     with pytest.raises(RuntimeError, match="only leaves"):
         init.ones_(mt.tensor([1.0], requires_grad=True) * 2)
@@ -526,11 +526,11 @@ def test_a_dict_of_modules_is_a_mapping():
 @pytest.mark.parametrize(
     ("name", "module", "error", "message"),
     [
-        ("a.b", nn.ReLU(), ValueError, "'a.b' is no name for a module"),
-        ("", nn.ReLU(), ValueError, "'' is no name for a module"),
+        ("a.b", nn.ReLU(), ValueError, "'a.b' cannot be the name of a module"),
+        ("", nn.ReLU(), ValueError, "'' cannot be the name of a module"),
         ("keys", nn.ReLU(), ValueError, "'keys' is an attribute already"),
         ("training", nn.ReLU(), ValueError, "'training' is an attribute already"),
-        (3, nn.ReLU(), TypeError, "a module's name is a str, not 3"),
+        (3, nn.ReLU(), TypeError, "the name of a module must be a str, not 3"),
         ("relu", mt.relu, TypeError, "'relu' is a Primitive, not a module"),
     ],
 )

@@ -116,9 +116,9 @@ def test_registering_checks_the_name_and_the_kind(kind):
     held = Held()
     before = keys(held)
     for name, error, message in (
-        ("a.b", ValueError, f"'a.b' is no name for a {kind}"),
-        ("", ValueError, f"'' is no name for a {kind}"),
-        (3, TypeError, f"a {kind}'s name is a str, not 3"),
+        ("a.b", ValueError, f"'a.b' cannot be the name of a {kind}"),
+        ("", ValueError, f"'' cannot be the name of a {kind}"),
+        (3, TypeError, f"the name of a {kind} must be a str, not 3"),
         ("forward", ValueError, "'forward' is an attribute already"),
         ("note", ValueError, "'note' is an attribute already"),
         ("layer" if kind != "module" else "weight", ValueError, ".* is an attribute already"),
@@ -274,7 +274,7 @@ def test_two_values_of_one_parameter_are_refused_and_everything_wrong_is_listed(
     for part in (
         "missing norm.bias or again.bias",
         "unexpected extra",
-        "a.bias has shape (5,), expected (2,)",
+        "a.bias has shape (5,); it must be (2,)",
         "a.weight and b.weight are one parameter and have two values",
     ):
         assert part in str(caught.value)
@@ -514,7 +514,7 @@ def test_a_dict_of_modules_is_made_of_whatever_gives_names():
         with pytest.raises(TypeError, match=r"^ModuleDict: a \w+ gives no names; give a mapping"):
             nn.ModuleDict(given)
     for given in (5, nn.ReLU(), None):
-        with pytest.raises(TypeError, match=r"^ModuleList: a \w+ cannot be added; modules in a container or a list"):
+        with pytest.raises(TypeError, match=r"^ModuleList: a \w+ cannot be added; give modules in a container or a list"):
             nn.ModuleList(given)
 
 

@@ -281,10 +281,10 @@ def test_state_may_hold_tensors_and_lists_and_keeps_the_dtype():
     [
         (lambda s: s.pop("factor"), "missing factor"),
         (lambda s: s.update(extra=1.0), "unexpected extra"),
-        (lambda s: s.update(factor=np.ones((2, 2))), r"factor has shape \(2, 2\), expected \(1,\)"),
+        (lambda s: s.update(factor=np.ones((2, 2))), r"factor has shape \(2, 2\); it must be \(1,\)"),
         (lambda s: s.update(factor=np.ones(1, complex)), "factor has dtype complex128"),
         (lambda s: s.update(factor=np.array(["a"])), "factor has dtype"),
-        (lambda s: s.update(count=np.array(1.5)), "count has dtype float64, expected int64"),
+        (lambda s: s.update(count=np.array(1.5)), "count has dtype float64; it must be int64"),
         (lambda s: s.update(factor=[[1.0], [2.0, 3.0]]), "factor"),
         (lambda s: s.update(factor=np.ma.masked_array([1.0], [True])), "factor"),
     ],

@@ -390,9 +390,9 @@ def test_an_optimiser_is_copied_with_its_parameters(duplicate):
         (lambda s: s["state"].update({7: {}}), "parameter 7 is in no group"),
         (lambda s: s["state"][0].pop("exp_avg"), "parameter 0: exp_avg is missing"),
         (lambda s: s["state"][0].update(sum=np.ones(2)), "parameter 0: sum is unexpected"),
-        (lambda s: s["state"][1].update(exp_avg=np.ones(2)), r"parameter 1: exp_avg has shape \(2,\), expected \(\)"),
+        (lambda s: s["state"][1].update(exp_avg=np.ones(2)), r"parameter 1: exp_avg has shape \(2,\); it must be \(\)"),
         (lambda s: s["state"][0].update(exp_avg="high"), "parameter 0: exp_avg has dtype"),
-        (lambda s: s["state"][0].update(step=[1, 2]), r"parameter 0: step has shape \(2,\), expected \(\)"),
+        (lambda s: s["state"][0].update(step=[1, 2]), r"parameter 0: step has shape \(2,\); it must be \(\)"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):

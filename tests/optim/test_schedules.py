@@ -154,8 +154,8 @@ def test_a_group_that_joins_later_follows_too():
         ("CosineAnnealingLR", {"T_max": 2, "eta_min": -0.1}, "CosineAnnealingLR: eta_min is -0.1"),
         ("LambdaLR", {"lr_lambda": [abs]}, "LambdaLR: 1 functions for 2 parameter groups"),
         ("SequentialLR", {"schedulers": [], "milestones": [3]}, r"SequentialLR: milestones are \[3\] for 0 schedules"),
-        ("ReduceLROnPlateau", {"mode": "low"}, "mode 'low' is not 'min' or 'max'"),
-        ("ReduceLROnPlateau", {"threshold_mode": "low"}, "threshold_mode 'low' is not 'rel' or 'abs'"),
+        ("ReduceLROnPlateau", {"mode": "low"}, "mode is 'low', .*'min' or 'max'"),
+        ("ReduceLROnPlateau", {"threshold_mode": "low"}, "threshold_mode is 'low', .*'rel' or 'abs'"),
         ("ReduceLROnPlateau", {"factor": 1.0}, "factor is 1.0"),
         ("ReduceLROnPlateau", {"patience": -1}, "patience is -1"),
         ("ReduceLROnPlateau", {"min_lr": [0.0]}, "1 values of min_lr for 2 parameter groups"),
@@ -188,7 +188,7 @@ def test_what_is_no_optimiser_or_no_schedule_is_refused():
             lr_scheduler.LambdaLR(optimiser, bad)
     with pytest.raises(TypeError, match="MultiStepLR: milestones is 3; it must be a sequence"):
         lr_scheduler.MultiStepLR(optimiser, 3)
-    with pytest.raises(TypeError, match="ReduceLROnPlateau does not follow the epoch"):
+    with pytest.raises(TypeError, match="ReduceLROnPlateau does not depend on the epoch"):
         lr_scheduler.SequentialLR(optimiser, [lr_scheduler.ReduceLROnPlateau(optimiser)], [])
     with pytest.raises(ValueError, match="different optimisers"):
         lr_scheduler.SequentialLR(two_groups(), [lr_scheduler.ExponentialLR(optimiser, 0.5)], [])
@@ -234,7 +234,7 @@ def follows(case, optimiser, steps):
             except ValueError as error:
                 refused = str(error)
             if refused:
-                assert re.fullmatch("LambdaLR: group . has the rate .* SequentialLR", refused)
+                assert re.fullmatch("LambdaLR: the rate of group .* SequentialLR", refused)
                 assert rates_now(optimiser) == before
                 return False
     return True
@@ -372,7 +372,7 @@ def test_a_schedule_of_ones_own_names_its_rates_and_does_not_overwrite():
         assert rates_now(optimiser) == [expected]
         schedule.step()
     optimiser.param_groups[0]["lr"] = 0.3
-    with pytest.raises(ValueError, match=r"Halves: group 0 has the rate 0\.3, and not 0\.125"):
+    with pytest.raises(ValueError, match=r"Halves: the rate of group 0 is 0\.3, .* 0\.125"):
         schedule.step()
 
 
@@ -409,7 +409,7 @@ def test_settings_of_every_kind_of_number_are_pythons_own(name, setting):
             with pytest.raises(ValueError, match=f"{name}: (a )?{setting.removesuffix('s')}"):
                 made({**CONSTANTS[name], setting: strange})
     if isinstance(value, int):
-        with pytest.raises(ValueError, match=r"is 2\.5; it must be an integer from"):
+        with pytest.raises(ValueError, match=r"is 2\.5; it must be an integer"):
             made({**CONSTANTS[name], setting: 2.5})
 
 

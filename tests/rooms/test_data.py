@@ -126,7 +126,7 @@ def test_mappings_sequences_and_texts_keep_their_form():
         ([(1, 2), (1,)], ValueError, "sample 1 is a tuple of length 1, and sample 0 a tuple of length 2"),
         ([(1, 2), [1, 2]], ValueError, "sample 1 is a list of length 2, and sample 0 a tuple of length 2"),
         ([1, "a"], ValueError, "sample 1 is a text, and sample 0 an array of shape ()"),
-        ([1, None], TypeError, "sample 1 is of type NoneType; numbers, arrays and texts"),
+        ([1, None], TypeError, "sample 1 is of type NoneType; a batch is made from numbers, arrays and texts"),
         ([(1, object()), (1, 2)], TypeError, "sample 0[1] is of type object"),
         ([np.ma.ones(2)] * 2, TypeError, "sample 0 is of type MaskedArray"),
         ([np.array(["a"])] * 2, TypeError, "sample 0 is of type ndarray"),

@@ -339,7 +339,7 @@ def test_targets_that_are_no_probability_are_named(name, bad, as_target):
     [
         ([[0.9, -0.2, 0.3]], "the target holds a negative probability"),
         ([[-np.inf, np.inf, 1.0]], "the target holds a negative probability"),
-        ([[1.0, 1.0, 0.0]], "target probabilities sum to 2 over axis 1, and not to 1"),
+        ([[1.0, 1.0, 0.0]], "target probabilities sum to 2 over axis 1; it must be 1"),
         ([[0.0, 0.0, 0.0]], "target probabilities sum to 0"),
         ([[0.5, 0.45, 0.0]], r"target probabilities sum to 0\.95"),
         ([[np.inf, 0.0, 0.0]], "target probabilities sum to inf"),

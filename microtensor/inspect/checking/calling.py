@@ -22,7 +22,7 @@ def check_inputs(values: Sequence[Any], order: int = 1) -> None:
     TypeError
         An input is not a tensor, or it requires a gradient and is not float64.
     ValueError
-        No input requires a gradient, or one that does holds NaN or ∞. Or the order is not 1 or 2.
+        No input requires a gradient, or an input that requires one holds NaN or ∞. Or the order is not 1 or 2.
 
     Examples
     --------
@@ -44,8 +44,8 @@ def check_inputs(values: Sequence[Any], order: int = 1) -> None:
     for i, x in checked:
         if x.dtype != np.float64:
             raise TypeError(
-                f"gradcheck: {called(i, x)} has dtype {x.dtype}; it must be float64, as rounding hides differences; "
-                'convert it with .astype(float), or make all parameters so with mt.set_default_dtype("float64")'
+                f"gradcheck: {called(i, x)} has dtype {x.dtype}; it must be float64: rounding hides small differences; "
+                'convert it with .astype(float), or make all parameters float64 with mt.set_default_dtype("float64")'
             )
         if not np.isfinite(x.numpy()).all():
             raise ValueError(f"gradcheck: {called(i, x)} holds NaN or ∞; it must be finite")
@@ -78,11 +78,11 @@ def fresh_leaves(values: Sequence[Tensor]) -> list[Tensor]:
 
 
 class BesideError(Exception):
-    """The function raised, or returned no tensor, when it was called again. The cause is what it raised."""
+    """The function raised an error, or returned no tensor, when it was called again. The cause is that error."""
 
 
 class Pure:
-    """A function whose calls do not change the buffers of the modules that it uses.
+    """A function that is called without changing the buffers of its modules.
 
     The running statistics of a batch norm move in training. Here they are the same before every call.
 

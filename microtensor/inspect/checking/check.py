@@ -39,25 +39,25 @@ def gradcheck(
 ) -> bool:
     """Compare the gradients of a function with central finite differences.
 
-    The rule of every operation that the function records is checked by itself too, so a failure names the operation.
-    Of a small function the whole Jacobian is checked. Of a larger one three random projections ⟨u, J v⟩ are checked.
+    The rule of every recorded operation is also checked alone, so a failure names the operation. For a small function
+    the whole Jacobian is checked. For a larger one, three random projections ⟨u, J v⟩ are checked.
 
     Parameters
     ----------
     fn : callable
-        A function from the inputs to a tensor. It is called many times, so it must be deterministic. The buffers of
-        its modules, such as running statistics, are put back after each call.
+        A function from the inputs to a tensor. It is called many times, so it must be deterministic. The buffers of its
+        modules, such as running statistics, are restored after each call.
     inputs : Tensor or sequence of Tensor
         The inputs that require a gradient are checked. They must be float64 and finite. All are copied, not changed.
     eps : float, optional
-        The step of the differences; default: ``machine epsilon ** (1/3) * max(1, |x|)``. Where that step disagrees
-        with the gradient, other steps and more points decide.
+        The step of the differences; default: ``machine epsilon ** (1/3) * max(1, |x|)``. If that step disagrees with
+        the gradient, other steps and more points are tried.
     atol, rtol : float
-        The allowed difference is ``atol * scale + rtol * |numeric|``, and the uncertainty of the finite differences.
-        The scale is the largest derivative, or the largest of the terms whose sum it is.
+        The allowed difference is ``atol * scale + rtol * |numeric|``, plus the uncertainty of the finite differences.
+        The scale is the largest derivative. If a derivative is a sum of larger terms, it is the largest term.
     order : int
-        1 checks the gradient, 2 the gradient of the gradient too. For a third derivative, check a function that
-        returns a gradient at order 2.
+        1 checks the gradient. 2 checks the gradient of the gradient too. For a third derivative, check a function that
+        returns a gradient, with order 2.
     cotangent : "random", "ones" or array_like
         The cotangent of the result; default: several random ones. With "ones" or an array of the result's shape, only
         ⟨cotangent, fn⟩ is checked. "ones" tests nothing on a norm: the gradient of sum(BN(x)) is zero everywhere.
@@ -72,16 +72,16 @@ def gradcheck(
     Raises
     ------
     GradcheckError
-        The gradients do not agree. Or a rule is missing, raises, writes into its arguments, or returns something else
-        than an array of numbers. Or the function is random, or raises when it is called again.
+        The gradients do not agree. Or a rule is missing, raises an error, writes into its arguments, or does not return
+        an array of numbers. Or the function is random, or raises an error when it is called again.
     TypeError
         An input is not a tensor, or it requires a gradient and is not float64. Or fn is not a function that returns a
         tensor, or the cotangent is not an array of numbers.
     ValueError
-        No input requires a gradient, or one that does is not finite. Or `order`, `eps`, `atol`, `rtol` or `cotangent`
-        has a wrong value. Or the shape of the result depends on values.
+        No input requires a gradient, or an input that requires one is not finite. Or `order`, `eps`, `atol`, `rtol` or
+        `cotangent` has a wrong value. Or the shape of the result depends on values.
     Exception
-        The function raises it when it is called for the first time.
+        Any error that the function raises at its first call.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def gradcheck(
 
 
 def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1) -> Report:
-    """Check a function as :func:`gradcheck` does, and report the error of each input, after a wrong rule too.
+    """Check a function as :func:`gradcheck` does, and report the error of each input, even if a rule is wrong.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def examine(fn: Callable[..., Any], inputs: Sequence[Tensor], *, order: int = 1)
     TypeError, ValueError
         See :func:`gradcheck`.
     Exception
-        The function raises it, at the input or beside it.
+        Any error that the function raises, at the input or near it.
 
     Examples
     --------

@@ -26,7 +26,7 @@ Line = Callable[[float], Array | float]
 
 
 class Estimate(NamedTuple):
-    """A derivative from differences, and its largest error; NaN and ∞ where the function is not finite."""
+    """A derivative from differences, and its largest error. They are NaN and ∞ if the function is not finite."""
 
     value: float
     error: float
@@ -54,7 +54,7 @@ class Settings:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(COTANGENT_SEED))
 
     def agree(self, analytic: Array, numeric: Array, terms: float = 0.0, uncertain: Array | float = 0.0) -> Array:
-        """Which of the derivatives agree. `terms` is the size of their terms, `uncertain` that of their errors."""
+        """Which derivatives agree. `terms` is the size of their terms, and `uncertain` the size of their errors."""
         largest = float(np.abs(numeric[np.isfinite(numeric)]).max(initial=terms))
         forgiven = np.minimum(uncertain, max(UNCERTAIN * largest, self.atol))
         allowed: Array = self.rtol * np.abs(numeric) + self.atol * max(largest, SMALLEST) + forgiven
@@ -97,7 +97,7 @@ def ladder(x: float, eps: float | None) -> list[float]:
 
 
 def difference(high: Array | float, low: Array | float) -> Array:
-    """``high − low``; 0 where both are the same infinity, as under a mask of −∞.
+    """``high − low``. It is 0 if both are the same infinity, for example under a mask of −∞.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def difference(high: Array | float, low: Array | float) -> Array:
 
 
 def project(u: Array | float, change: Array) -> float:
-    """⟨u, change⟩. An element with weight 0 does not count, even where the change is not finite.
+    """⟨u, change⟩. An element with weight 0 does not count, even if the change is not finite.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def project(u: Array | float, change: Array) -> float:
 
 
 def central(line: Line, step: float, u: Array | float = 1.0) -> Estimate:
-    """A first estimate of the derivative of ⟨u, line⟩ at 0, from two points; its error is the rounding.
+    """Estimate the derivative of ⟨u, line⟩ at 0 from two points. The error given is the rounding error.
 
     Examples
     --------
@@ -138,11 +138,11 @@ def central(line: Line, step: float, u: Array | float = 1.0) -> Estimate:
 
 
 def slope(line: Line, steps: Iterable[float], u: Array | float = 1.0, noise: float = 0.0) -> Estimate:
-    """The derivative of ⟨u, line⟩ at 0 from six points, with the first step that is good enough, else with the best.
+    """The derivative of ⟨u, line⟩ at 0 from six points, with the first step that is good enough, else the best step.
 
-    The error is the difference from the estimate with twice the step, plus the rounding of the values, plus the
-    `noise` that ⟨u, line⟩ already has. Where two steps contradict each other, as beside a kink, the shorter step counts
-    if its error is small.
+    The error is the difference from the estimate with twice the step, plus the rounding of the values, plus the `noise`
+    that ⟨u, line⟩ already has. Near a kink, two steps may contradict each other. Then the shorter step counts, if its
+    error is small.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def slope(line: Line, steps: Iterable[float], u: Array | float = 1.0, noise: flo
 def corner(line: Line, step: float, u: Array | float = 1.0) -> Corner | None:
     """The slopes of ⟨u, line⟩ on the two sides of 0, when it has a kink or a jump there; else None.
 
-    The two slopes of a smooth function differ by its curvature. This difference gets smaller with the step.
+    The two slopes of a smooth function differ because of its curvature. This difference gets smaller with the step.
 
     Examples
     --------
@@ -202,7 +202,7 @@ class Point:
         From an array to an array.
     x : array
     eps : float or None
-        The step; chosen for each element when None.
+        The step. None: a step is chosen for each element.
 
     Examples
     --------
@@ -238,9 +238,10 @@ class Point:
         return steps_of(self.x, self.eps)
 
     def gradient(self, u: Array, noise: float = 0.0, *, trust_kinks: bool = True) -> tuple[Array, Array]:
-        """The gradient of ⟨u, function⟩ element by element, and how far each element may be off.
+        """The gradient of ⟨u, function⟩ element by element, and the largest error of each element.
 
-        `noise` is the rounding error of ⟨u, function⟩. Without `trust_kinks` an element at a kink may be off by ∞.
+        `noise` is the rounding error of ⟨u, function⟩. Without `trust_kinks`, the largest error of an element at a kink
+        is ∞.
         """
         numeric, uncertain = np.zeros(self.x.shape), np.zeros(self.x.shape)
         for index in np.ndindex(self.x.shape):

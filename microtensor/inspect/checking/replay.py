@@ -9,7 +9,7 @@ from microtensor.inspect.history import history, rerun
 
 
 def leaves_of(output: Tensor) -> list[Tensor]:
-    """The leaves before a result that require a gradient, in the order in which they were first used.
+    """The leaves in the history of a result that require a gradient, in order of first use.
 
     Examples
     --------
@@ -26,7 +26,7 @@ def leaves_of(output: Tensor) -> list[Tensor]:
 
 
 def reader_of(output: Tensor, leaf: Tensor) -> str:
-    """The scope in which a leaf was first read on the way to `output`; empty when it was read outside all scopes.
+    """The scope in which a leaf was first read on the way to `output`; empty if it was read outside all scopes.
 
     Examples
     --------
@@ -45,10 +45,10 @@ def reader_of(output: Tensor, leaf: Tensor) -> str:
 
 
 def changed_since(output: Tensor) -> list[Tensor]:
-    """The leaves that got a new value, as from an optimiser, after the graph of `output` had read the old one.
+    """The leaves that got a new value after the graph of `output` had read them, for example from an optimiser.
 
-    An operation records only the sum of its inputs' versions. When one input was changed after the operation, and
-    another before it, both are given.
+    An operation records only the sum of its inputs' versions. If one input was changed after the operation, and another
+    before it, both are returned.
 
     Examples
     --------
@@ -72,14 +72,14 @@ def replay(output: Tensor, replaced: Mapping[Tensor, Tensor]) -> Tensor:
     """Run the recorded operations again with other tensors in place of some leaves.
 
     Values that were not recorded stay the same: constants, detached values, the mask of a dropout. The graph is only
-    read. It may have been used by a backward pass, if it was kept.
+    read. A backward pass may have used it, if the graph was kept.
 
     Parameters
     ----------
     output : Tensor
         A result with a history.
     replaced : mapping
-        The new tensors by leaf, of the same shapes.
+        For each leaf a new tensor of the same shape.
 
     Raises
     ------

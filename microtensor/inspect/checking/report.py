@@ -70,7 +70,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Report:
-    """The result for each input that requires a gradient, by position, and the mismatches; none when all is right."""
+    """The result for each input that requires a gradient, by position, and the mismatches, if there are any."""
 
     inputs: dict[int, Checked]
     mismatches: list[Mismatch]
@@ -94,7 +94,7 @@ def described(error: BaseException) -> str:
 
 
 class NoGradientError(Exception):
-    """There is no gradient to compare: a rule or the walk raised, or returned something that does not fit."""
+    """There is no gradient to compare: a rule or the walk raised an error, or returned something that does not fit."""
 
 
 class GradcheckError(AssertionError):

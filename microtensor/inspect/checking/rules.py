@@ -274,7 +274,7 @@ class _RuleCheck:
 
 
 def on_arrays_alone(out: Tensor) -> list[Mismatch]:
-    """Find the first rule that cannot run on tensors, as it has to for a second derivative.
+    """Find the first rule that cannot run on tensors. A second derivative needs rules that can.
 
     Examples
     --------
@@ -334,7 +334,7 @@ def _array_of(found: Any, shape: tuple[int, ...]) -> Array:
         It is something else.
     """
     if found is None:
-        raise NoGradientError("returned None: is its return missing?")
+        raise NoGradientError("returned None: is its return statement missing?")
     if isinstance(found, (np.ma.MaskedArray, np.matrix)) or not isinstance(found, (np.ndarray, np.generic)):
         kind = type(found).__name__
         hint = "; make no tensor in a rule: it must work on arrays too" if isinstance(found, Tensor) else ""

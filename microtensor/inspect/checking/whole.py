@@ -53,7 +53,7 @@ def check_whole(
     settings : Settings
     cotangent : "random", "ones" or array_like
     every_input : bool
-        Check the gradient after a wrong rule too.
+        Whether to check the gradient even if a rule is wrong.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def _given(cotangent: str | ArrayLike, shape: tuple[int, ...]) -> Array:
     try:
         return np.broadcast_to(given, shape)
     except ValueError as error:
-        raise ValueError(f"gradcheck: the cotangent has shape {given.shape}, the function's result {shape}") from error
+        raise ValueError(f"gradcheck: the cotangent has shape {given.shape}; the result has {shape}") from error
 
 
 @dataclass

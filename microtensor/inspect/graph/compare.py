@@ -17,11 +17,11 @@ SIDES: tuple[Mark, Mark] = ("first", "second")
 
 
 def compare(first: Graph, second: Graph, names: tuple[str, str] = ("first", "second")) -> Graph:
-    """One graph of everything in two graphs.
+    """One graph with all the nodes of two graphs.
 
     Scopes are matched by their names, and the operations inside them by their order. A node that only one graph has is
-    marked "first" or "second". A node that both have, with another shape, constant or type, is marked "changed", and a
-    note says how. There are no gradients, because these belong to one of the two graphs.
+    marked "first" or "second". A node that both have, but with a different shape, constant or type, is marked
+    "changed". A note says what has changed. There are no gradients, because these belong to one of the two graphs.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ CLEAREST = ("direct", "plain", "statistics", "parameter", "constant")
 
 
 def auto_depth(graph: Graph, limit: int = 300) -> int | None:
-    """The largest depth that leaves at most `limit` nodes; None when the whole graph has no more."""
+    """The largest depth that leaves at most `limit` nodes; None if the whole graph has at most `limit` nodes."""
     if len(graph.nodes) <= limit:
         return None
     levels = graph.scope_levels()

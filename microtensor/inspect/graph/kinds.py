@@ -50,7 +50,7 @@ class Kinds:
                 self.derived.add(i)
 
     def edge(self, source: int, target: int) -> EdgeKind:
-        """The first of these kinds that is true: constant, parameter, statistics, direct; else plain."""
+        """The kind of an edge: the first that applies of constant, parameter, statistics and direct; else plain."""
         if self.kinds[source] == "constant":
             return "constant"
         if source in self.derived and not {source, target} <= self.statistics:

@@ -42,7 +42,7 @@ class GraphNode:
     scope : int or None
         The innermost scope around it.
     statistics : bool
-        Whether it is on a path through a statistic. A folded scope is, when an operation inside is.
+        Whether it is on a path through a statistic. For a folded scope: whether an operation inside is on such a path.
     rules : tuple of str
         The derivative rules as text, one per argument.
     constants : tuple
@@ -151,7 +151,7 @@ class Graph:
     def from_tensor(cls, tensor: Tensor, *, gradients: bool = True, values: Values = "none") -> Graph:
         """Read the graph of a tensor.
 
-        The gradients are those of the last backward pass of the tensor, when it was kept. Otherwise they are computed
+        The gradients are those of the last backward pass of the tensor, if it was kept. Otherwise they are computed
         here, with cotangent 1 for a single number and with a fixed random cotangent for anything else. A graph that
         cannot be differentiated any more is read without gradients.
 

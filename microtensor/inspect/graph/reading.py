@@ -78,7 +78,7 @@ def read_failure(
 
 
 def size(tensor: Tensor) -> int:
-    """The number of operations in a tensor's history, before a graph of them is read."""
+    """The number of operations in the history of a tensor. It is counted before the graph is built."""
     return len(history(tensor))
 
 

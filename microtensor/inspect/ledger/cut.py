@@ -22,7 +22,7 @@ ORDERS = 3
 
 
 def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -> Severed:
-    """Run the graph again with a path of all norms detached, and differentiate both up to order 3.
+    """Run the graph again with one path detached in all norms, and differentiate both graphs up to order 3.
 
     Raises
     ------

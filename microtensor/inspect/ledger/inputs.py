@@ -13,11 +13,11 @@ from microtensor.text import safe_text
 
 
 def input_of(y: Tensor, name: str | None = None) -> Tensor:
-    """Find a tensor before y by its name; default: the only candidate.
+    """Find a tensor in the history of y by its name; default: the only candidate.
 
-    The name may also be that of a scope. Then it is the tensor that enters the scope. Without a name, the candidates
-    are the data that require a gradient. When there are none, they are all data. When there are no data, they are the
-    leaves that require a gradient.
+    The name may also be that of a scope. Then the tensor that enters the scope is returned. Without a name, the
+    candidates are the data that require a gradient. If there are none, all data are candidates. If there are no data,
+    the candidates are the leaves that require a gradient.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def input_of(y: Tensor, name: str | None = None) -> Tensor:
 
 
 def check_ends(y: object, x: object = None) -> None:
-    """Raises TypeError unless y is a tensor and x, when it is given, is a tensor of floats.
+    """Raise a TypeError if y is not a tensor, or if x is given and is not a tensor of floats.
 
     Examples
     --------

@@ -22,7 +22,7 @@ class Step:
 
     @property
     def title(self) -> str:
-        """The name of the result; the symbol of the operation when it has none."""
+        """The name of the result, or the symbol of the operation if the result has no name."""
         return self.label or self.symbol
 
 
@@ -43,7 +43,7 @@ class Path:
     count : int
         The number of single paths.
     route : tuple of Step
-        One of them, from x to y.
+        One of these paths, from x to y.
     zero : bool
         Whether the contribution is 0 up to rounding.
     identity : str
@@ -62,7 +62,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Part:
-    """One direction of the gradient at the input of a norm, per set of values with its own statistics.
+    """The part of the gradient at the input of a norm along one direction, per set of values with its own statistics.
 
     Attributes
     ----------
@@ -71,13 +71,13 @@ class Part:
     direct, total : float
         The norm of this part on the direct path and on all paths together.
     residue : array
-        The rest that is left of it, total / direct, per set.
+        The share of this part that is left, total / direct, per set.
     predicted : array
-        The rest by theory, per set: 0 along 1, ε / (σ² + ε) along x − μ.
+        The share by theory, per set: 0 along 1, ε / (σ² + ε) along x − μ.
     statistic : str
         The statistic that ε is added to, such as "σ²"; empty along 1.
     holds : bool
-        Whether the residue is as predicted, up to rounding.
+        Whether the residue equals the prediction, up to rounding.
     """
 
     direction: str
@@ -91,7 +91,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Removal:
-    """The part that a norm takes out of the gradient at its input.
+    """The part that a norm removes from the gradient at its input.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class Severed:
         The gradient of x with the path detached.
     differences : tuple of float
         ‖cut − right‖ / ‖right‖ for the orders 1, 2 and 3. Order 1 is the gradient. Each further order is the gradient
-        of the product of the one before with a fixed random direction.
+        of ⟨previous order, a fixed random direction⟩.
     first_wrong : int or None
         The lowest order with a difference larger than rounding; None when no order has one.
     """
@@ -136,7 +136,7 @@ class Severed:
 
 @dataclass(frozen=True)
 class NormSection:
-    """All paths, grouped by the statistics of one norm that they pass. They add up to the whole gradient of x.
+    """All paths, grouped by the statistics that they pass in one norm. They add up to the whole gradient of x.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class NormSection:
         The scope of the norm and its description; empty for paths without a norm.
     paths : tuple of Path
     removal : Removal or None
-        The part that the norm takes out of the gradient at its input.
+        The part that the norm removes from the gradient at its input.
     """
 
     title: str

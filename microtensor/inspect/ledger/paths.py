@@ -45,11 +45,11 @@ def paths(
 ) -> Ledger:
     """The gradient of y with respect to x, path by path: ∂y/∂x = Σ over paths of the product of the local derivatives.
 
-    The contribution of a path is computed by the rules of its operations alone. Paths through a norm have names:
+    The contribution of a path is computed only with the rules of its operations. Paths through a norm have names:
     *direct*, *via the mean*, *via the variance* and *via the mean inside the variance*. The last one is exactly 0,
-    since Σ (x − μ) = 0. With several norms, there is one section per norm, with all paths grouped by the statistics of
-    this norm. Without a norm, up to `limit` paths are shown one by one, and more are grouped by the operation in which
-    they leave x. The operations after x run again. Hooks do not run, and nothing is changed.
+    because Σ (x − μ) = 0. With several norms, there is one section per norm, with all paths grouped by the statistics
+    of this norm. Without a norm, up to `limit` paths are shown one by one. If there are more, they are grouped by their
+    first operation after x. The operations after x run again. Hooks do not run, and nothing is changed.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ def paths(
     x : Tensor, optional
         A leaf or a result before y; default: the only candidate.
     cotangent : array_like, optional
-        The cotangent of y, in its shape. Default: that of the last backward pass that was kept; without one, 1 for a
-        single number and a fixed random array for anything else.
+        The cotangent of y, in its shape. Default: the cotangent of the last backward pass that was kept. Without such a
+        pass, it is 1 for a single number and a fixed random array for anything else.
     norm : str, optional
         The scope of a norm; default: all norms. Only this norm gets a section.
     cut : {"mean", "var", "mean@var"}, optional
-        A path to detach. The ledger then has the gradient without it, and the order from which that is wrong.
+        A path to detach. The ledger then has the gradient without this path, and the first order at which it is wrong.
     limit : int
         The largest number of rows.
 
@@ -129,7 +129,7 @@ def _seed(y: Tensor, cotangent: ArrayLike | Tensor | None) -> tuple[Array, str]:
     if cotangent is not None:
         seed = own_array(array_of(cotangent), "paths: cotangent", y.dtype)
         if seed.shape != y.shape:
-            raise ValueError(f"paths: the cotangent has shape {seed.shape}, y has {y.shape}")
+            raise ValueError(f"paths: the cotangent has shape {seed.shape}; it must be {y.shape}, as y")
         return seed, "for the cotangent given"
     seed, origin = cotangent_of(y)
     return seed, COTANGENTS[origin]

@@ -18,7 +18,7 @@ SQUARES = {"variance": "σ²", "mean square": "mean x²", "sum of squares": "Σ 
 
 
 def projection(subgraph: Subgraph, norm: Norm, at_input: dict[State, PathClass]) -> Removal | None:
-    """The part that a norm takes out of the gradient at its input; None when it is not a usual norm of a tensor."""
+    """The part that a norm removes from the gradient at its input; None if it is not a usual norm of a tensor."""
     inside = [carried.value for state, carried in at_input.items() if state is not None]
     if norm.axes is None or not norm.is_norm or () not in at_input:
         return None

@@ -49,8 +49,8 @@ class PathClass:
 class Subgraph:
     """Everything between x and y, in the order of the program. The position of x is 0, and that of y is the last.
 
-    The operations run again. So the graph may have been used by a backward pass, if its records were kept, and an
-    optimiser may have changed its parameters since.
+    The operations run again. So a backward pass may have used the graph, if its records were kept. An optimiser may
+    have changed its parameters.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ COLOURS = {"direct": "34", "via the mean": "31", "via the variance": "33"}
 
 
 def to_table(ledger: Ledger, *, color: bool = False, ascii: bool = False) -> str:
-    """The ledger as a table: the paths with their norms as bars, the part that a norm takes out, the effect of a cut.
+    """The ledger as a table: paths with bars for their norms, the part that a norm removes, and the effect of a cut.
 
     Parameters
     ----------

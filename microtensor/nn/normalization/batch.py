@@ -40,11 +40,11 @@ class BatchNorm1d(BatchNorm):
     In training the layer uses the statistics of the batch, and gradients flow through them. The running statistics move
     towards them: ``r = (1 − momentum) · r + momentum · batch``. The batch is normalised with the biased variance (1/N).
     The running variance is unbiased (1/(N − 1)). After ``eval()`` the running statistics are used as constants. They
-    are an average over the last batches, not the statistics of the data set, which ``nn.utils.update_bn`` computes. The
+    are an average over the last batches. The statistics of the data set are computed by ``nn.utils.update_bn``. The
     mode is a flag of the layer and has nothing to do with ``no_grad``.
 
-    The layer may stand before the activation, φ(BN(Wx)), as in the paper, or behind it. A bias in front of it has no
-    effect. In sequences (N, C, L) the statistics include later steps, so that an output depends on the future.
+    The layer may stand before the activation, φ(BN(Wx)), as in the paper, or after it. A bias in front of it has no
+    effect. In sequences (N, C, L) the statistics include all steps. So an output depends on later steps too.
     ``docs/normalizations.md`` says what batch norm does in training, and what it does not.
 
     Parameters
@@ -52,7 +52,7 @@ class BatchNorm1d(BatchNorm):
     num_features : int
         C.
     eps : float
-        ε, added to the variance under the root. It bounds the gain by γ/√ε.
+        ε, added to the variance under the root. The gain is at most γ/√ε.
     momentum : float, optional
         The weight of the new batch in the running statistics. Keras's momentum is the weight of the old value. None:
         every batch so far has the same weight, 1 / num_batches_tracked.
@@ -60,13 +60,13 @@ class BatchNorm1d(BatchNorm):
         Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
     track_running_stats : bool
         Whether there are running statistics. Without them prediction uses the statistics of the batch too. The
-        attribute may be set later. False: running statistics that are there are kept, and not used (PyTorch 2.13 goes
-        on predicting with them). True: they are used again.
+        attribute may be set later. With False, existing running statistics are kept but not used; PyTorch 2.13 still
+        predicts with them. With True, they are used again.
 
     Raises
     ------
     ValueError
-        A wrong setting, a wrong number of channels, or one value per channel in training.
+        A wrong setting, a wrong number of channels, or only one value per channel in training.
     TypeError
         The input is not floating point.
 
@@ -92,7 +92,7 @@ class BatchNorm2d(BatchNorm):
     """Batch normalization of images (N, C, H, W): statistics per channel, over N, H and W; see BatchNorm1d.
 
     All positions of a channel share the statistics, γ and β. So a batch of one image is enough to train. The result is
-    that of instance norm then.
+    then the same as with instance norm.
 
     References
     ----------

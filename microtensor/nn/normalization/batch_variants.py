@@ -20,10 +20,10 @@ __all__ = ["BatchRenorm1d", "BatchRenorm2d", "GhostBatchNorm1d", "GhostBatchNorm
 class BatchRenorm1d(BatchNorm):
     """Batch renormalization of (N, C) or (N, C, L): γ ((x − μ) / √(σ² + ε) · r + d) + β.
 
-    In training r and d make the result more like that of prediction, within bounds; see :func:`norms.batch_renorm`. The
-    paper trains with ``r_max=1, d_max=0``, which is batch norm, for 5000 steps, and then widens both bounds. For that,
-    assign to the attributes. The state is that of batch norm. The defaults of eps and momentum are the
-    paper's.
+    In training, r and d bring the result closer to the result in prediction, within bounds; see
+    :func:`norms.batch_renorm`. In the paper, the first 5000 steps have ``r_max=1, d_max=0``, which is batch norm. Then
+    both bounds grow. To do this, assign to the attributes. The state has the same keys as in batch norm. The defaults
+    of eps and momentum are those of the paper.
 
     Parameters
     ----------
@@ -92,8 +92,8 @@ class BatchRenorm2d(BatchRenorm1d):
 class GhostBatchNorm1d(BatchNorm):
     """Ghost batch normalization of (N, C) or (N, C, L): batch norm of parts of `ghost_size` samples.
 
-    See :func:`norms.ghost_batch_norm`. The running statistics move once for each part of a batch. Prediction is that of
-    batch norm.
+    See :func:`norms.ghost_batch_norm`. The running statistics move once for each part of a batch. Prediction is the
+    same as in batch norm.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ class GhostBatchNorm1d(BatchNorm):
     Raises
     ------
     ValueError
-        A wrong setting, a wrong number of channels, one value per channel in a part, or a batch that cannot be cut into
-        such parts.
+        A setting or the number of channels is wrong, a part has only one value per channel, or the batch cannot be cut
+        into such parts.
     TypeError
         The input is not floating point.
 
@@ -162,8 +162,8 @@ class GhostBatchNorm2d(GhostBatchNorm1d):
 class IterNorm(RunningNorm):
     """Decorrelated batch normalization of (N, C, …): γ Σ^(−½) (x − μ) + β, by Newton–Schulz iterations.
 
-    Batch norm gives every channel the variance 1. Whitening also makes the channels uncorrelated. It takes more time,
-    the more channels there are; see :func:`norms.whiten`. Prediction uses a running average of μ and of Σ^(−½).
+    Batch norm gives every channel the variance 1. Whitening also makes the channels uncorrelated. With more channels it
+    takes more time; see :func:`norms.whiten`. Prediction uses a running average of μ and of Σ^(−½).
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class InstanceNorm(RunningNorm):
         return ops.squeeze(super().forward(ops.expand_dims(x, axis=0)), axis=0)  # type: ignore[no-any-return]
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:
-        """The function with the state. Without running statistics it uses those of the input."""
+        """Apply the function with the state. Without running statistics, the statistics of the input are used."""
         return super().normalize(x, training or self.running()[0] is None)
 
 
@@ -46,8 +46,8 @@ class InstanceNorm1d(InstanceNorm):
     """Instance normalization of (N, C, L) or (C, L): γ (x − μ) / √(σ² + ε) + β for each sample and channel.
 
     As in PyTorch, there are by default no γ and β, and no running statistics. The running statistics are averages of
-    the statistics of the samples. With momentum None all batches have the same weight; PyTorch does not change the
-    running statistics then.
+    the statistics of the samples. With momentum None, all batches have the same weight; in PyTorch the running
+    statistics do not change in this case.
 
     Parameters
     ----------

@@ -16,14 +16,14 @@ __all__ = ["FilterResponseNorm", "LocalResponseNorm"]
 class FilterResponseNorm(Module):
     """Filter response normalization of (N, C, …): max(γ x / √(mean(x²) + ε) + β, τ) for each sample and channel.
 
-    It takes the place of a norm and of the activation behind it. Training and prediction are the same.
+    It replaces a norm and the activation after it. Training and prediction are the same.
 
     Parameters
     ----------
     num_channels : int
         C.
     threshold : bool
-        Whether there is a learnt τ, the thresholded linear unit. Without it, put an activation behind the layer.
+        Whether there is a learnt τ, the thresholded linear unit. Without it, put an activation after the layer.
 
     Raises
     ------

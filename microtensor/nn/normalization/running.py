@@ -20,9 +20,9 @@ class RunningNorm(Module):
     """A norm with γ and β for each channel and running statistics; a subclass names the function.
 
     ``track_running_stats`` may be changed later. If it is False, the statistics are those of the batch in both modes.
-    Running statistics that are there stay in the state, but are neither used nor updated. (PyTorch's batch norm goes on
-    predicting with them, and its instance norm goes on updating them.) If it is True again, they are used and updated,
-    and made if there are none.
+    Existing running statistics stay in the state, but are neither used nor updated. (PyTorch's batch norm still
+    predicts with them, and its instance norm still updates them.) If it is True again, they are used and updated. If
+    there are none, they are made.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class RunningNorm(Module):
         self.track(running_mean=zeros(num_features, dtype=dtype), running_var=ones(num_features, dtype=dtype))
 
     def track(self, **initial: Tensor) -> None:
-        """Make buffers of these statistics and a count of batches. Without running statistics they are None."""
+        """Register these statistics and a count of batches as buffers. Without running statistics they are None."""
         self._initial = {**initial, "num_batches_tracked": Tensor(np.zeros((), dtype=np.int64))}
         for name, value in self._initial.items():
             self.register_buffer(name, Tensor(value) if self.track_running_stats else None)
@@ -151,7 +151,7 @@ class RunningNorm(Module):
         return ", ".join(parts)
 
     def check(self, x: Tensor) -> None:
-        """Raise unless x has floats, the right number of axes and the right channels."""
+        """Raise an error if x has no floats, a wrong number of axes or wrong channels."""
         who = self.who()
         checks.check_float(x, self)
         if x.ndim not in self.shapes:
@@ -163,7 +163,7 @@ class RunningNorm(Module):
             checks.check_several(x.shape, axes, who, training=self.training)
 
     def learning(self) -> bool:
-        """Whether the mode asks for the statistics of the batch."""
+        """Whether the statistics of the batch are used in this mode."""
         return self.training and not self.frozen_stats
 
     def who(self) -> str:
@@ -182,7 +182,7 @@ class RunningNorm(Module):
         return out
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:
-        """The function of x with the state, the mode and the settings."""
+        """Apply the function to x, with the state, the mode and the settings."""
         return type(self).function(
             x,
             **dict(zip(self.statistics, self.running(), strict=True)),
@@ -195,7 +195,7 @@ class RunningNorm(Module):
         )
 
     def weight_of_batch(self) -> float:
-        """The momentum of this batch. With None every batch so far has the same weight."""
+        """The momentum of this batch. If the setting is None, every batch so far has the same weight."""
         if self.momentum is None:
             # An assigned None leaves no count.
             count = self.num_batches_tracked if self.track_running_stats else None

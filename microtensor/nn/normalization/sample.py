@@ -18,10 +18,10 @@ __all__ = ["GroupNorm", "LayerNorm", "RMSNorm", "ScaleNorm"]
 
 @completed_by(norms.layer_norm)
 class LayerNorm(Module):
-    """Layer normalization: γ (x − μ) / √(σ² + ε) + β, the statistics of each sample over its last axes.
+    """Layer normalization: γ (x − μ) / √(σ² + ε) + β, with the statistics of each sample over its last axes.
 
     μ = (1/H) Σ x and σ² = (1/H) Σ (x − μ)² over all H features of one observation. Training and prediction are the
-    same. The result for a sample does not depend on the others in its batch.
+    same. The result for a sample does not depend on the other samples.
 
     Parameters
     ----------
@@ -85,10 +85,10 @@ class LayerNorm(Module):
 
 @completed_by(norms.group_norm)
 class GroupNorm(Module):
-    """Group normalization of (N, C, …): γ (x − μ) / √(σ² + ε) + β, the statistics of groups of channels of each sample.
+    """Group normalization of (N, C, …): γ (x − μ) / √(σ² + ε) + β, with statistics per sample and group of channels.
 
-    Training and prediction are the same. One group has the statistics of ``LayerNorm((C, H, W))``, but γ and β have
-    shape (C,) here. C groups have those of instance norm.
+    Training and prediction are the same. With one group, the statistics are those of ``LayerNorm((C, H, W))``, but γ
+    and β have shape (C,) here. With C groups, the statistics are those of instance norm.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class GroupNorm(Module):
 
 @completed_by(norms.rms_norm)
 class RMSNorm(Module):
-    """Root mean square normalization: γ x / √(mean(x²) + ε) over the last axes; the mean stays.
+    """Root mean square normalization: γ x / √(mean(x²) + ε) over the last axes. The mean is not subtracted.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ def clip_grad_norm_(
     Returns
     -------
     float
-        The norm before.
+        The norm before the scaling.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def clip_grad_norm_(
     """
     who = "clip_grad_norm_"
     if not max_norm >= 0:
-        raise ValueError(f"{who}: max_norm is {max_norm!r}; it must be a number from 0 on")
+        raise ValueError(f"{who}: max_norm is {max_norm!r}; it must be a number, at least 0")
     if not norm_type > 0:
         raise ValueError(f"{who}: norm_type is {norm_type!r}; it must be above 0")
     held = _with_gradient(parameters)
@@ -98,7 +98,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     tensor([ 1. , -0.5])
     """
     if not clip_value >= 0:
-        raise ValueError(f"clip_grad_value_: clip_value is {clip_value!r}; it must be a number from 0 on")
+        raise ValueError(f"clip_grad_value_: clip_value is {clip_value!r}; it must be a number, at least 0")
     bound = float(clip_value)
     held = _with_gradient(parameters)
     _replace(held, [np.clip(grad._array, -bound, bound) for _, grad in held])

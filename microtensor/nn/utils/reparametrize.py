@@ -18,7 +18,7 @@ M = TypeVar("M", bound=Module)
 
 
 class Reparametrization:
-    """How a weight is computed from what the module holds. Its settings are attributes."""
+    """How a weight is computed from the tensors of a module. The settings are attributes."""
 
     # What the module holds in place of the weight, such as weight_g. Empty: it still holds the weight.
     parts: ClassVar[tuple[str, ...]] = ()
@@ -90,7 +90,7 @@ def _removed(module: M, name: str, kind: type[Reparametrization], who: str) -> M
     hook = module.__dict__.get("forward")
     how = hook.weights.get(name) if isinstance(hook, _Forward) else None
     if not isinstance(hook, _Forward) or not isinstance(how, kind):
-        raise ValueError(f"{who}: {name!r} of {type(module).__name__} is not computed so; there is nothing to remove")
+        raise ValueError(f"{who}: {name!r} of {type(module).__name__} is not computed this way; nothing to remove")
     del hook.weights[name]
     if not hook.weights:
         del module.__dict__["forward"]
@@ -109,7 +109,7 @@ def _parameter(module: Module, name: str, least: int, who: str) -> Parameter:
     parameter = module._parameters.get(name)
     hook = module.__dict__.get("forward")
     if isinstance(hook, _Forward) and name in hook.weights:
-        raise ValueError(f"{who}: {name!r} of {type(module).__name__} is computed already; remove that first")
+        raise ValueError(f"{who}: {name!r} of {type(module).__name__} is already computed; remove that first")
     if parameter is None:
         raise ValueError(f"{who}: {type(module).__name__} has no parameter {name!r}; it has {list(module._parameters)}")
     if parameter.ndim < least:
@@ -142,7 +142,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     Raises
     ------
     ValueError
-        There is no such parameter, it is computed already, or all weights of an output are zero.
+        There is no such parameter, it is already computed in such a way, or all weights of an output are zero.
 
     References
     ----------
@@ -160,7 +160,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     with no_grad():
         length = weight_length(weight, dim)
     if equal(length, 0).any():
-        raise ValueError(f"{who}: {name!r} has an output whose weights are all zero, which has no direction")
+        raise ValueError(f"{who}: {name!r} has an output with only zero weights; such an output has no direction")
     _put(module, name, _WeightNorm(dim=dim), Parameter(length, name="g"), Parameter(weight, name="v"))
     return module
 
@@ -214,9 +214,9 @@ def spectral_norm(
     name : str
         The parameter.
     n_power_iterations : int
-        The number of steps per call, from 1 on.
+        The number of steps per call, at least 1.
     eps : float
-        The least length that u and v are divided by.
+        u and v are divided by at least this length.
     dim : int, optional
         The axis of the outputs. Default: 0, and 1 for transposed convolutions.
     rng : int or numpy.random.Generator, optional
@@ -225,7 +225,8 @@ def spectral_norm(
     Raises
     ------
     ValueError
-        There is no such parameter, it is computed already, it has fewer than two axes, or a setting is wrong.
+        There is no such parameter, it is already computed in such a way, it has fewer than two axes, or a setting is
+        wrong.
 
     References
     ----------
@@ -295,7 +296,7 @@ def weight_standardize(module: M, name: str = "weight", eps: float = 1e-5) -> M:
     Raises
     ------
     ValueError
-        There is no such parameter, it is computed already, or it has one weight per output.
+        There is no such parameter, it is already computed in such a way, or it has one weight per output.
 
     References
     ----------

@@ -47,11 +47,11 @@ def update_bn(model: Module, batches: Iterable[Any]) -> None:
     mode.
 
     PyTorch's ``swa_utils.update_bn`` uses the data once, in training mode, and averages the means and variances of the
-    batches with equal weights. There a short last batch counts as much as the others, the differences between the means
-    of batches are lost, and the inputs of later layers are normalised batch by batch.
+    batches with equal weights. There a short last batch counts as much as the others. The differences between the means
+    of batches are lost. The inputs of later layers are normalised batch by batch.
 
-    The modes of the modules do not change. Frozen statistics do not change either, nor do those of instance norms and
-    IterNorm.
+    The modes of the modules do not change. Frozen statistics do not change, and the statistics of instance norms and
+    IterNorm do not change.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def update_bn(model: Module, batches: Iterable[Any]) -> None:
     Raises
     ------
     ValueError
-        The data have no batch, one value per channel, or values that are not finite. Nothing is changed then.
+        There are no batches, there is only one value per channel, or the values are not finite. Then nothing is
+        changed.
 
     Examples
     --------
@@ -104,7 +105,7 @@ def _in_order(model: Module, norms: Iterable[Any], batches: Iterable[Any]) -> li
         for batch in batches:
             model(_input(batch))
             return list(order)
-    raise ValueError("update_bn: there are no batches to take statistics of")
+    raise ValueError("update_bn: there are no batches to compute statistics from")
 
 
 def _measure(model: Module, norm: Any, batches: Iterable[Any], who: str) -> None:

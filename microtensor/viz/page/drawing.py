@@ -34,9 +34,9 @@ VARIABLES = {light: f"var(--{name})" for name, (light, _) in TOKENS.items()}
 def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Engine = "auto") -> str:
     """One picture as an SVG element that can stand in HTML.
 
-    Nodes have ``data-node``, pills and edges ``data-edge``, frames and their names ``data-scope``: their numbers in
-    `graph`. An edge through a pill is drawn in two parts. The box of the output has the number of the root. The edge
-    into it has the number after the last edge.
+    The attributes ``data-node`` of nodes, ``data-edge`` of pills and edges, and ``data-scope`` of frames and their
+    names hold the numbers in `graph`. An edge through a pill is drawn in two parts. The box of the output has the
+    number of the root. The edge into it has the number after the last edge.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Eng
     title, description : str
         For readers who do not see the picture.
     prefix : str
-        With which all ids begin. Pictures on one page need different ones.
+        The beginning of all ids. Pictures on one page need different prefixes.
     engine : {"auto", "embedded", "system"}
 
     Raises
