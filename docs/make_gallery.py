@@ -47,7 +47,7 @@ def drawn(make: Callable[[], mt.Tensor], view: Any = "forward", depth: int | Non
 
 
 def through(layer: nn.Module, name: str, *shape: int) -> mt.Tensor:
-    """A layer with its parameters moved off 1 and 0, called on random input."""
+    """A layer called on random input. Its parameters are changed from 1 and 0."""
     rng = np.random.default_rng(0)
     layer._name = name
     for parameter in layer.parameters():
@@ -140,7 +140,7 @@ def norms_of(*names: str) -> Callable[[], bytes]:
 
 
 def logits() -> mt.Tensor:
-    """What the network of the demo says about 32 random samples, without the loss."""
+    """The output of the network of the demo for 32 random samples, without the loss."""
     rng = np.random.default_rng(0)
     x = mt.tensor(rng.normal(size=(32, 64)), requires_grad=True, name="x")
     y: mt.Tensor = mt.label(demos.MLP(rng)(x), "logits")
@@ -151,21 +151,21 @@ PICTURES = [
     Picture(
         "norms",
         "What is normalised together",
-        "Each cube is a batch of N samples with C channels and H·W positions; the amber elements share one mean and "
+        "Each cube is a batch of N samples with C channels and H·W positions. The amber elements share one mean and "
         "variance.",
         norms_of(*CLASSIC),
     ),
     Picture(
         "batch_norm",
         "Batch norm, forward",
-        "The direct path runs straight down; the mean and the variance, in amber, are computed beside it.",
+        "The direct path goes straight down. The mean and the variance, in amber, are computed next to it.",
         drawn(demos.batch_norm),
     ),
     Picture(
         "batch_norm_backward",
         "Batch norm, backward",
-        "The same nodes with the gradients that come back: a line is as wide as its gradient is large, and what "
-        "returns through the statistics adds to what returns directly.",
+        "The same nodes with the gradients that come back. A large gradient has a wide line. What returns through the "
+        "statistics is added to what returns directly.",
         drawn(demos.batch_norm, "backward"),
     ),
     Picture(
@@ -184,13 +184,13 @@ PICTURES = [
     Picture(
         "layer_norm",
         "Layer norm",
-        "The same picture as batch norm, for the only difference is in the axes of the mean.",
+        "The picture is the same as for batch norm. Only the axes of the mean differ.",
         drawn(lambda: through(nn.LayerNorm(4), "ln1", 8, 4)),
     ),
     Picture(
         "instance_norm",
         "Instance norm",
-        "One mean and variance for each sample and channel; the layer has no parameters unless asked for.",
+        "One mean and variance for each sample and channel. By default the layer has no parameters.",
         drawn(lambda: through(nn.InstanceNorm2d(6), "in1", *SHAPE)),
     ),
     Picture(
@@ -202,19 +202,19 @@ PICTURES = [
     Picture(
         "rms_norm",
         "RMS norm",
-        "No mean is taken out, so one statistic is left: the root of the mean square.",
+        "No mean is subtracted, so there is only one statistic: the root of the mean square.",
         drawn(lambda: through(nn.RMSNorm(4, eps=1e-6), "rms1", 8, 4)),
     ),
     Picture(
         "weight_norm",
         "Weight norm",
-        "Here the weight is normalised, not the data: its direction v over its length, times a learnt length g.",
+        "Here the weight is normalised, not the data: v is divided by its length and multiplied by a learnt length g.",
         drawn(weight_norm),
     ),
     Picture(
         "mlp",
         "A network with batch norm, folded",
-        "Two blocks and a head, each on a card that lists its parameters; amber cards hold a batch norm.",
+        "Two blocks and a head. Each is a card that lists its parameters. Amber cards hold a batch norm.",
         drawn(demos.mlp, depth=1),
     ),
     Picture(
@@ -226,7 +226,7 @@ PICTURES = [
     Picture(
         "mlp_open",
         "The same network, open",
-        "Nothing folded: every operation of three linear layers and two batch norms.",
+        "Nothing is folded: every operation of three linear layers and two batch norms.",
         drawn(logits),
     ),
     Picture(
@@ -238,19 +238,19 @@ PICTURES = [
     Picture(
         "lstm_step",
         "A step of an LSTM with layer norm",
-        "Three layer norms, one each for the two sums and one for the cell that is read; the four gates are slices.",
+        "Three layer norms: one for each of the two sums, and one for the cell in the output. The gates are slices.",
         drawn(lstm_step, depth=1),
     ),
     Picture(
         "transformer_block",
         "A transformer block, pre-norm",
-        "Each shortcut, a thin line on the right, passes a layer norm by: that is what pre-norm means.",
+        "Each shortcut, a thin line on the right, goes around a layer norm. This is what pre-norm means.",
         drawn(transformer_block, depth=1),
     ),
     Picture(
         "norms_all",
         "Every norm of the library",
-        "From the same table of axes that the norms themselves are computed with.",
+        "Drawn from the same table of axes that the norms use.",
         norms_of(*AXES),
     ),
 ]
@@ -263,7 +263,7 @@ def gallery_page() -> str:
     """Every picture under its heading, with its sentence."""
     head = (
         "# Gallery\n\n"
-        "Made by `python docs/make_gallery.py`: small networks with real numbers, drawn by the library itself. "
+        "Made by `python docs/make_gallery.py`: small networks with real numbers, drawn by microtensor. "
         "The pictures follow a reader's light or dark theme.\n"
     )
     return head + "".join(
@@ -275,13 +275,13 @@ def gallery_page() -> str:
 NORMS_HEAD = """\
 # The normalizations
 
-All norms of the library are compositions of mean, square and square root (whitening of matrix products besides). What
-tells them apart is what they take their statistics over. This page, the pictures, the tests and the norms themselves
-read the same table, `microtensor.norms.AXES`; `microtensor norms` prints it, for an input of any shape.
+All norms of the library are compositions of mean, square and square root (whitening also uses matrix products). They
+differ in the axes of their statistics. This page, the pictures, the tests and the norms read the same table,
+`microtensor.norms.AXES`. The command `microtensor norms` prints it for an input of any shape.
 
 ![Batch, layer, instance and group norm as cubes](gallery/norms.svg)
 
-Numbers are for an input x of shape (N, C, H, W) = {shape}, a weight w of shape (out, in, kH, kW) = {shape},
+The numbers are for an input x of shape (N, C, H, W) = {shape}, a weight w of shape (out, in, kH, kW) = {shape},
 and G = 2 groups of channels or parts of the batch.
 
 | norm | formula | statistics in code | how many | parameters |
@@ -292,47 +292,49 @@ and G = 2 groups of channels or parts of the batch.
 NORMS_NOTES = """
 ## Where ε stands
 
-ε is a constant, added to the variance under the root. It is not noise; the noise of a batch is that of sampling, by
-which the mean of N values strays by σ/√N. It makes the variance of x̂ equal to σ² / (σ² + ε), and it bounds the gain
-by 1/√ε.
+ε is a constant, added to the variance under the root. It is not noise. The noise of a batch comes from sampling: the
+mean of N values has the standard deviation σ/√N. With ε, the variance of x̂ is σ² / (σ² + ε), and the gain is at most
+1/√ε.
 
-Added to x it would do nothing, since Var(x + ε) = Var(x). Added to the root, (x − μ) / (σ + ε) is 0 on a constant
-column, but its gradient is NaN, because √ has an infinite slope at 0.
+If ε were added to x, it would have no effect, because Var(x + ε) = Var(x). If it were added to the root, (x − μ) / (σ +
+ε) would be 0 on a constant column, but its gradient would be NaN, because √ has an infinite slope at 0.
 
 ## Rounding
 
-A constant column gives exactly 0 where its mean is exact, as that of 2.5 is. Elsewhere the rounding of μ is divided by
-√ε. In float32, layer norm of 0.1 over 256 values gives 4.7e-6, where PyTorch 2.13 on a CPU gives 0. Batch norm over 256
-rows gives 7.5e-5 for 0.1 (PyTorch 3.1e-5), and 1 for 12,345,678 (PyTorch 0.96). The result is never beyond 1, since σ
-has the same μ. PyTorch's batch norm gives 105 for 1e7.
+A constant column gives exactly 0 if its mean is exact, for example a column of 2.5. Otherwise the rounding error of μ
+is divided by √ε. In float32, layer norm of 256 values of 0.1 gives 4.7e-6; PyTorch 2.13 on a CPU gives 0. Batch norm
+over 256 rows gives 7.5e-5 for 0.1 (PyTorch: 3.1e-5), and 1 for 12,345,678 (PyTorch: 0.96). The result is never above 1,
+because σ is computed with the same μ. PyTorch's batch norm gives 105 for 1e7.
 
 ## What standardized inputs are good for
 
-They take the units away. Gradient descent on the layer that reads them is better conditioned: its Hessian contains the
-second moments of the inputs. The sizes of the parameters and what the model can express stay free. Correlations remain;
-[`whiten`](#whiten) takes these out too.
+Standardized inputs have no units. Gradient descent on the next layer is better conditioned, because the layer's Hessian
+contains the second moments of the inputs. The parameters may still have any size, and the model can express the same
+functions. Correlations remain; [`whiten`](#whiten) removes these too.
 
 ## What batch norm does in training
 
-The gradient of x sums to zero over a batch, and is nearly orthogonal to x̂. But a step of the weights below moves the
-mean all the same.
+The gradient of x sums to zero over a batch, and is nearly orthogonal to x̂. But a step of the weights in the layers
+before still moves the mean.
 
-Of N samples, (N − 2)/N of the squared gradient is left on average. With two samples x̂ is ±1, and the layers below learn
-little.
+With N samples, (N − 2)/N of the squared gradient is left on average. With two samples x̂ is ±1, and the layers before
+learn little.
 
-With γ = √(σ² + ε) and β = μ batch norm gives that one batch back. Training still goes another way than without it.
+With γ = √(σ² + ε) and β = μ, batch norm returns that one batch unchanged. Training still takes another course than
+without batch norm.
 
-It lowers the covariate shift between layers, but that is not why it trains faster: networks in which the shift is put
-back train as well (Santurkar et al., 2018). It cures vanishing gradients of sigmoids. In front of ReLUs gradients
-explode with depth at the start, by √(π/(π − 1)) ≈ 1.21 per layer (Yang et al., 2019).
+Batch norm lowers the covariate shift between layers, but this is not why it trains faster: networks to which the shift
+is added again train as well (Santurkar et al., 2018). It prevents vanishing gradients of sigmoids. In front of ReLUs,
+gradients explode with depth at the start, by √(π/(π − 1)) ≈ 1.21 per layer (Yang et al., 2019).
 
 ## What layer norm does
 
-It is over one observation, not over a batch: the output for a sample does not depend on the others. The step of
-gradient descent over a batch still does. The paper made it for recurrent networks and small batches, and puts it on the
-summed inputs of a layer, before the activation. With one feature the output is β, with two it is ±γ + β.
+Layer norm takes its statistics over one observation, not over a batch. So the output for a sample does not depend on
+the other samples. A step of gradient descent over a batch still depends on all of them. The paper made it for recurrent
+networks and small batches, and applies it to the summed inputs of a layer, before the activation. With one feature the
+output is β. With two features it is ±γ + β.
 
-The tests `test_claims_*.py` and `test_norms.py` compute what follows from the definitions.
+The tests `test_claims_*.py` and `test_norms.py` check these statements by computation.
 """
 
 

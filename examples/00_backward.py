@@ -1,9 +1,9 @@
 """Step one: how ``loss.backward()`` works, in about 25 lines on the records that microtensor keeps.
 
-A result knows the operation that made it and the inputs of that operation: ``y.node``. A walk from the loss back to the
-leaves applies one derivative rule per input, and adds up what the rules give. That is all of reverse-mode
-differentiation. Here the walk goes back through a standardization, as in batch norm, so the gradient passes through μ
-and σ too. ``mt.grad`` gives the same.
+A result knows the operation that made it and the inputs of that operation: ``y.node``. A walk goes from the loss back
+to the leaves. It applies one derivative rule per input and adds up the results of the rules. That is all of
+reverse-mode differentiation. Here the walk goes back through a standardization, as in batch norm. So the gradient
+passes through μ and σ too. ``mt.grad`` gives the same.
 
     python examples/00_backward.py
     microtensor viz examples/00_backward.py:loss --view backward -o backward.svg
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 def in_order(result: mt.Tensor, found: dict[mt.Tensor, Node]) -> dict[mt.Tensor, Node]:
-    """The recorded results behind a result, and itself, each after its inputs, with their records."""
+    """A result and the recorded results that it depends on, with their records. Each comes after its inputs."""
     if result.node is not None and result not in found:
         for x in result.node.inputs:
             if isinstance(x, mt.Tensor):
@@ -38,7 +38,7 @@ def fitted(d: Array, shape: tuple[int, ...]) -> Array:
 
 
 def gradients(loss: mt.Tensor) -> dict[mt.Tensor, Array]:
-    """The gradient of the loss by every tensor behind it."""
+    """The gradient of the loss with respect to every tensor that it depends on."""
     g = {loss: np.ones(loss.shape)}
     for y, node in reversed(in_order(loss, {}).items()):
         values = [x.numpy() if isinstance(x, mt.Tensor) else x for x in node.inputs]

@@ -1,10 +1,10 @@
-"""Batch norm makes a net learn faster, but not by keeping the inputs of its layers still.
+"""Batch norm makes a net learn faster, but not because it keeps the inputs of its layers still.
 
-Ioffe & Szegedy, *Batch Normalization*, 2015, figure 1: three sigmoid layers learn MNIST far sooner with batch norm, and
-what the sigmoids receive drifts less meanwhile. The paper takes the second for the cause of the first. Santurkar et
-al., *How Does Batch Normalization Help Optimization?*, 2018, put a drift back behind every norm: it learns as fast.
+Ioffe & Szegedy, *Batch Normalization*, 2015, figure 1: three sigmoid layers learn MNIST much sooner with batch norm.
+The inputs of the sigmoids also drift less. The paper says that the smaller drift is the reason. Santurkar et al., *How
+Does Batch Normalization Help Optimization?*, 2018, add a drift after every norm, and the net learns as fast.
 
-Here each of three nets of 784-100-100-100-10 units learns 4,000 digits in 1,500 batches of 60.
+Here three nets of 784-100-100-100-10 units each learn 4,000 digits in 1,500 batches of 60.
 
     python examples/01_bn_figure1.py
     microtensor viz examples/01_bn_figure1.py -o loss.svg -- --graph
@@ -37,7 +37,7 @@ EXPECTED = {kind: dict(zip((*MILESTONES, FIRST, DRIFT), told.split(), strict=Tru
 
 
 class Drift(nn.Module):
-    """Scale and shift every unit at random, a whole batch alike, anew at each step of training."""
+    """Scale and shift every unit at random, the same for a whole batch, and new at each step of training."""
 
     def forward(self, x: mt.Tensor) -> mt.Tensor:
         """The input times exp(U(−½, ½)) plus U(−1, 1) in training, the input itself in prediction."""
@@ -66,7 +66,7 @@ def make_net(kind: str) -> nn.Sequential:
 
 
 class History(NamedTuple):
-    """What was seen of a net while it learnt."""
+    """What was measured of a net in training."""
 
     accuracy: dict[int, float]
     """Of the test, every 25 steps."""
@@ -74,7 +74,7 @@ class History(NamedTuple):
     """The 15th, 50th and 85th of what each of the last sigmoids receives, at every step: (steps, 3, units)."""
 
     def numbers(self) -> dict[object, float]:
-        """The accuracies, when it was .90 for the first time, and how far a median moves: its deviation over time."""
+        """The accuracies, the first step with .90, and how far a median moves: its deviation over time."""
         first = next((step for step, reached in self.accuracy.items() if reached >= 0.9), STEPS)
         drift = float(self.percentiles[:, 1].std(axis=0).mean())
         return {**{step: self.accuracy[step] for step in MILESTONES}, FIRST: first, DRIFT: drift}
@@ -101,7 +101,7 @@ def learn(kind: str, seed: int, digits: Split) -> History:
 
 
 def draw(runs: dict[str, list[History]], path: Path) -> None:
-    """Accuracy of the nets, beside what one sigmoid of each receives."""
+    """The accuracy of the nets, and the input of one sigmoid of each net."""
     drawn = plots(1, 4, (13, 4))
     if drawn is None:
         return

@@ -1,13 +1,13 @@
-"""Norms allow larger steps and careless beginnings: along its own gradient, the loss changes less than without them.
+"""Norms allow larger steps and poor initial weights: along its own gradient, the loss changes less than without them.
 
-Bjorck, Gomes, Selman & Weinberger, *Understanding Batch Normalization*, 2018: what batch norm gains, it gains by the
-larger learning rate. Santurkar et al., *How Does Batch Normalization Help Optimization?*, 2018: it makes the loss
-smoother, so that a gradient still holds some steps ahead.
+Bjorck, Gomes, Selman & Weinberger, *Understanding Batch Normalization*, 2018: the gain from batch norm comes from the
+larger learning rate. Santurkar et al., *How Does Batch Normalization Help Optimization?*, 2018: batch norm makes the
+loss smoother, so a gradient is still right some steps ahead.
 
 Here nets of 784-100-100-100-100-100-10 ReLU units learn 4,000 digits in 300 batches of 100, at many learning rates and
-from initial weights of many sizes. At small rates the norms are behind. Nor do they make all beginnings equal: weights
-α times as large have a gradient 1/α times as large, so that large ones hardly move, and small ones move too fast for
-layer norm.
+from initial weights of many sizes. At small rates the nets with norms learn more slowly. The norms also do not make all
+initial sizes equal: weights α times as large have a gradient 1/α times as large. So large weights hardly move, and
+small weights move too fast for layer norm.
 
     python examples/02_learning_rates.py
     microtensor viz examples/02_learning_rates.py -o loss.svg -- --graph
@@ -47,7 +47,7 @@ AHEAD = {"none": "1.62±.44 2.46±.24 16.9±1.0", "BN": ".109±.003 1.00±.05 11
 
 
 def make_net(norm: str, gain: float = 1.0) -> nn.Sequential:
-    """Five ReLU layers, weights `gain` times as large as by He et al., and ten logits, weights N(0, 1/fan-in)."""
+    """Five ReLU layers with He et al.'s weights times `gain`, and ten logits with weights N(0, 1/fan-in)."""
     layers: dict[str, nn.Module] = {}
     for i, (inputs, outputs) in enumerate(pairwise((784, *[100] * 5)), start=1):
         layers[f"fc{i}"] = nn.Linear(inputs, outputs)
@@ -66,7 +66,7 @@ def make_net(norm: str, gain: float = 1.0) -> nn.Sequential:
 
 
 def differentiate(net: nn.Sequential, batch: Labelled) -> tuple[float, dict[str, Array]]:
-    """The loss of a batch and its gradient, which the parameters have in ``.grad`` afterwards."""
+    """The loss of a batch and its gradient. The parameters have it in ``.grad`` afterwards."""
     loss = mt.cross_entropy(net(mt.tensor(batch.images)), mt.tensor(batch.labels))
     net.zero_grad()
     loss.backward()
@@ -98,7 +98,7 @@ def look_ahead(net: nn.Sequential, batch: Labelled, lr: float) -> tuple[float, f
 
 
 def learn(net: nn.Sequential, lr: float, seed: int, digits: Split, watch: bool) -> tuple[float, list[Any]]:
-    """Train by plain gradient descent; return the accuracy reached and, if asked for, the views on the way."""
+    """Train by plain gradient descent; return the final accuracy and, if asked for, the measurements on the way."""
     sgd = mt.optim.SGD(net.parameters(), lr=lr)
     rows = batches(len(digits.train.labels), BATCH, np.random.default_rng(seed))
     views = []
@@ -118,7 +118,7 @@ Cells = dict[str, dict[Any, list[float]]]
 
 
 def report(title: str, told: dict[str, str], rows: tuple[object, ...], found: Cells) -> None:
-    """A table of what came out beside what was told of it."""
+    """A table of the expected and the obtained results."""
     expected = {norm: dict(zip(rows, text.split(), strict=True)) for norm, text in told.items()}
     compare(title, expected, {norm: {row: spread(f) for row, f in cells.items()} for norm, cells in found.items()})
 

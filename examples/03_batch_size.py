@@ -1,19 +1,20 @@
-"""Batch norm needs company: in batches of two it hardly learns. Layer norm does not mind.
+"""Batch norm needs large batches: in batches of two it hardly learns. Layer norm works in batches of any size.
 
 Wu & He, *Group Normalization*, 2018, figure 1: the error against the size of the batch. Ba, Kiros & Hinton, *Layer
 Normalization*, 2016, section 6.6: MNIST in batches of 128 and of 4. Three experiments:
 
 (a) 196-100-100-100-10 ReLU units, 2,000 digits of 14×14 pixels, 4 epochs of gradient descent at .05 · N / 32.
 (b) 784-128-128-10 ReLU units, 4,000 digits, Adam: how well they are learnt with batch norm and with layer norm.
-(c) The reason: batch norm takes away the mean and the scale of each unit, two directions of N, and with them 2/N of the
-    squared gradient. Of two samples nothing is left, but where they are so close that ε counts: there the gain is up
-    to 1/√ε, and these rare kicks are what moves the first layer, to many times its size.
+(c) The reason: batch norm removes the mean and the scale of each unit. These are two directions of N, with 2/N of the
+    squared gradient. With two samples nothing is left, except where the samples are so close that ε matters. There the
+    gain is up to 1/√ε. These rare large gradients move the first layer, to many times its size.
 
     python examples/03_batch_size.py
     microtensor viz examples/03_batch_size.py -o loss.svg -- --graph
 
-Not shown: Wu & He's own finding, that batch norm suffers in convolutional nets. In small ones it does not, since even
-two images give a channel many values. Nor is layer norm faster in batches of 128, but for the first epoch.
+Not shown: Wu & He's own result, that batch norm is worse in convolutional nets with small batches. In small nets it is
+not, because even two images give a channel many values. Layer norm is also not faster in batches of 128, except in the
+first epoch.
 """
 
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ CURVES = {
 
 
 def make_net(norm: str, *units: int) -> nn.Sequential:
-    """ReLU layers of so many units, and ten logits."""
+    """ReLU layers of the given sizes, and ten logits."""
     layers: dict[str, nn.Module] = {}
     for i, (inputs, outputs) in enumerate(pairwise(units), start=1):
         layers[f"fc{i}"] = nn.Linear(inputs, outputs)
@@ -80,7 +81,7 @@ def evaluate(net: nn.Sequential, data: Labelled) -> tuple[float, float]:
 
 
 def by_size(norm: str, size: int, seed: int, epochs: int, digits: Split) -> tuple[float, float]:
-    """Experiment (a): the error on the test, and how far the first layer has moved, in its own length."""
+    """Experiment (a): the test error, and how far the first layer has moved, in units of its length."""
     mt.manual_seed(seed)
     net = make_net(norm, 196, 100, 100, 100)
     start = net.fc1.weight.numpy()
@@ -94,7 +95,7 @@ def by_size(norm: str, size: int, seed: int, epochs: int, digits: Split) -> tupl
 
 
 def by_epoch(norm: str, size: int, seed: int, epochs: int, digits: Split) -> Array:
-    """Experiment (b): after each quarter of an epoch, the error on the test and the NLL of what is learnt."""
+    """Experiment (b): the test error and the NLL of the training data after each quarter of an epoch."""
     mt.manual_seed(seed)
     net = make_net(norm, 784, 128, 128)
     for layer in net:
@@ -120,7 +121,7 @@ def surviving(size: int, units: int = 10_000) -> float:
 
 
 def draw(errors: dict[str, dict[int, list[float]]], curves: dict[tuple[str, int], Array], path: Path) -> None:
-    """Error against the size of the batch, large ones first as in Wu & He, and the NLL with either norm."""
+    """The error against the size of the batch, large batches first as in Wu & He, and the NLL with both norms."""
     drawn = plots(1, 1 + len(EPOCHS), (13, 4.4))
     if drawn is None:
         return

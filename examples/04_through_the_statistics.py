@@ -1,18 +1,18 @@
-"""Of the ways to keep units standardised one works well: to differentiate through the mean and the deviation.
+"""Several ways keep units standardised. One works well: to differentiate through the mean and the deviation.
 
 Ioffe & Szegedy, *Batch Normalization*, 2015, section 2, and Goodfellow, Bengio & Courville, *Deep Learning*, 2016,
-section 8.7.1: a gradient that takes the statistics for constants keeps asking for shifts that the norm takes back, so
-that a bias grows for ever while the loss stays. To restore mean and deviation after every step undoes most of the step,
-and a penalty on them works only as far as it is strong. With the gradient through the statistics, nothing is asked
-along 1 and x − μ; the ledger of its paths shows how the paths through the statistics take that out.
+section 8.7.1. If the gradient counts the statistics as constants, it always asks for shifts, and the norm removes them
+again. So a bias grows for ever, and the loss stays the same. If mean and deviation are restored after every step, most
+of the step is undone. A penalty on them works only if it is strong. The gradient through the statistics asks for
+nothing along 1 and x − μ. The ledger of its paths shows how the paths through the statistics remove these parts.
 
     python examples/04_through_the_statistics.py
     microtensor paths examples/04_through_the_statistics.py --of z1 -- --graph
     microtensor viz examples/04_through_the_statistics.py -o loss.svg -- --graph
 
-Not shown: that steps then leave mean and deviation alone. ∂L/∂z does, but a step of the weights moves all samples at
-once, and a third of what it does to z is still such a shift. Nor that the other ways fail: they learn more slowly, and
-at this depth and rate a net without any of them learns nearly as fast.
+Not shown: that steps then do not change mean and deviation. ∂L/∂z does not, but a step of the weights moves all samples
+at once, and a third of its effect on z is still such a shift. Also not shown: that the other ways fail. They learn more
+slowly, and at this depth and rate a net without any of them learns nearly as fast.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ EXPECTED = {
 
 
 def toy(held: bool) -> tuple[list[float], list[float]]:
-    """Learn b in x = u + b from a loss that sees x − mean(x) alone: the bias and the loss at each of 100 steps."""
+    """Learn b in x = u + b from a loss of x − mean(x) only: the bias and the loss at each of 100 steps."""
     u, b = mt.tensor(np.linspace(-1, 1, 5)), mt.tensor(0.0, requires_grad=True)
     sgd = mt.optim.SGD([b], lr=RATE)
     biases, losses = [float(b)], []
@@ -57,7 +57,7 @@ def toy(held: bool) -> tuple[list[float], list[float]]:
 
 
 class Layer(nn.Module):
-    """h = tanh(γ ẑ + β), ẑ = z = W x + b or z standardised; z is kept to be looked at."""
+    """h = tanh(γ ẑ + β), where ẑ is z = W x + b or the standardised z. z is kept for measurements."""
 
     def __init__(self, inputs: int, way: str, name: str) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def make_net(way: str) -> nn.Sequential:
 
 
 def batch_loss(net: nn.Sequential, way: str, digits: Labelled) -> mt.Tensor:
-    """Cross entropy, and the penalty λ · mean over units of mean² + (variance − 1)² where that is the way."""
+    """Cross entropy, plus the penalty λ · mean over units of mean² + (variance − 1)² if the net uses one."""
     loss = mt.cross_entropy(net(mt.tensor(digits.images, name="x")), mt.tensor(digits.labels, name="t"))
     if way in PENALTIES:
         for layer in net[:2]:
@@ -117,7 +117,7 @@ def share(change: Array, z: Array) -> float:
 
 @mt.no_grad()
 def look(net: nn.Sequential, seen: Labelled, test: Labelled) -> dict[str, float]:
-    """The state of a net; as in training, BN uses the statistics of what it is shown."""
+    """The state of a net. As in training, BN uses the statistics of its input."""
     accuracy = np.mean(net(mt.tensor(test.images)).numpy().argmax(axis=1) == test.labels)
     loss = mt.cross_entropy(net(mt.tensor(seen.images)), seen.labels)
     return {
@@ -130,7 +130,7 @@ def look(net: nn.Sequential, seen: Labelled, test: Labelled) -> dict[str, float]
 
 
 def learn(way: str, seed: int, digits: Split) -> dict[str, list[float]]:
-    """Train by SGD; every 20 steps the state, and what a step asks for and does to shift and scale z1."""
+    """Train by SGD. Every 20 steps: the state, and the share of gradient and step that shifts and scales z1."""
     mt.manual_seed(seed)
     net = make_net(way)
     sgd = mt.optim.SGD(net.parameters(), lr=RATE)
@@ -161,7 +161,7 @@ def learn(way: str, seed: int, digits: Split) -> dict[str, list[float]]:
 
 
 def draw(toys: dict[str, Any], found: dict[str, dict[str, Array]], output: Any) -> None:
-    """The toy, the losses, the drift of the first layer, and what the steps are spent on."""
+    """The toy, the losses, the drift of the first layer, and the share of the steps that shifts and scales."""
     drawn = plots(1, 4, (16, 4.2))
     if drawn is None:
         return

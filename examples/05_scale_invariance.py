@@ -1,9 +1,9 @@
-"""Behind a norm the scale of W is nothing but a learning rate: αW with α² lr trains exactly as W with lr.
+"""In front of a norm, the scale of W acts only as a learning rate: αW with α² lr trains exactly as W with lr.
 
-BN(αWx) = BN(Wx), so the gradient at αW is 1/α of that at W and stands at a right angle to W: steps only lengthen W,
-and what counts is lr/‖W‖². Weight decay then restrains no function; it sets ‖W‖, and so the speed (van Laarhoven, *L2
-Regularization versus Batch and Weight Normalization*, 2017). What else a norm does not see is table 1 of Ba, Kiros &
-Hinton, *Layer Normalization*, 2016; it comes out here as they have it.
+BN(αWx) = BN(Wx), so the gradient at αW is 1/α of the gradient at W and is orthogonal to W. So steps only lengthen W,
+and only lr/‖W‖² matters. Weight decay then does not restrict the function. It sets ‖W‖, and so the speed
+(van Laarhoven, *L2 Regularization versus Batch and Weight Normalization*, 2017). Table 1 of Ba, Kiros & Hinton, *Layer
+Normalization*, 2016, lists the other changes that a norm does not see. The results here agree with it.
 
     python examples/05_scale_invariance.py
     microtensor viz examples/05_scale_invariance.py -o loss.svg -- --graph
@@ -50,7 +50,7 @@ def batch_loss(net: nn.Sequential, rows: Any) -> mt.Tensor:
 def train(
     steps: int, lr: float, alpha: float = 1, *, faster: float = 1, decay: float = 0, eps: float = NO_EPS, seed: int = 0
 ) -> Array:
-    """Descend by lr, but in front of a norm by `faster` times lr and with decay.
+    """Gradient descent with lr; in front of a norm with `faster` times lr and with decay.
 
     For every step: the loss, ‖W‖² of the second layer, ‖∂W‖² of its gradient, and the cosine of W and ∂W.
     """
@@ -75,7 +75,7 @@ def train(
 
 
 def scale_as_rate(steps: int, checks: Checks) -> Array:
-    """(αW, α² lr) beside (W, lr); the loss of α = 100 comes back, to be drawn over that of W."""
+    """Compare (αW, α² lr) with (W, lr); return the loss of α = 100, to draw it over the loss of W."""
     alphas = (0.01, 0.1, 10.0, 100.0)
     loss, length, gradient, cosine = train(steps, 0.1)
     scaled = {eps: [train(steps, 0.1, a, faster=a * a, eps=eps)[0] for a in alphas] for eps in (NO_EPS, 1e-5)}
@@ -97,7 +97,7 @@ def scale_as_rate(steps: int, checks: Checks) -> Array:
 
 
 def one_rate(seeds: int, checks: Checks) -> dict[float, Array]:
-    """The losses of several scales of W, all with the same learning rate; those of seed 0 come back."""
+    """Compare the losses of several scales of W at the same learning rate; return those of seed 0."""
     expected = {0.1: ".098±.009", 1.0: ".125±.001", 3.0: ".278±.007", 10.0: ".493±.011"}
     losses = {a: np.array([train(300, 0.1, a, seed=seed)[0] for seed in range(seeds)]) for a in expected}
     late = {a: found[:, 280:].mean(axis=1) for a, found in losses.items()}
@@ -121,7 +121,7 @@ def decaying(quick: bool, checks: Checks) -> dict[float, list[Array]]:
 
 
 def what_is_not_seen(checks: Checks) -> None:
-    """Ba et al.'s table 1: by how much the output moves when weights or data are scaled by 5 or shifted by 5."""
+    """Ba et al.'s table 1: how much the output changes if weights or data are scaled by 5 or shifted by 5."""
     layers: dict[str, Callable[[mt.Tensor, mt.Tensor], mt.Tensor]] = {
         "batch norm": lambda x, w: norms.batch_norm(x @ w, training=True, eps=NO_EPS),
         "weight norm": lambda x, w: x @ norms.weight_norm(w, mt.ones((1, 4)), dim=1),
@@ -142,7 +142,7 @@ def what_is_not_seen(checks: Checks) -> None:
 
 
 def draw(path: Path, hundred: Array, scaled: dict[float, Array], decayed: dict[float, list[Array]]) -> None:
-    """Losses that coincide and losses that do not, table 1, and ‖W‖ and lr/‖W‖² under decay."""
+    """Losses that are equal and losses that are not, table 1, and ‖W‖ and lr/‖W‖² under decay."""
     drawn = plots(2, 2, (11, 7.6))
     if drawn is None:
         return

@@ -1,10 +1,10 @@
-"""In training mode a prediction through batch norm depends on its company; in prediction mode, or with layer norm, not.
+"""In training mode, a prediction through batch norm depends on the batch. In prediction mode, or with layer norm, not.
 
-In training mode μ and σ are those of the batch, so what a digit is read as depends on the digits beside it: in a small
-batch, or one of a single class, hardly any is read right. The running averages of prediction mode end that (Ioffe &
-Szegedy, *Batch Normalization*, 2015, algorithm 2). Layer norm takes the statistics of each sample alone and has no
-modes (Ba, Kiros & Hinton, *Layer Normalization*, 2016). The mode is a flag of the module, ``train()`` and ``eval()``,
-and has nothing to do with whether gradients are recorded.
+In training mode μ and σ are those of the batch. So the answer for a digit depends on the other digits in the batch. In
+a small batch, or in a batch of a single class, hardly any digit is read correctly. The running averages of prediction
+mode solve this problem (Ioffe & Szegedy, *Batch Normalization*, 2015, algorithm 2). Layer norm takes the statistics of
+each sample alone and has no modes (Ba, Kiros & Hinton, *Layer Normalization*, 2016). The mode is a flag of the module,
+``train()`` and ``eval()``. It has nothing to do with whether gradients are recorded.
 
     python examples/06_train_vs_eval.py
     microtensor viz examples/06_train_vs_eval.py -o loss.svg -- --graph
@@ -55,7 +55,7 @@ def trained(norm: Callable[[int], nn.Module], seed: int, steps: int = 600) -> nn
 
 
 def read(net: nn.Sequential, order: Array, size: int) -> Array:
-    """What every test digit is read as, in batches of `size` in the given order, the last filled up from the first."""
+    """The answer for every test digit, in batches of `size` in the given order; the first fill the last batch."""
     guesses = np.empty(len(order), dtype=int)
     with mt.no_grad():
         for rows in np.resize(order, (-(-len(order) // size), size)):
@@ -64,12 +64,12 @@ def read(net: nn.Sequential, order: Array, size: int) -> Array:
 
 
 def accuracy(guesses: Array) -> float:
-    """The share of the test digits that are read right."""
+    """The share of the test digits that are read correctly."""
     return float(np.mean(guesses == TEST.labels))
 
 
 def draw(path: Path, alone: list[float], shuffled: Array, ordered: Array, guesses: Array) -> None:
-    """Accuracy by the size of the batch, and twenty digits each in twenty companies."""
+    """The accuracy for each size of the batch, and twenty digits, each in twenty batches."""
     drawn = plots(1, 2, (12, 5.4))
     if drawn is None:
         return
@@ -95,7 +95,7 @@ def draw(path: Path, alone: list[float], shuffled: Array, ordered: Array, guesse
 
 
 def main() -> mt.Tensor:
-    """Train, then read the test digits in both modes and in all kinds of company."""
+    """Train, then read the test digits in both modes and in different batches."""
     args = arguments(__doc__)
     small = batch_loss(network(nn.BatchNorm1d), slice(0, None, 250))
     if args.graph:

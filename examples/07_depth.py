@@ -1,8 +1,8 @@
-"""Batch norm does not keep gradients from exploding: in front of ReLUs they grow by 1.21 a layer at the start.
+"""Batch norm does not keep gradients from exploding: in front of ReLUs they grow by 1.21 per layer at the start.
 
-Whatever the scale of the weights, the gradient of such a net grows by √(π/(π − 1)) = 1.2112 a layer on its way down
-(Yang, Pennington, Rao, Sohl-Dickstein & Schoenholz, *A Mean Field Theory of Batch Normalization*, 2019). For sigmoids,
-whose gradients vanish, batch norm is a cure; layer norm is not. And a gradient promises only what a small step does:
+For every scale of the weights, the gradient of such a net grows by √(π/(π − 1)) = 1.2112 per layer on its way down
+(Yang, Pennington, Rao, Sohl-Dickstein & Schoenholz, *A Mean Field Theory of Batch Normalization*, 2019). The gradients
+of sigmoids vanish; batch norm prevents this, and layer norm does not. A gradient also says only what a small step does:
 a step in all layers of y = w₁ w₂ … at once does something else (Goodfellow, Bengio & Courville, *Deep Learning*, 2016,
 section 8.7.1).
 
@@ -70,7 +70,7 @@ def gradients(activation: type[nn.Module], gain: float, norm: Norm, seed: int) -
 
 
 def chain(start: float, length: int, lr: float = 0.1) -> float:
-    """A step in all of y = w₁ w₂ … at once: the change of y, over what the gradient promises, −lr ‖∂y/∂w‖²."""
+    """A step in all of y = w₁ w₂ … at once: the change of y, divided by the predicted change −lr ‖∂y/∂w‖²."""
     w = mt.full((length,), start, requires_grad=True)
     y = mt.prod(w)
     gradient = mt.grad(y, w)
@@ -108,7 +108,7 @@ def draw(path: Path, found: dict[tuple[str, float], dict[str, list[Array]]]) -> 
 
 
 def main() -> mt.Tensor:
-    """Measure the factor a layer in all nets, then the chain."""
+    """Measure the factor per layer in all nets, then the chain."""
     args = arguments(__doc__)
     net = network(nn.ReLU, sqrt(2), nn.BatchNorm1d, 3, np.random.default_rng(0))
     small, _ = loss_and_outputs(net, slice(0, None, 250), nn.ReLU)

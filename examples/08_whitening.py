@@ -1,14 +1,14 @@
-"""Standardising takes the units out of the data, not the correlations; whitening takes out both, at a price.
+"""Standardising removes the units of the data, but not the correlations. Whitening removes both, but costs more.
 
-What it does for gradient descent is to condition the Hessian, whose condition number κ decides the number of steps
-(LeCun, Bottou, Orr & Müller, *Efficient BackProp*, 1998); it constrains no parameter. Removing the correlations as
-well costs much more, which is why batch norm leaves them (Ioffe & Szegedy, *Batch Normalization*, 2015, section 2;
-Huang, Yang, Lang & Deng, *Decorrelated Batch Normalization*, 2018, for the way back).
+Standardising improves the condition number κ of the Hessian. κ decides the number of steps of gradient descent (LeCun,
+Bottou, Orr & Müller, *Efficient BackProp*, 1998). It restricts no parameter. Removing the correlations too costs much
+more, so batch norm keeps them (Ioffe & Szegedy, *Batch Normalization*, 2015, section 2). Huang, Yang, Lang & Deng,
+*Decorrelated Batch Normalization*, 2018, remove them.
 
-Linear regression, ½ mean (Aw − y)², by steps of 2/(λ_min + λ_max), started from the best constant. The spectrum of
-AᵀA/n predicts the whole course, also of what nobody would wait for. Standardising is not always the best of the cheap
-ways: on the digits, down to 1e-3 of the gap, centring alone is quicker; down to 1e-6 it is far slower. Nor is that a
-law: started from w = 0 instead, centring needs thousands of steps for the 1e-3 as well.
+The example is linear regression, ½ mean (Aw − y)², by steps of 2/(λ_min + λ_max), started from the best constant. The
+spectrum of AᵀA/n predicts the whole course, also where it would take too long to run. Standardising is not always the
+best of the cheap ways. On the digits, centring alone is faster down to 1e-3 of the gap, but far slower down to 1e-6.
+This is not a law either: started from w = 0, centring needs thousands of steps for the 1e-3 too.
 
     python examples/08_whitening.py
     microtensor viz examples/08_whitening.py -o loss.svg -- --graph
@@ -45,7 +45,7 @@ Data = tuple[Array, Array]
 
 
 class Problem(NamedTuple):
-    """The matrix A and y of ½ mean (Aw − y)²; the eigenvalues λ of AᵀA/n, and the part of the gap along each."""
+    """The matrix A and y of ½ mean (Aw − y)²; the eigenvalues λ of AᵀA/n, and the share of the gap along each."""
 
     a: Array
     y: Array
@@ -63,7 +63,7 @@ class Problem(NamedTuple):
         return float(2 / (self.eigenvalues[0] + self.eigenvalues[-1]))
 
     def gap(self, step: Any) -> Array:
-        """What is left of loss − least loss after some steps, relative to the start: Σ shares (1 − rate λ)^(2 step)."""
+        """The rest of loss − least loss after some steps, relative to the start: Σ shares (1 − rate λ)^(2 step)."""
         left: Array = self.shares @ np.abs(1 - self.rate * self.eigenvalues)[:, None] ** (2 * np.atleast_1d(step))
         return left
 
@@ -107,7 +107,7 @@ def batch_loss(a: mt.Tensor, w: mt.Tensor, y: mt.Tensor) -> mt.Tensor:
 
 
 def descend(problems: list[Problem], steps: int) -> Array:
-    """The gap of every problem at every step, relative to the first, all problems side by side."""
+    """The gap of every problem at every step, relative to the first gap. All problems run together."""
     a, y = (mt.tensor(np.stack(arrays)) for arrays in zip(*((p.a, p.y[:, None]) for p in problems), strict=True))
     rates = mt.tensor([[[p.rate]] for p in problems])
     least = np.array([np.square(p.y - p.a @ np.linalg.lstsq(p.a, p.y)[0]).mean() / 2 for p in problems])
@@ -131,7 +131,7 @@ def extent(numbers: Sequence[float]) -> str:
 
 
 def cost(features: int) -> float:
-    """How many times as long as standardising a batch of 256 whitening it takes, by the usual five iterations."""
+    """The time to whiten a batch of 256 by the usual five iterations, divided by the time to standardise it."""
     x = mt.random.normal((256, features), rng=0)
     seconds = []
     for prepare in (WAYS["standardised"], lambda x: norms.whiten(x, training=True)):
@@ -145,7 +145,7 @@ def cost(features: int) -> float:
 
 
 def draw(path: Path, courses: dict[str, tuple[list[Problem], Array]], costs: dict[int, float]) -> None:
-    """The gap step by step, as predicted and as descended, and the price of whitening."""
+    """The gap at each step, as predicted and as measured, and the cost of whitening."""
     drawn = plots(1, 3, (13, 4.6))
     if drawn is None:
         return
@@ -171,7 +171,7 @@ def draw(path: Path, courses: dict[str, tuple[list[Problem], Array]], costs: dic
 
 
 def main() -> mt.Tensor:
-    """Condition numbers, descent on both problems, and the price of whitening."""
+    """Condition numbers, descent on both problems, and the cost of whitening."""
     args = arguments(__doc__, seeds=3)
     made_up = [[problem(way, synthetic(seed)) for way in WAYS.values()] for seed in range(args.seeds)]
     threes = [problem(way, is_it_a_3()) for way in WAYS.values()]

@@ -1,11 +1,11 @@
-"""LeNet learns at once with batch norm, and what it predicts depends on the statistics that it predicts with.
+"""With batch norm LeNet learns at once, and its predictions depend on the statistics that prediction uses.
 
-Batch norm in front of every sigmoid lets LeNet learn at learning rates at which the plain net does not leave chance
-(Ioffe & Szegedy, 2015; the net is that of Zhang et al., *Dive into Deep Learning*, with MNIST for Fashion-MNIST).
-In prediction the statistics of the data set replace those of the batch, and a running average usually stands in for
-them. It is of some ten batches (momentum .1), all read by nets that are gone. After the first epoch its starting value
-1 still counts .9³¹ = 4 %, more than most variances are; later it lags behind the weights, a little in the first
-layer, and every layer passes the error on to the next. Measured anew, the same weights read more digits.
+With batch norm in front of every sigmoid, LeNet learns at learning rates at which the plain net stays at chance
+(Ioffe & Szegedy, 2015; the net is from Zhang et al., *Dive into Deep Learning*, with MNIST for Fashion-MNIST).
+In prediction, the statistics of the data set replace those of the batch. Usually a running average is used for them. It
+covers some ten batches (momentum .1), and earlier weights gave all of these batches. After the first epoch its initial
+value 1 still counts .9³¹ = 4 %, more than most variances are. Later it lags behind the weights, a little in the first
+layer, and every layer passes the error on to the next. With exact statistics, the same weights read more digits.
 
     python examples/09_lenet_bn.py
     microtensor viz examples/09_lenet_bn.py -o loss.svg -- --graph
@@ -91,7 +91,7 @@ def off_centre(net: nn.Sequential, images: Array) -> list[float]:
 
 
 def run(lr: float, seed: int, train: Labelled, test: Labelled) -> dict[str, list[Any]]:
-    """Accuracies after every epoch, without batch norm and with either statistics, and where the means of x̂ are."""
+    """Accuracies after every epoch, without batch norm and with both kinds of statistics, and the means of x̂."""
     mt.manual_seed(seed)
     net = lenet(normalized=False)
     found: dict[str, list[Any]] = {PLAIN: [accuracy(net, *test) for _ in trained(net, lr, train, seed)]}
@@ -110,7 +110,7 @@ def run(lr: float, seed: int, train: Labelled, test: Labelled) -> dict[str, list
 
 
 def draw(found: dict[tuple[float, str], Array], rates: tuple[float, ...], output: Any) -> None:
-    """Accuracy with either statistics for each learning rate, and the means of x̂ in prediction."""
+    """The accuracy with both kinds of statistics for each learning rate, and the means of x̂ in prediction."""
     drawn = plots(1, len(rates) + 1, (4.3 * (len(rates) + 1), 4.2))
     if drawn is None:
         return

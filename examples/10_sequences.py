@@ -1,10 +1,11 @@
-"""Sequences are where layer norm is at home: an LSTM learns sooner with it, and a transformer needs it in its place.
+"""Layer norm is made for sequences: an LSTM learns sooner with it. In a transformer, its place matters.
 
-First names, letter by letter. Layer norm of both sums and of the cell (Ba, Kiros & Hinton, *Layer Normalization*, 2016)
-brings an LSTM in half of the steps to where it gets without. In a transformer it matters where the norm stands (Xiong
-et al., *On Layer Normalization in the Transformer Architecture*, 2020): behind each sum, the gradients grow towards the
-output, and without warm-up the net learns hardly more than how frequent letters are; in front of each branch, it just
-learns. Batch norm is out of place: its statistics take in later letters, so that an output knows of the future.
+First names, letter by letter. With layer norm of both sums and of the cell (Ba, Kiros & Hinton, *Layer Normalization*,
+2016), an LSTM needs half of the steps. In a transformer the place of the norm matters (Xiong et al., *On Layer
+Normalization in the Transformer Architecture*, 2020). If it stands after each sum, the gradients grow towards the
+output. Without warm-up the net then learns little more than the frequencies of letters. If it stands in front of each
+branch, the net just learns. Batch norm is wrong here: its statistics include later letters, so an output depends on
+them.
 
     python examples/10_sequences.py
     microtensor viz examples/10_sequences.py -o loss.svg -- --graph
@@ -37,7 +38,7 @@ EXPECTED_STARTS = {"Pre-LN": {1: ".60", DEPTH: ".41"}, "Post-LN": {1: ".81", DEP
 
 
 class LSTM(nn.Module):
-    """Reads a letter at a step; its hidden state tells the next one."""
+    """Reads one letter per step. Its hidden state predicts the next letter."""
 
     def __init__(self, normalized: bool) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class LSTM(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Encoder layers that see earlier letters only; with Pre-LN a last norm in front of the logits."""
+    """Encoder layers that see earlier letters only. With Pre-LN there is a last norm in front of the logits."""
 
     def __init__(self, norm_first: bool, depth: int = DEPTH) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class Transformer(nn.Module):
 
 
 def loss_of(net: nn.Module, codes: Array) -> mt.Tensor:
-    """Nats a symbol: a name is given symbol by symbol after a 0, and told up to the 0 that ends it."""
+    """Nats per symbol. The input is a 0 and then the name; the target is the name and then a 0."""
     given = np.roll(codes, 1, axis=1)
     given[:, 0] = 0
     beyond = (given == 0) & (np.arange(codes.shape[1]) > 0)
@@ -96,12 +97,12 @@ def loss_of(net: nn.Module, codes: Array) -> mt.Tensor:
 
 
 def make(name: str) -> nn.Module:
-    """The net of that name."""
+    """Make the net of this name."""
     return LSTM(normalized="LN" in name) if "LSTM" in name else Transformer(norm_first="Pre" in name)
 
 
 class Run(NamedTuple):
-    """Training losses, one a step; test losses by step; ‖∂L/∂W‖ of each layer at the start."""
+    """Training losses, one per step; test losses by step; ‖∂L/∂W‖ of each layer at the start."""
 
     train: list[float]
     test: dict[int, float]
@@ -143,7 +144,7 @@ def dependence(norm: Callable[[mt.Tensor], mt.Tensor]) -> Array:
 
 
 def draw(runs: dict[str, list[Run]], seen: dict[str, Array], output: Any) -> None:
-    """The losses of both kinds of net, the gradients at the start of the transformers, and who sees what."""
+    """The losses of both kinds of net, the first gradients of the transformers, and the dependence on inputs."""
     drawn = plots(1, 4, (16, 4.2))
     if drawn is None:
         return
@@ -180,7 +181,7 @@ def draw(runs: dict[str, list[Run]], seen: dict[str, Array], output: Any) -> Non
 
 
 def main() -> mt.Tensor | None:
-    """Train both kinds of net, look at what the norms see, compare, check, draw."""
+    """Train both kinds of net, measure what the norms see, compare, check, draw."""
     args = arguments(__doc__, seeds=3)
     mt.set_default_dtype("float32")
     if args.graph:

@@ -22,17 +22,17 @@ class Labelled(NamedTuple):
 
 
 class Split(NamedTuple):
-    """What is learnt from, and what is tested on."""
+    """The training data and the test data."""
 
     train: Labelled
     test: Labelled
 
 
 def mnist(size: int = 28, *, standardized: bool = False, dtype: str = "float32") -> Split:
-    """4,000 digits to learn from and 1,000 to be tested on, 400 and 100 of each; the same split every time.
+    """4,000 training digits and 1,000 test digits, 400 and 100 of each digit. The split is always the same.
 
-    Shape (n, size, size) with size 28, or 14 by averaging 2×2 pixels. Pixels lie between 0 and 1; `standardized`
-    shifts and scales all of them by one mean and one deviation, those of the training images.
+    Shape (n, size, size) with size 28, or 14 by averaging 2×2 pixels. Pixels lie between 0 and 1; `standardized` shifts
+    and scales all pixels by the mean and the deviation of the training images.
     """
     with np.load(DATA / "mnist_5k.npz", allow_pickle=False) as file:
         images, labels = file["images"] / 255.0, file["labels"].astype(np.int64)
@@ -54,7 +54,7 @@ def digits() -> Labelled:
 
 
 def names(length: int = 15, tested: int = 500) -> tuple[Array, Array]:
-    """First names as rows of `length` symbols, to learn from and to be tested on; 0 ends a name and fills its row."""
+    """First names as rows of `length` symbols, for training and for testing. 0 ends a name and fills its row."""
     words = gzip.decompress((DATA / "names.txt.gz").read_bytes()).decode("ascii").split()
     codes = np.zeros((len(words), length), dtype=np.int64)
     for row, word in zip(codes, words, strict=True):
@@ -64,7 +64,7 @@ def names(length: int = 15, tested: int = 500) -> tuple[Array, Array]:
 
 
 def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[Array]:
-    """Rows of mini-batches without end: every epoch in a new order, its last short batch left out."""
+    """Rows of mini-batches without end. Every epoch has a new order, and its last short batch is left out."""
     while True:
         order = rng.permutation(count)
         for start in range(0, count - size + 1, size):

@@ -1,7 +1,7 @@
-"""Train a batch-normalised network on handwritten digits, then hold one loss still for its picture.
+"""Train a batch-normalised network on handwritten digits, then keep one loss for its picture.
 
-A net of three layers learns 1,437 images of 8×8 pixels in a second or two and then reads some 98 % of the 360 images
-that it has never seen. The file ends with the loss of one batch of 32 images, `loss`, which is what gets drawn:
+A net of three layers learns 1,437 images of 8×8 pixels in a second or two. Then it reads about 98 % of the 360 images
+that it has never seen. The file ends with the loss of one batch of 32 images, `loss`. This is what is drawn:
 
     python examples/digits_mlp.py
     microtensor viz examples/digits_mlp.py -o loss.svg
@@ -32,7 +32,7 @@ class Digits(NamedTuple):
 
 
 def load_digits() -> tuple[Digits, Digits]:
-    """Four fifths of the images to learn from, one fifth to be tested on; the same split every time."""
+    """Four fifths of the images for training, one fifth for testing. The split is always the same."""
     table = np.loadtxt(DATA, delimiter=",", dtype=np.int64)
     table = table[np.random.default_rng(0).permutation(len(table))]
     cut = len(table) * 4 // 5
@@ -96,7 +96,7 @@ def accuracy(net: Net, digits: Digits) -> float:
 
 
 def progress(text: str) -> None:
-    """Rewrite the last line of a terminal; write nothing into a file or a pipe."""
+    """Rewrite the last line of a terminal. Write nothing into a file or a pipe."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""What the examples share: arguments, tables, the checks that decide the exit status, pictures."""
+"""Shared by the examples: arguments, tables, the checks that decide the exit status, pictures."""
 
 import argparse
 import re
@@ -63,7 +63,7 @@ def table(title: str, columns: Sequence[object], rows: Mapping[str, Sequence[obj
 
 
 def compare(title: str, expected: dict[str, dict[Any, str]], obtained: dict[str, dict[Any, str]]) -> None:
-    """Print what was to be expected beside what came out, a pair of columns for each net; – where nothing is known."""
+    """Print the expected and the obtained results, two columns for each net. – means that nothing is known."""
     columns = [f"{net}: {what}" for net in obtained for what in ("expected", "obtained")]
     rows: dict[str, Sequence[object]] = {}
     for row in next(iter(obtained.values())):
@@ -81,7 +81,7 @@ def accuracy(net: nn.Module, images: np.ndarray[Any, Any], labels: np.ndarray[An
 
 
 class Checks:
-    """What the experiment has to show; every check is printed, and one that fails makes the exit status 1."""
+    """What the experiment must show. Every check is printed. If one fails, the exit status is 1."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
@@ -131,7 +131,7 @@ def plots(rows: int, columns: int, size: tuple[float, float]) -> Any:
 
 
 def save(figure: Any, caption: str, path: Path) -> None:
-    """Write the picture with the sentence that says what is to be seen in it."""
+    """Write the picture with a sentence that says what it shows."""
     figure.supxlabel(caption, fontsize=10, color="#475569", wrap=True)
     figure.savefig(path, dpi=144)
     print(f"picture: {path}")

@@ -357,9 +357,9 @@ def test_initial_values_refuse_what_has_no_fan_and_unknown_names():
     ):
         with pytest.raises(ValueError, match=rf"{fill.__name__}: a weight of shape \(3,\) has no fan-in"):
             fill(mt.zeros(3))
-    with pytest.raises(ValueError, match="kaiming_normal_: mode is 'fan'; .*'fan_in' or 'fan_out'"):
+    with pytest.raises(ValueError, match=r"kaiming_normal_: mode is 'fan'; .*'fan_in' or 'fan_out'"):
         init.kaiming_normal_(weight, mode="fan")
-    with pytest.raises(ValueError, match="calculate_gain: nonlinearity is 'swish'; .* linear, "):
+    with pytest.raises(ValueError, match=r"calculate_gain: nonlinearity is 'swish'; .* linear, "):
         init.kaiming_uniform_(weight, nonlinearity="swish")
     with pytest.raises(RuntimeError, match="only leaves"):
         init.ones_(mt.tensor([1.0], requires_grad=True) * 2)

@@ -514,7 +514,9 @@ def test_a_dict_of_modules_is_made_of_whatever_gives_names():
         with pytest.raises(TypeError, match=r"^ModuleDict: a \w+ gives no names; give a mapping"):
             nn.ModuleDict(given)
     for given in (5, nn.ReLU(), None):
-        with pytest.raises(TypeError, match=r"^ModuleList: a \w+ cannot be added; give modules in a container or a list"):
+        with pytest.raises(
+            TypeError, match=r"^ModuleList: a \w+ cannot be added; give modules in a container or a list"
+        ):
             nn.ModuleList(given)
 
 

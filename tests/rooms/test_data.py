@@ -251,7 +251,9 @@ def test_what_does_not_fit_is_refused():
         DataLoader({"x": np.ones(3), "t": np.ones(3)})
     assert [len(x) for x in DataLoader({0: 1.0, 1: 2.0}, 2)] == [2]
     for bad, error in (([[1.0, 2.0], [3.0]], ValueError), ({"x": [1.0]}, TypeError), (["a"], TypeError)):
-        with pytest.raises(error, match=f"TensorDataset: tensor 1 is of type {type(bad).__name__}, of which no tensor"):
+        with pytest.raises(
+            error, match=f"TensorDataset: tensor 1 is of type {type(bad).__name__}, which cannot become a"
+        ):
             TensorDataset([1.0], bad)
     for name in ("shuffle", "drop_last"):
         for bad in ("no", 2, [True]):
