@@ -628,7 +628,7 @@ def hinge_loss(input: Tensor, target: Any, *, reduction: str = "mean") -> Tensor
 
 @scoped
 def hinge_embedding_loss(input: Tensor, target: Any, *, margin: float = 1.0, reduction: str = "mean") -> Tensor:
-    """Pull pairs of label 1 together and push those of −1 apart: input for t = 1, max(0, margin − input) for t = −1.
+    """Small for close pairs of label 1 and far pairs of −1: input for t = 1, max(0, margin − input) for t = −1.
 
     Parameters
     ----------

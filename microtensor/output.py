@@ -18,7 +18,7 @@ ERROR, USAGE = 1, 2
 
 
 class CommandError(click.ClickException):
-    """An error with its exit code, and what is printed before its message."""
+    """An error with its exit code, and details that are printed before its message."""
 
     def __init__(self, message: str, exit_code: int = ERROR, details: str = "") -> None:
         super().__init__(message)

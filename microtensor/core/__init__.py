@@ -26,12 +26,12 @@ the code. Each names the files, and the lines of all functions that run.
                          360-364, 367-369
     core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
     core/tensor.py       31-33, 41-43, 173-176, 178-181, 188-191
-    norms/standard.py    20-65, 68-78
+    norms/standard.py    20-66, 69-79
 
 (c) How a picture arises: ``viz.render(mt.Graph.from_tensor(y), format="svg")``, the main stations:
 
     inspect/history.py 21-55           history: the recorded results, in the order of the program
-    inspect/history.py 148-180         carried_back: what each rule gives, where a view shows gradients
+    inspect/history.py 149-181         carried_back: what each rule gives, where a view shows gradients
     inspect/graph/reading.py 163-175   Reader.graph: nodes, edges and scopes, as plain data
     viz/__init__.py 45-140             render: which view, in which format
     viz/dot.py 103-114                 _Picture.source: the graph in Graphviz's language

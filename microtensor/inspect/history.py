@@ -147,7 +147,7 @@ def cotangent_of(y: Tensor) -> tuple[Array, Origin]:
 
 
 def carried_back(y: Tensor, cotangent: Array, kept: bool = False) -> list[tuple[Tensor, Node, int, Array]]:
-    """What each rule adds to the gradient of its input, in the order of the walk.
+    """The contribution of each rule to the gradient of its input, in the order of the walk.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def _kept_backward(y: Tensor) -> tuple[Array, list[Contribution]] | None:
 
 
 def contributions_of(output: Tensor, seed: Array) -> list[Contribution]:
-    """What each rule adds when `seed` is carried back from `output`; the graph is not freed.
+    """The contribution of each rule when `seed` is carried back from `output`. The graph is not freed.
 
     Raises
     ------

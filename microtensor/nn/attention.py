@@ -153,8 +153,9 @@ def _check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
 class MultiheadAttention(Module):
     """Attention in several subspaces at once: concat(head₁, …, headₕ) W_oᵀ + b_o.
 
-    headᵢ is :func:`scaled_dot_product_attention` of the i-th part of Q W_qᵀ + b_q, K W_kᵀ + b_k and V W_vᵀ + b_v. The
-    rows of ``in_proj_weight`` are those of W_q, W_k and W_v. Call it as ``output, weights = mha(q, k, v)``.
+    headᵢ is :func:`scaled_dot_product_attention` of the i-th part of Q W_qᵀ + b_q, K W_kᵀ + b_k and V W_vᵀ + b_v.
+    ``in_proj_weight`` holds the rows of W_q, then those of W_k and of W_v. Call it as
+    ``output, weights = mha(q, k, v)``.
 
     Parameters
     ----------
@@ -226,7 +227,7 @@ class MultiheadAttention(Module):
         self.dropout = Dropout(dropout, rng=rng)
 
     def extra_repr(self) -> str:
-        """The sizes and what differs from the defaults."""
+        """The sizes, and the settings that differ from their defaults."""
         parts = [f"{self.embed_dim}, {self.num_heads}"]
         if self.in_proj_bias is None:
             parts.append("bias=False")
@@ -339,7 +340,8 @@ class TransformerEncoderLayer(Module):
     dim_feedforward : int
         The number of hidden features, between W₁ and W₂.
     dropout : float
-        The probability of dropping in training: attention weights, hidden features, and what is added to x.
+        The probability of dropping in training. It holds for attention weights, hidden features, and the terms added to
+        x.
     activation : {'relu', 'gelu'} or callable
         φ, the activation of the hidden features.
     layer_norm_eps : float
@@ -410,7 +412,7 @@ class TransformerEncoderLayer(Module):
     def forward(
         self, src: Tensor, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
     ) -> Tensor:
-        """The output, which has the shape of the input. The masks are those of :class:`MultiheadAttention`."""
+        """The output. It has the shape of the input. For the masks see :class:`MultiheadAttention`."""
 
         def attend(x: Tensor) -> Tensor:
             masks = {"key_padding_mask": src_key_padding_mask, "attn_mask": src_mask, "is_causal": is_causal}

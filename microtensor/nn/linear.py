@@ -75,7 +75,7 @@ class Linear(Module):
         register_affine(self, (out_features, in_features), out_features, in_features, bias, rng)
 
     def extra_repr(self) -> str:
-        """The sizes, and whether there is no bias."""
+        """The sizes, and ``bias=False`` if there is no bias."""
         return settings_text(self, "in_features", "out_features", bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class Bilinear(Module):
         register_affine(self, (out_features, in1_features, in2_features), out_features, in1_features, bias, rng)
 
     def extra_repr(self) -> str:
-        """The sizes, and whether there is no bias."""
+        """The sizes, and ``bias=False`` if there is no bias."""
         return settings_text(self, "in1_features", "in2_features", "out_features", bias=True)
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:

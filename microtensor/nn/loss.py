@@ -221,7 +221,7 @@ class KLDivLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """Pull pairs of label 1 together and push those of −1 apart: input for t = 1, max(0, margin − input) for t = −1.
+    """Small for close pairs of label 1 and far pairs of −1: input for t = 1, max(0, margin − input) for t = −1.
 
     Examples
     --------

@@ -99,7 +99,7 @@ class Module:
         who, kind = type(self).__name__, type(value).__name__
         computed = getattr(self.__dict__.get("forward"), "weights", ())
         if name in computed and name not in self._parameters:
-            raise ValueError(f"{who}: {name} is computed at every call; assign to what it is computed from")
+            raise ValueError(f"{who}: {name} is computed at every call; set the tensors that it is computed from")
         if isinstance(value, (Parameter, Module)):
             if "_parameters" not in self.__dict__:
                 raise AttributeError(f"{who}.__init__ must call super().__init__() before it sets {name}")

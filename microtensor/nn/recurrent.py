@@ -257,10 +257,10 @@ class GRUCell(_Gated, _Cell):
 class LayerNormLSTMCell(_LongShortTerm, _Cell):
     """A step of long short-term memory with three layer norms: of W_ih x, of W_hh h, and of c′ in the output.
 
-    LN(W_ih x) + LN(W_hh h) has four parts: i, f, g, o. σ is applied to i, f and o, and tanh to g. Each LN is over all 4
-    · hidden_size sums of a sample, and has its own γ and β, which are the biases. Then c′ = f ⊙ c + i ⊙ g and h′ = o ⊙
-    tanh(LN(c′)). The state c′ is returned without normalization. The statistics are those of one sample at one step. So
-    sequences may have any length, and no step depends on a later one.
+    LN(W_ih x) + LN(W_hh h) has four parts: i, f, g, o. σ is applied to i, f and o, and tanh to g. Each LN takes its
+    statistics over all 4 · hidden_size values of a sample. It has its own γ and β. These β are the biases. Then
+    c′ = f ⊙ c + i ⊙ g and h′ = o ⊙ tanh(LN(c′)). The state c′ is returned without normalization. The statistics are
+    computed for one sample at one step. So sequences may have any length, and no step depends on a later step.
 
     Parameters
     ----------
@@ -442,10 +442,10 @@ def _cut(rows: Tensor, count: int) -> list[Tensor]:
 class RNN(_Elman, _Layer):
     """Elman's recurrent network along a sequence, one or several layers deep; :class:`RNNCell` makes each step.
 
-    The input has shape (L, N, input_size). With `batch_first` it is (N, L, input_size). Without a batch it is (L,
-    input_size). The output has D · hidden_size features, where D is 2 if `bidirectional`, else 1. Call it as ``output,
-    h_n = rnn(x, h_0)``. h_0 and h_n have shape (D · num_layers, N, hidden_size), also with `batch_first`. Default of
-    h_0: zeros.
+    The input has shape (L, N, input_size). With `batch_first` it is (N, L, input_size). Without a batch it is
+    (L, input_size). The output has D · hidden_size features, where D is 2 if `bidirectional`, else 1. Call it as
+    ``output, h_n = rnn(x, h_0)``. h_0 and h_n have shape (D · num_layers, N, hidden_size), also with `batch_first`.
+    Default of h_0: zeros.
 
     Parameters
     ----------

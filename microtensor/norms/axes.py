@@ -18,7 +18,7 @@ class Axes:
     name : str
         The function.
     sentence : str
-        The choice in words.
+        The choice of axes, as a sentence.
     formula : str
         The norm, as in the docstring of the function.
     statistics : callable

@@ -173,7 +173,7 @@ def batch_renorm(
     r_max: float = 3.0,
     d_max: float = 5.0,
 ) -> Tensor:
-    """Batch renormalization: γ ((x − μ) / √(σ² + ε) · r + d) + β, close to what prediction will give.
+    """Batch renormalization: γ ((x − μ) / √(σ² + ε) · r + d) + β, close to the result in prediction.
 
     r = σ_batch / σ_running is limited to values from 1/r_max to r_max. d = (μ_batch − μ_running) / σ_running is limited
     to values from −d_max to d_max. Both count as constants for the gradient. The gradient flows through the statistics

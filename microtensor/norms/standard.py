@@ -114,7 +114,7 @@ def begin(
 
 
 def scale_and_shift(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-    """γ x + β, either of them optional, after reshaping γ and β to `shape`."""
+    """γ x + β, with γ and β reshaped to `shape`. γ or β may be None."""
     if weight is not None:
         x = x * as_shape(weight, shape)
     if bias is not None:

@@ -14,7 +14,7 @@ class PathError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """What to run and what to look for.
+    """The program to run, and the tensor to look for.
 
     Attributes
     ----------
@@ -57,13 +57,13 @@ def parse(text: str) -> Target:
     Parameters
     ----------
     text : str
-        ``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json`` or ``demo:NAME``. The colon of a drive letter
-        belongs to the path.
+        ``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json`` or ``demo:NAME``. A colon after a drive
+        letter, as in ``C:``, belongs to the path.
 
     Raises
     ------
     PathError
-        There is no such file or demo, or what follows the colon is not a name.
+        There is no such file or demo, or the text after the colon is not a name.
 
     Examples
     --------

@@ -77,7 +77,7 @@ board: Board | None = None
 
 
 def watched(run: Callable[[], object]) -> object:
-    """Run a function that ends by a SystemExit; on Linux, in a process that is watched."""
+    """Run a function that ends with a SystemExit. On Linux it runs in a watched process."""
     if not sys.platform.startswith("linux") or board is not None:
         return run()
     page = Board.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))

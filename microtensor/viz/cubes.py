@@ -193,7 +193,7 @@ def title(row: Axes) -> str:
 
 
 def draw(rows: Sequence[Axes], shape: tuple[int, ...], parts: int) -> Drawing:
-    """All cubes side by side, and below them what the colours mean."""
+    """All cubes side by side, and below them the meaning of the colours."""
     shapes: list[Path | Text] = []
     top = 0.0
     for start in range(0, len(rows), COLUMNS):

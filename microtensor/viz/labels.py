@@ -38,7 +38,7 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float) -> str:
-    """A value with two significant digits and a minus sign of full width."""
+    """A value with two significant digits. The minus sign is −, not a hyphen."""
     return f"−{number(-value)}" if value < 0 else number(value)
 
 
@@ -104,7 +104,7 @@ def _with_constant(node: GraphNode) -> str:
 
 
 def second(node: GraphNode) -> str:
-    """The second line in a forward picture: what the result is called, and its shape."""
+    """The second line in a forward picture: the name of the result and its shape."""
     if node.mark == "failed" and node.kind == "operation":
         return safe_text(node.line) or "raised here"
     if node.kind in ("data", "constant"):

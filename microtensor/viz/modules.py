@@ -78,7 +78,7 @@ def to_text(module: Module) -> str:
 
 
 def to_html(module: Module) -> str:
-    """The tree as nested lists that open and close without a script, in the colours and fonts of the page."""
+    """The tree as nested HTML lists that a reader can open and close. They use the colours and fonts of the page."""
     rows = list(_rows(module))
     parts = ['<div style="line-height:1.55">']
     depth = 0

@@ -66,7 +66,7 @@ class Source:
         self.attributes("graph", labelloc="b", label=markup)
 
     def text(self) -> str:
-        """All that was written."""
+        """The DOT source written so far."""
         return str(self._dot.source)
 
     def attributes(self, of: str | None = None, /, **values: str) -> None:
@@ -91,7 +91,7 @@ class Source:
         self._depth += 1
 
     def close(self) -> None:
-        """End what was opened last."""
+        """End the frame or group that was opened last."""
         self._depth -= 1
         self._dot.body.append("\t}\n")
         self._indent()

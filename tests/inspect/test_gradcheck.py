@@ -518,7 +518,7 @@ def test_a_step_that_is_none_is_refused(eps):
 
 def test_a_shape_that_depends_on_values_is_refused():
     x = mt.tensor([0.0, 1.0], requires_grad=True)
-    with pytest.raises(ValueError, match=r"has shape \(2,\) at the input and \(1,\) beside it"):
+    with pytest.raises(ValueError, match=r"has shape \(2,\) at the input and \(1,\) near it"):
         mt.gradcheck(lambda x: x[x.numpy() >= 0], x)
 
 

@@ -180,7 +180,7 @@ class _InputCheck:
         out = self.fn(arguments).numpy().astype(np.float64)
         if out.shape != self.out.shape:
             raise ValueError(
-                f"gradcheck: the function's result has shape {self.out.shape} at the input and {out.shape} beside it; "
+                f"gradcheck: the function's result has shape {self.out.shape} at the input and {out.shape} near it; "
                 "a shape that depends on values has no derivative"
             )
         return out

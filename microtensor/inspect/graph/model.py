@@ -63,7 +63,7 @@ class GraphNode:
         "first" or "second" when only this one of two compared graphs has the node. "changed" when it differs between
         them. "failed" for the operation that raised an error.
     note : str
-        The mark in words.
+        An explanation of the mark.
     """
 
     id: int
@@ -126,7 +126,7 @@ class Graph:
     root : int
         The id of the result.
     cotangent : str
-        Which gradients these are, in words; empty when there are none.
+        A description of the gradients; empty if there are none.
     compared : tuple of str
         The names of the two graphs that were compared; empty for the graph of one tensor.
 

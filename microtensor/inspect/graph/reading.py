@@ -221,7 +221,7 @@ def seed_of(root: Tensor) -> tuple[Array, str]:
 def totals(
     flows: Mapping[tuple[int, int, int], Array], root: int | None = None, seed: Array | None = None
 ) -> dict[int, Array]:
-    """The gradient of each result: the sum of the flows along the edges that leave it; `seed` for the root."""
+    """The gradient of each result: the sum of the gradients on the edges that leave it. For the root: `seed`."""
     found = {} if root is None or seed is None else {root: seed}
     for (source, _, _), flow in flows.items():
         found[source] = found[source] + flow if source in found else flow

@@ -164,13 +164,13 @@ class Ledger:
     gradient : array
         The gradient of x.
     cotangent : str
-        Which cotangent of y the gradient belongs to, in words.
+        A description of the cotangent of y that the gradient belongs to.
     count : int
         The number of single paths from x to y.
     blocks : tuple of NormSection
         One section for each norm between x and y; one section without a title when there is no norm.
     note : str
-        What was grouped or left out; empty when nothing was.
+        Says what was grouped or left out; empty if nothing was.
     cut : Severed or None
         The gradient with a path detached.
     """

@@ -37,7 +37,7 @@ class PathClass:
     route: Route
 
     def steps(self) -> list[int]:
-        """The positions along the route, x first."""
+        """The positions along the route, starting with x."""
         found = []
         step: Any = self.route
         while step is not None:
@@ -47,7 +47,7 @@ class PathClass:
 
 
 class Subgraph:
-    """Everything between x and y, in the order of the program. The position of x is 0, and that of y is the last.
+    """Everything between x and y, in the order of the program. x has the position 0, and y has the last one.
 
     The operations run again. So a backward pass may have used the graph, if its records were kept. An optimiser may
     have changed its parameters.

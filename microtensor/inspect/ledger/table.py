@@ -103,7 +103,7 @@ def _removal(removal: Removal) -> list[str]:
 
 
 def bounds(part: Part) -> tuple[str, str]:
-    """The name of a part of the gradient, and the rest that is left of it, in words."""
+    """The name of a part of the gradient, and a text that says how much of it is left."""
     low, high = float(part.predicted.min(initial=1.0)), float(part.predicted.max(initial=0.0))
     span = _number(low) if math.isclose(low, high, rel_tol=1e-2) else f"{_number(low)} to {_number(high)}"
     if part.direction == "1":

@@ -15,7 +15,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
 class BatchNorm(RunningNorm):
-    """What all batch norms share. Use BatchNorm1d, BatchNorm2d or BatchNorm3d."""
+    """The base of all batch norms. Use BatchNorm1d, BatchNorm2d or BatchNorm3d."""
 
     # What prediction with this layer is called in PyTorch.
     pytorch: ClassVar[str]
@@ -23,7 +23,7 @@ class BatchNorm(RunningNorm):
     several = "batch_norm"
 
     def describe(self) -> str:
-        """What this layer is called in PyTorch, Keras, flax and ONNX, and what must be changed for it.
+        """The name and settings of this layer in PyTorch, Keras, flax and ONNX, and the changes needed there.
 
         Examples
         --------

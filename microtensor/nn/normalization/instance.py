@@ -14,7 +14,7 @@ __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]
 
 
 class InstanceNorm(RunningNorm):
-    """What all instance norms share. Use InstanceNorm1d, InstanceNorm2d or InstanceNorm3d."""
+    """The base of all instance norms. Use InstanceNorm1d, InstanceNorm2d or InstanceNorm3d."""
 
     function = norms.instance_norm
     mode = "use_input_stats"

@@ -49,7 +49,7 @@ class FilterResponseNorm(Module):
         self.register_parameter("threshold", Parameter(zeros(num_channels), name="τ") if threshold else None)
 
     def extra_repr(self) -> str:
-        """The channels and what differs from the defaults."""
+        """The channels, and the settings that differ from their defaults."""
         return settings_text(self, "num_channels", eps=1e-6, threshold=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class LocalResponseNorm(Module):
         self.alpha, self.beta, self.k = (check_number(n, name, who) for name, n in numbers.items())
 
     def extra_repr(self) -> str:
-        """The window and what differs from the defaults."""
+        """The window, and the settings that differ from their defaults."""
         return settings_text(self, "size", alpha=1e-4, beta=0.75, k=1.0)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ class RunningNorm(Module):
         return self
 
     def extra_repr(self) -> str:
-        """The channels, what differs from the defaults, what is frozen, and ``eval`` in prediction mode."""
+        """The channels, the settings that differ from the defaults, frozen parts, and ``eval`` in prediction mode."""
         parts = [settings_text(self, *self.sizes, **self.defaults)]
         # One of the two without the other is no setting, but may be brought about.
         parts += [f"{name}=None" for name in ("weight", "bias") if self.affine and getattr(self, name) is None]

@@ -58,7 +58,7 @@ class LayerNorm(Module):
         self.register_parameter("bias", Parameter(zeros(shape), name="β") if elementwise_affine and bias else None)
 
     def extra_repr(self) -> str:
-        """The normalised shape and what differs from the defaults."""
+        """The normalised shape, and the settings that differ from their defaults."""
         return settings_text(self, "normalized_shape", eps=1e-5, **_scales(self, "elementwise_affine"))
 
     @property
@@ -67,7 +67,7 @@ class LayerNorm(Module):
         return self.weight is not None or self.bias is not None
 
     def describe(self) -> str:
-        """What this layer is called in PyTorch, Keras, flax and ONNX, and what must be changed for it.
+        """The name and settings of this layer in PyTorch, Keras, flax and ONNX, and the changes needed there.
 
         Examples
         --------
@@ -122,7 +122,7 @@ class GroupNorm(Module):
         self.register_parameter("bias", Parameter(zeros(num_channels), name="β") if affine else None)
 
     def extra_repr(self) -> str:
-        """The groups and channels, and what differs from the defaults."""
+        """The groups and channels, and the settings that differ from their defaults."""
         return settings_text(self, "num_groups", "num_channels", eps=1e-5, **_scales(self, "affine"))
 
     @property
@@ -131,7 +131,7 @@ class GroupNorm(Module):
         return self.weight is not None or self.bias is not None
 
     def describe(self) -> str:
-        """What this layer is called in PyTorch, Keras, flax and ONNX, and what must be changed for it.
+        """The name and settings of this layer in PyTorch, Keras, flax and ONNX, and the changes needed there.
 
         Examples
         --------
@@ -180,7 +180,7 @@ class RMSNorm(Module):
         self.register_parameter("weight", Parameter(ones(shape), name="γ") if elementwise_affine else None)
 
     def extra_repr(self) -> str:
-        """The normalised shape and what differs from the defaults."""
+        """The normalised shape, and the settings that differ from their defaults."""
         return settings_text(self, "normalized_shape", eps=None, elementwise_affine=True)
 
     @property
@@ -224,7 +224,7 @@ class ScaleNorm(Module):
         self.weight = Parameter(full((), dim**0.5), name="γ")
 
     def extra_repr(self) -> str:
-        """The size of the last axis and what differs from the defaults."""
+        """The size of the last axis, and the settings that differ from their defaults."""
         return settings_text(self, "dim", eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:

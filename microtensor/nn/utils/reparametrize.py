@@ -142,7 +142,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     Raises
     ------
     ValueError
-        There is no such parameter, it is already computed in such a way, or all weights of an output are zero.
+        There is no such parameter, it is already a computed weight, or all weights of an output are zero.
 
     References
     ----------
@@ -225,8 +225,7 @@ def spectral_norm(
     Raises
     ------
     ValueError
-        There is no such parameter, it is already computed in such a way, it has fewer than two axes, or a setting is
-        wrong.
+        There is no such parameter, it is already a computed weight, it has fewer than two axes, or a setting is wrong.
 
     References
     ----------
@@ -296,7 +295,7 @@ def weight_standardize(module: M, name: str = "weight", eps: float = 1e-5) -> M:
     Raises
     ------
     ValueError
-        There is no such parameter, it is already computed in such a way, or it has one weight per output.
+        There is no such parameter, it is already a computed weight, or it has one weight per output.
 
     References
     ----------

@@ -50,7 +50,7 @@ class Content:
                 self.totals = totals(graph._flows, graph.root, seed_of(output)[0])
 
     def picture(self, depth: int | None) -> tuple[Graph, Record]:
-        """The graph folded at a depth, and what the page says about it."""
+        """The graph folded at a depth, and the texts of the page about it."""
         folded = self.graph.collapsed(depth, repeats=False)
         origin = _origins(self.graph, depth)
         inputs = folded.inputs()
