@@ -99,7 +99,7 @@ def grad(
     Raises
     ------
     RuntimeError
-        No recorded path leads to an input and `allow_unused` is off; otherwise as
+        No recorded path leads to an input and `allow_unused` is off. Other errors: see
         :meth:`microtensor.Tensor.backward`.
     TypeError
         An output or an input is not a tensor; the message says which.
@@ -380,7 +380,7 @@ def _jacobian(d: _Derivative, of_slope: bool = False) -> Tensor:
 def hessian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
     """The Hessian of a scalar function at a point: H[i, j] = ∂² fn(x) / ∂x[i] ∂x[j].
 
-    It is recorded in the same cases as :func:`jacobian`.
+    The result has a history in the same cases as that of :func:`jacobian`.
 
     Parameters
     ----------
@@ -399,7 +399,7 @@ def hessian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
     TypeError
         x is not one tensor or array of floats, or the function does not return a tensor.
     RuntimeError
-        The function does not return a single element; also as for :func:`jacobian`.
+        The function does not return a single element. Other errors: see :func:`jacobian`.
 
     Examples
     --------
@@ -414,7 +414,7 @@ def hessian(fn: Function, x: Tensor | ArrayLike) -> Tensor:
 def hvp(fn: Function, x: Tensor | ArrayLike, v: Tensor | ArrayLike) -> Tensor:
     """The product of the Hessian of a scalar function with a vector, without the Hessian.
 
-    It is recorded in the same cases as :func:`jacobian`, and also if v requires a gradient.
+    The result has a history in the same cases as that of :func:`jacobian`, and also if v requires a gradient.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ def hvp(fn: Function, x: Tensor | ArrayLike, v: Tensor | ArrayLike) -> Tensor:
     TypeError
         x or v is not one tensor or array of numbers, or the function does not return a tensor.
     RuntimeError
-        The function does not return a single element; also as for :func:`jacobian`.
+        The function does not return a single element. Other errors: see :func:`jacobian`.
     ValueError
         v has another shape than x.
 

@@ -77,7 +77,7 @@ def check_number(value: float, what: str, who: str, least: float = -math.inf, mo
     Raises
     ------
     ValueError
-        It is something else.
+        The value is not a finite number within the bounds.
     """
     if not (_is_finite(value) and least <= value <= most):
         bound = (
@@ -93,7 +93,7 @@ def check_positive(value: float, what: str, who: str) -> float:
     Raises
     ------
     ValueError
-        It is something else.
+        The value is not a finite number above 0.
     """
     if not (_is_finite(value) and value > 0):
         raise ValueError(f"{who}: {what} is {value!r}; it must be a positive finite number")
@@ -123,7 +123,7 @@ def check_reduction(reduction: str, who: str, allowed: tuple[str, ...] = REDUCTI
     Raises
     ------
     ValueError
-        It is not one of those allowed.
+        The name is not allowed.
     """
     if reduction not in allowed:
         *names, last = map(repr, allowed)
@@ -137,7 +137,7 @@ def check_integer(value: Any, what: str, who: str, wanted: str = "an integer") -
     Raises
     ------
     TypeError
-        It is something else.
+        The value is not an integer.
     """
     number = _integer(value)
     if number is None:
@@ -311,7 +311,7 @@ def check_flag(value: Any, what: str, who: str) -> bool:
     Raises
     ------
     TypeError
-        It is something else, such as the text "no".
+        The value is neither, such as the text "no".
     """
     flag = plain_flag(value)
     if flag is None:

@@ -381,7 +381,7 @@ multiply_sum = primitive(
     rule_text=("g*b", "g*a"),
     doc="""Product of two tensors of one shape, summed to `shape`: ``sum_to(a * b, shape)`` without the array a * b.
 
-    It is the gradient of a product by a factor that was broadcast. In float32 the sum over leading axes has a
+    It gives the gradient of a broadcast factor in a product. In float32 the sum over leading axes has a
     relative error of about 1e-5.
 
     >>> import microtensor as mt

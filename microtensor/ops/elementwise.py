@@ -490,7 +490,7 @@ round = primitive(
     None,
     doc="""Nearest integer, elementwise; halves go to the even one. No gradient flows: it is constant almost everywhere.
 
-    `decimals` is how many places after the point are kept; default: none.
+    `decimals` is the number of decimal places; default: 0.
 
     >>> import microtensor as mt
     >>> mt.round(mt.tensor([1.5, 2.5, -0.4]))
