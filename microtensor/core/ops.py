@@ -55,9 +55,9 @@ def _permute_dims(x: Any, axes: Axis = None) -> Any:
     return np.transpose(x, axes)
 
 
-def _permute_rule(g: Any, y: Any, x: Any, axes: Any) -> Any:
-    # Sorting the axes by where they went undoes their order.
-    return permute_dims(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__)))
+def _permute_rule(g: Any, y: Any, x: Any, axes: Any = None) -> Any:
+    # Sorting the axes by where they went undoes their order; the reversed order undoes itself.
+    return permute_dims(g, axes=axes and tuple(sorted(range(len(axes)), key=axes.__getitem__)))
 
 
 permute_dims = primitive(

@@ -366,3 +366,12 @@ def test_the_example_of_a_primitive_runs(name):
     said = io.StringIO()
     doctest.DocTestRunner().run(example, out=said.write)
     assert said.getvalue() == ""
+
+
+def test_axes_are_reversed_unless_an_order_is_given():
+    x = mt.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    for y in (mt.permute_dims(x), mt.permute_dims(x, None), mt.permute_dims(x, axes=None), x.permute_dims()):
+        np.testing.assert_array_equal(y.numpy(), x.numpy().T)
+        found = mt.grad(y, x, np.arange(6.0).reshape(3, 2), create_graph=True)
+        np.testing.assert_array_equal(found.numpy(), np.arange(6.0).reshape(3, 2).T)
+        assert mt.Graph.from_tensor(y).nodes[-1].symbol == "( )ᵀ"

@@ -205,7 +205,8 @@ class Reader:
 
 def _symbol(output: Tensor, node: Node) -> str:
     if node.primitive.name == "permute_dims":
-        axes, ndim = node.params["axes"], output.ndim
+        ndim = output.ndim
+        axes = node.params.get("axes") or range(ndim)[::-1]
         if ndim >= 2 and tuple(a % ndim for a in axes) == (*range(ndim - 2), ndim - 1, ndim - 2):
             return "( )ᵀ"
     symbol: str = node.primitive.symbol
