@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from microtensor import functional, ops
+from microtensor import functional, numpy_functions, ops
 from microtensor.core.primitive import Primitive, Watch
 from microtensor.core.tensor import Tensor, binary, method, of_sizes
 from microtensor.creation import Parameter
@@ -73,6 +73,7 @@ class Protocols(Tensor):
     __abs__ = method(ops.absolute)
     __iadd__, __isub__, __imul__ = in_place(ops.add, "+"), in_place(ops.subtract, "-"), in_place(ops.multiply, "*")
     __itruediv__, __ipow__ = in_place(ops.divide, "/"), in_place(ops.power, "**")
+    __array_ufunc__, __array_function__ = numpy_functions.array_ufunc, numpy_functions.array_function
 
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index=_plain_index(index))

@@ -14,7 +14,7 @@ the code. Each names the files, and the lines of all functions that run.
     core/primitive.py    87-98, 113-122, 236-277
     core/ops.py          143-145, 183, 289-291, 299-300, 306
     core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
-    core/tensor.py       31-33, 41-43, 97-112, 281-311
+    core/tensor.py       31-33, 41-43, 96-111, 280-310
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 
@@ -25,7 +25,7 @@ the code. Each names the files, and the lines of all functions that run.
     core/ops.py          143-145, 151, 166, 168, 197, 199, 233, 247, 289-291, 299-300, 306, 321-328, 331-336,
                          360-364, 367-369
     core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
-    core/tensor.py       31-33, 41-43, 173-176, 178-181, 188-191
+    core/tensor.py       31-33, 41-43, 172-175, 177-180, 187-190
     norms/standard.py    20-66, 69-79
 
 (c) How a picture arises: ``viz.render(mt.Graph.from_tensor(y), format="svg")``, the main stations:

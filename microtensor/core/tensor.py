@@ -91,7 +91,6 @@ class Tensor(TensorBase, Methods):
     """
 
     __slots__ = ()
-    __array_ufunc__ = None
     __hash__ = object.__hash__
 
     def __init__(

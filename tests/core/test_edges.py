@@ -551,7 +551,7 @@ ENTRANCES = {
     "zeros_like": mt.zeros_like,
     "ones_like": mt.ones_like,
     "operator": lambda a: row + a,
-    "reflected operator": lambda a: a * row,
+    "reflected operator": lambda a: np.multiply(a, row),
     "primitive": lambda a: mt.where([True, False], row, a),
     "assign_": lambda a: mt.zeros(2).assign_(a),
     "data": lambda a: setattr(mt.zeros(2), "data", a),

@@ -72,6 +72,8 @@ def declared(node):
         found.append((arguments.vararg.arg, KINDS.VAR_POSITIONAL, None))
     for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         found.append((a.arg, KINDS.KEYWORD_ONLY, default))
+    if arguments.kwarg:
+        found.append((arguments.kwarg.arg, KINDS.VAR_KEYWORD, None))
     return [(name, kind, "" if default is None else ast.unparse(default)) for name, kind, default in found[1:]]
 
 

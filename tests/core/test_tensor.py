@@ -212,14 +212,6 @@ def test_operators_refuse_what_is_no_number(symbol, other):
         OPERATORS[symbol](other, leaf(1.0))
 
 
-@pytest.mark.parametrize("ufunc", [np.exp, np.sqrt, np.negative])
-def test_numpys_functions_refuse_a_tensor(ufunc):
-    with pytest.raises(TypeError, match="Tensor"):
-        ufunc(leaf(1.0))
-    with pytest.raises(TypeError, match="Tensor"):
-        ufunc(mt.tensor([1.0]))
-
-
 def test_asarray_gives_a_constant_and_refuses_what_requires_a_gradient():
     x = mt.tensor([1.0, 2.0])
     assert np.shares_memory(np.asarray(x), x.numpy())

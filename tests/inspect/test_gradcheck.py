@@ -719,7 +719,10 @@ def test_a_hook_that_fails_is_told():
 
 @pytest.mark.parametrize(
     ("rule", "error"),
-    [(lambda g, y, x: g * np.cos(x), "TypeError"), (lambda g, y, x: g * ops.cos(x).view(), "AttributeError")],
+    [
+        (lambda g, y, x: g * np.nan_to_num(np.cos(x)), "TypeError"),
+        (lambda g, y, x: g * ops.cos(x).view(), "AttributeError"),
+    ],
 )
 def test_a_rule_that_runs_on_arrays_alone_is_named_at_order_2(rule, error):
     op = primitive("wave", np.sin, rule)

@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "ops": {"core", "checks"},
     "functional": {"core", "ops", "checks"},
     "creation": {"core", "checks"},
-    "methods": {"core", "ops", "functional", "creation", "showing"},
+    "numpy_functions": {"core", "ops", "functional", "creation"},
+    "methods": {"core", "ops", "functional", "creation", "numpy_functions", "showing"},
     "calculus": {"core", "ops"},
     # The public paths of what stands in core and around it.
     "primitive": {"core", "ops", "methods"},
