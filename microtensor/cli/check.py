@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,7 @@ Examples:
   microtensor check demo:batch_norm                  a built-in demo
   microtensor check train.py:loss                    every operation behind a loss, and each leaf
   microtensor check layers.py:my_norm --order 2      a function: def my_norm(x=np.ones((4, 3)), weight=...)
+  microtensor check net.py:model --input-shape 4x3   a module, called with a random input
   microtensor check train.py -- --lr 0.1             arguments for train.py
 """
 CHECK_HELP = f"""{EXAMPLES}
@@ -29,7 +31,9 @@ Compare gradients with central finite differences in float64. TARGET is as for v
 
 A tensor is checked as it was recorded, and so is what a function without parameters returns: the rule of every
 operation by itself, and the gradient of the whole for each leaf. What was not recorded (detached values, masks) counts
-as constant. So a path that is cut by mistake shows only in a function.
+as constant. So a path that is cut by mistake shows only in a function. A note says when such a constant is a mean, a
+variance or a mean square of a recorded value. A module is called in training mode with random inputs of the shapes
+that --input-shape gives.
 
 A function of which every parameter has a tensor, an array or a float as its default is called again with moved inputs.
 This finds a detached path. Arrays of integers are passed on as they are.
@@ -43,17 +47,24 @@ part of the script for --timeout.
 @click.command("check", help=CHECK_HELP, short_help="Check gradients by finite differences.", epilog=common.EPILOG)
 @click.argument("target")
 @common.SCRIPT_ARGS
+@common.INPUT_SHAPE
 @common.choice("--order", ("1", "2"), help="2: the gradient's gradient too.")
 @common.TIMEOUT
 @common.DEBUG
 @click.pass_context
 def check_command(
-    ctx: click.Context, /, target: str, script_args: tuple[str, ...], order: str, timeout: float | None
+    ctx: click.Context,
+    /,
+    target: str,
+    script_args: tuple[str, ...],
+    shapes: tuple[tuple[int, ...], ...],
+    order: str,
+    timeout: float | None,
 ) -> None:
     """Check the gradients of a tensor or a function."""
     from microtensor.checking import examine
 
-    goal = script.parse(target)
+    goal = replace(script.parse(target), shapes=shapes)
     with script.running(goal, script_args, timeout, functions=True) as found:
         shown = target if goal.attr else found.tensor.name or target
         function, inputs, notes = _checkable(found, shown)
@@ -84,6 +95,7 @@ def check_command(
 def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], list[Tensor], list[str]]:
     """The function to check, its inputs, and remarks. A recorded graph becomes a function of its leaves."""
     from microtensor.inspect.checking.calling import check_inputs
+    from microtensor.inspect.checking.constants import constant_statistics
     from microtensor.inspect.checking.replay import changed_since, leaves_of, replay
 
     notes = []
@@ -105,6 +117,12 @@ def _checkable(found: script.Found, shown: str) -> tuple[Callable[..., Any], lis
             notes.append(
                 f"{', '.join(changed)} changed after {safe_text(shown, LINE)} was computed, as by an optimiser's step; "
                 "checking at the new value"
+            )
+        for statistic in constant_statistics(found.tensor):
+            notes.append(
+                f"{safe_text(statistic, LINE)} is not recorded: it was detached, or made outside the graph. It counts "
+                "as a constant, so a path through it that is missing does not show here; check a function instead, "
+                "such as def f(x=np.ones((4, 3)))"
             )
     try:
         check_inputs(inputs)

@@ -172,6 +172,10 @@ def sizes(text: str) -> tuple[int, ...]:
     return tuple(map(int, plain.split("x")))
 
 
+def _shapes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[tuple[int, ...], ...]:
+    return () if value is None else tuple(map(sizes, value.split(",")))
+
+
 def _remember_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     ctx.meta[DEBUGGED] = value
 
@@ -186,6 +190,13 @@ THEME = choice("--theme", ("auto", "light", "dark"))
 NO_LEGEND = click.option("--no-legend", is_flag=True, help="Leave the legend out.")
 ENGINE = choice("--engine", ("auto", "embedded", "system"))
 ASCII = click.option("--ascii", is_flag=True, help="Draw with plain characters.")
+INPUT_SHAPE = click.option(
+    "--input-shape",
+    "shapes",
+    metavar="4x3",
+    callback=_shapes,
+    help="The shapes of the inputs that a module is called with.",
+)
 TIMEOUT = click.option(
     "--timeout",
     type=float,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,15 +22,40 @@ Examples:
   microtensor paths demo:batch_norm --cut mean@var   what detaching one of them does, and at which order
   microtensor paths demo:mlp --norm model.block2.bn  one norm of several
   microtensor paths train.py:loss --of fc1.weight    the gradient of another tensor
+  microtensor paths net.py:model --input-shape 8x4   a module, called with a random input
   microtensor paths demo:batch_norm -o paths.svg     as a picture
 """
 PATHS_HELP = f"""{EXAMPLES}
 Show what every path contributes to the gradient of a tensor. TARGET is as for viz: a script (file.py), a tensor in it
-(file.py:loss), one of a module (package.module:loss) or a built-in demo (demo:batch_norm).
+(file.py:loss), one of a module (package.module:loss) or a built-in demo (demo:batch_norm). A module is called in
+training mode with random inputs of the shapes that --input-shape gives.
 
 Where the paths pass a norm they are named: direct, via the mean, via the variance, via the mean inside the variance.
 Then comes what the norm takes out of the gradient. The gradient is that of the backward pass that the program ran.
 Where it ran none, the gradient is that of a scalar, or belongs to a fixed random cotangent.
+
+\b
+The first table has a line for each path, and one for their sum:
+  path   The name of the path. The heading is the norm that it passes.
+  norm   The length √(Σ d²) of what the path contributes to the gradient.
+  (bar)  That length beside the longest, or why it is exactly 0.
+  share  The part of the contribution that points along the gradient,
+         in percent of the gradient. The shares add up to 100 %.
+
+\b
+The second table is about the gradient at the input of a norm:
+  what it takes out  A direction: a shift of all values of a set, a change of
+                     their scale, or all the rest.
+  direct path        The length of this part on the direct path alone.
+  all paths          The length of this part with all paths added.
+  sets               Which values share their statistics. In the lines: what
+                     should be left of the part.
+
+\b
+With --cut, a third table has a line for each order of derivative:
+  order       1 is the gradient, 2 the gradient of the gradient, and so on.
+  difference  The distance to the right one, divided by its length.
+  verdict     Whether the derivative is right or WRONG without the path.
 
 Without --of, the gradient is that of the only data that require one, or of the only data. The script's own output goes
 to standard error.
@@ -39,6 +65,7 @@ to standard error.
 @click.command("paths", help=PATHS_HELP, short_help="Show a gradient path by path.", epilog=common.EPILOG)
 @click.argument("target")
 @common.SCRIPT_ARGS
+@common.INPUT_SHAPE
 @click.option("--of", metavar="NAME", help="The tensor whose gradient it is, or the scope that it enters.")
 @click.option("--norm", metavar="NAME", help="Group the paths by this norm only.")
 @click.option("--cut", type=click.Choice(("mean", "var", "mean@var")), help="Show also the gradient without this path.")
@@ -60,12 +87,13 @@ def paths_command(
     norm: str | None,
     cut: Cut | None,
     limit: int,
+    shapes: tuple[tuple[int, ...], ...],
     timeout: float | None,
     **options: Any,
 ) -> None:
     """Show a gradient path by path."""
     format, place = common.destination(ctx, SUFFIXES, on_terminal="text", piped="text")
-    goal = script.parse(target)
+    goal = replace(script.parse(target), shapes=shapes)
     place.check(goal.path)
     with script.running(goal, script_args, timeout) as found:
         ledger = ledger_of(found, of, norm, cut, limit)

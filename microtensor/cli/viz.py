@@ -67,10 +67,6 @@ done.
 """
 
 
-def _shapes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[tuple[int, ...], ...]:
-    return () if value is None else tuple(map(common.sizes, value.split(",")))
-
-
 @click.command("viz", help=VIZ_HELP, short_help="Draw the graph of a tensor.", epilog=common.EPILOG)
 @click.argument("target")
 @click.argument("script_args", nargs=-1, type=click.UNPROCESSED, metavar="[OTHER] [-- SCRIPT_ARGS...]")
@@ -95,13 +91,7 @@ def _shapes(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.option(
     "--lines", is_flag=True, help="In the tree, show the line that made each result. A picture has it as tooltip."
 )
-@click.option(
-    "--input-shape",
-    "shapes",
-    metavar="4x3",
-    callback=_shapes,
-    help="The shapes of the inputs that a module is called with.",
-)
+@common.INPUT_SHAPE
 @common.THEME
 @common.NO_LEGEND
 @common.ENGINE

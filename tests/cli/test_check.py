@@ -259,3 +259,63 @@ def test_a_process_of_its_own() -> None:
     broken = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=30, check=False)
     os.close(writing)
     assert (broken.returncode, broken.stderr) == (1, b"noise\n")
+
+
+# --- constants that are statistics, and modules -------------------------------------------------------------
+
+CUT = """\
+import numpy as np
+import microtensor as mt
+x = mt.tensor(np.random.default_rng(0).normal(3.0, 2.0, size=(6, 3)), requires_grad=True, name="x")
+"""
+PRECISE = "import numpy as np\nimport microtensor as mt\nmt.set_default_dtype('float64')\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            "mu = x.mean(axis=0).detach()\ny = (x - mu) / mt.sqrt(mt.var(x, axis=0) + 1e-5)",
+            ["the mean of x over axis 0"],
+        ),
+        (
+            "y = (x - x.mean(axis=0)) / mt.sqrt(mt.stop_gradient(mt.var(x, axis=0)) + 1e-5)",
+            ["the variance of x over axis 0"],
+        ),
+        ("y = x * (1 / x.numpy().std(axis=0))", ["the variance of x over axis 0"]),
+        (
+            "with mt.no_grad(): s = mt.rsqrt(mt.mean(x * x, axis=1, keepdims=True) + 1e-6)\ny = x * s",
+            ["the mean square of x over axis 1"],
+        ),
+        ("y = x - x.mean().detach()", ["the mean of x over axes 0, 1"]),
+        ("y = x / (mt.var(x).detach() + 1e-3) ** 0.5", ["the variance of x over axes 0, 1"]),
+        (
+            "mu, v = x.numpy().mean(0), x.numpy().var(0)\ny = (x - mu) / np.sqrt(v + 1e-5)",
+            ["the mean of x over axis 0", "the variance of x over axis 0"],
+        ),
+        ("y = mt.standardize(x, axis=0)", []),
+        ("y = mt.softmax(x) * mt.logsumexp(x, axis=0)", []),
+        ("y = x * np.array([1.0, 2.0, 3.0]) - mt.tensor(0.5)", []),
+        ("y = mt.standardize(x, axis=0) / mt.sqrt(mt.ones(3) + 1e-5)", []),
+        ("y = mt.sqrt(x * x + 1.0) * (x.numpy() > 0)", []),
+    ],
+)
+def test_a_statistic_that_counts_as_a_constant_is_told(lines: str, told: list[str]) -> None:
+    result = check(f"{script(CUT + lines + chr(10) + 'loss = (y**3).sum()' + chr(10))}:loss")
+    assert result.exit_code == 0, result.stderr
+    notes = result.stderr.splitlines()
+    assert [note.partition(" is not recorded")[0] for note in notes] == [f"Note: {words}" for words in told]
+    assert all("check a function" in note for note in notes)
+
+
+def test_a_module_is_called_with_random_inputs() -> None:
+    name = script(PRECISE + "model = mt.nn.Sequential(mt.nn.Linear(4, 3, rng=0), mt.nn.BatchNorm1d(3))\n")
+    told = check(f"{name}:model")
+    assert (told.exit_code, "give it a random input with --input-shape 4x3" in told.stderr) == (1, True)
+    for target in (f"{name}:model", name):
+        result = check(target, "--input-shape", "8x4")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert [row for row in result.stdout.splitlines() if row.split()[:3] == ["x", "(8,", "4)"]]
+        assert "for 5 inputs" in result.stdout
+    assert check(name, "--input-shape", "4,x").exit_code == 2
+    assert "does not take an input of shape (8, 5)" in check(name, "--input-shape", "8x5").stderr

@@ -190,3 +190,30 @@ def test_arguments_go_to_the_script() -> None:
     name = script("import sys\n" + HEAD + "loss = (x * float(sys.argv[1])).sum()\n")
     assert paths(f"{name}:loss", "--", "3").exit_code == 0
     assert sys.argv[1:] != ["3"]
+
+
+def test_a_module_is_called_with_a_random_input() -> None:
+    name = script(
+        "import microtensor as mt\nmodel = mt.nn.Sequential(mt.nn.Linear(4, 3, rng=0), mt.nn.BatchNorm1d(3))\n"
+    )
+    told = paths(f"{name}:model")
+    assert (told.exit_code, "give it a random input with --input-shape 4x3" in told.stderr) == (1, True)
+    result = paths(f"{name}:model", "--input-shape", "8x4")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "shape (8, 4)" in result.stdout.splitlines()[0]
+    assert "via the mean inside the variance" in result.stdout
+    assert paths(name, "--input-shape", "8x4").stdout == result.stdout
+    wrong = paths(name, "--input-shape", "4,x")
+    assert (wrong.exit_code, "'x' must be sizes joined by x, such as 4x3" in wrong.stderr) == (2, True)
+    assert "does not take an input of shape (8, 5)" in paths(name, "--input-shape", "8x5").stderr
+
+
+def test_the_help_explains_every_column() -> None:
+    told = paths("-h").stdout
+    table = paths("demo:batch_norm").stdout.splitlines()
+    second = next(line for line in table if line.startswith("what it takes out"))
+    columns = [*re.split(r"  +", table[2])[2:], *re.split(r"  +", second)[:3]]
+    assert columns == ["norm", "share", "what it takes out", "direct path", "all paths"]
+    for column in ["path", r"\(bar\)", "sets", *columns, "order", "difference", "verdict"]:
+        assert re.search(rf"^ +{column}  +[A-Z1]", told, re.M), column
+    assert max(map(len, told.partition("Options:")[0].splitlines()[8:])) <= 80
