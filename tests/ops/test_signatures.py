@@ -87,6 +87,8 @@ OWN_VALUES = {
 OWN_DEFAULTS = {"repeat": {"axis": -1}, "roll": {"axis": -1}, "take": {"axis": 0}}
 WITHOUT_MEANING_TO_NUMPY = {"device", "copy", "stable"}
 REFERENCES = {
+    # NumPy before 2.3 has no default of the axis.
+    "take_along_axis": lambda x, indices, axis=-1: np.take_along_axis(x, indices, axis),
     "astype": lambda x, dtype: x.astype(dtype),
     "clip": lambda x, **bounds: np.clip(x, bounds.get("min", -np.inf), bounds.get("max", np.inf)),
     "concat": np.concatenate,
