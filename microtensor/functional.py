@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from microtensor.checks import check_flag, check_float, plain_number, renamed
 from microtensor.core.primitive import label
@@ -41,6 +41,8 @@ from microtensor.support.axes import Axis, filled_count, normalize_axis
 from microtensor.support.modes import name_scope
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from microtensor.core.tensor import Tensor
 
 __all__ = [
@@ -298,7 +300,7 @@ def rsqrt(x: Tensor) -> Tensor:
 
 
 @renamed(low="min", high="max")
-def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tensor:
+def clip(x: Tensor, min: Tensor | ArrayLike | None = None, max: Tensor | ArrayLike | None = None) -> Tensor:
     """x limited to the range from `min` to `max`, elementwise.
 
     The derivative is 1 inside the range and on its bounds, and 0 outside.
@@ -307,8 +309,9 @@ def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tenso
     ----------
     x : Tensor
         Any shape.
-    min, max : float, optional
-        The bounds; None means no bound. Integers with integer bounds stay integers, as in NumPy.
+    min, max : float or array_like, optional
+        The bounds, which broadcast with x; None means no bound. A bound that is a tensor gets a gradient where it is
+        the result. Integers with integer bounds stay integers, as in NumPy.
 
     Raises
     ------
@@ -321,12 +324,17 @@ def clip(x: Tensor, min: float | None = None, max: float | None = None) -> Tenso
     >>> mt.clip(mt.tensor([-1.0, 0.5, 2.0]), 0.0, 1.0)
     tensor([0. , 0.5, 1. ])
     """
-    if min is not None and max is not None and min > max:
+    if min is not None and max is not None and quietly(greater, min, max).any():
         raise ValueError(f"clip: the lower bound {min} is above the upper bound {max}")
-    if min is not None:
-        x = where(quietly(greater, min, x), min, x)
-    if max is not None:
-        x = where(quietly(greater, x, max), max, x)
+    return held(x, min, max)
+
+
+def held(x: Tensor, least: Any, most: Any) -> Tensor:
+    """x within two bounds, each a number, an array, a tensor or None; the upper bound wins."""
+    if least is not None:
+        x = where(quietly(greater, least, x), least, x)
+    if most is not None:
+        x = where(quietly(greater, x, most), most, x)
     return x
 
 

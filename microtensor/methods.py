@@ -157,7 +157,8 @@ class Protocols(Tensor):
         """The tensor with its last two axes exchanged."""
         if self.ndim < 2:
             raise ValueError(f"mT: shape {self.shape} must have at least two axes")
-        return ops.permute_dims(self, axes=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
+        transposed: Tensor = ops.matrix_transpose(self)
+        return transposed
 
     def retain_grad(self) -> Tensor:
         """Make backward fill ``.grad`` of this result too, and return the tensor. Leaves need no such call."""

@@ -16,17 +16,12 @@ import numpy as np
 
 from microtensor import creation, functional, ops
 from microtensor.core.primitive import TensorBase, as_array
-from microtensor.ops.common import one_axis
-from microtensor.support.arrays import Array, plain_array, quietly
+from microtensor.ops.common import as_operand, one_axis
+from microtensor.support.arrays import Array, quietly
 
 _INSTEAD = "write x.numpy() for the value, which has no gradient"
 
 # --- adapters: NumPy's arguments, with NumPy's names; those that are not listed are refused -----------------
-
-
-def _plain(x: Any) -> Any:
-    """A tensor as it is, anything else as an array."""
-    return x if isinstance(x, TensorBase) else plain_array(x)
 
 
 def _spread(
@@ -51,12 +46,7 @@ def _cumulative_sum(x: Any, axis: Any = None, dtype: Any = None) -> Any:
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, min: Any = None, max: Any = None) -> Any:
     if not (a_min is None or min is None) or not (a_max is None or max is None):
         raise ValueError("np.clip: a_min and min, or a_max and max, are the same; write one of them")
-    for bound, above in ((a_min if min is None else min, False), (a_max if max is None else max, True)):
-        if bound is not None:
-            bound = bound if isinstance(bound, (int, float)) else _plain(bound)
-            outside = quietly(ops.greater, a, bound) if above else quietly(ops.greater, bound, a)
-            a = ops.where(outside, bound, a)
-    return a
+    return functional.held(a, a_min if min is None else min, a_max if max is None else max)
 
 
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -66,9 +56,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 def _round(a: Any, decimals: int = 0) -> Any:
-    if decimals:
-        raise TypeError(f"np.round: decimals is {decimals}; tensors are rounded to integers; {_INSTEAD}")
-    return ops.round(a)
+    return ops.round(a, decimals)
 
 
 def _sort(a: Any, axis: Any = -1, kind: Any = None, stable: Any = None) -> Any:
@@ -102,7 +90,7 @@ def _transpose(a: Any, axes: Any = None) -> Any:
 def _at_least(ndim: int, *arys: Any) -> Any:
     """As ``np.atleast_1d`` and its kin: one result for one array, a tuple for several."""
     found = []
-    for x in map(_plain, arys):
+    for x in map(as_operand, arys):
         shape = x.shape
         if ndim == 3 and x.ndim in (1, 2):
             shape = (1, *shape, 1) if x.ndim == 1 else (*shape, 1)
@@ -128,17 +116,17 @@ def _dstack(tup: Any) -> Any:
 
 
 def _column_stack(tup: Any) -> Any:
-    columns = [ops.matrix_transpose(_at_least(2, x)) if x.ndim < 2 else x for x in map(_plain, tup)]
+    columns = [ops.matrix_transpose(_at_least(2, x)) if x.ndim < 2 else x for x in map(as_operand, tup)]
     return ops.concat(columns, axis=1)
 
 
 def _append(arr: Any, values: Any, axis: Any = None) -> Any:
-    return ops.concat([arr, _plain(values)], axis=axis)
+    return ops.concat([arr, as_operand(values)], axis=axis)
 
 
 def _broadcast_arrays(*args: Any) -> tuple[Any, ...]:
-    shape = np.broadcast_shapes(*(x.shape for x in map(_plain, args)))
-    return tuple(ops.broadcast_to(_plain(x), shape=shape) for x in args)
+    shape = np.broadcast_shapes(*(x.shape for x in map(as_operand, args)))
+    return tuple(ops.broadcast_to(as_operand(x), shape=shape) for x in args)
 
 
 def _cut(x: Any, ends: Sequence[int], axis: int) -> list[Any]:
@@ -224,19 +212,19 @@ def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any =
 
 
 def _dot(a: Any, b: Any) -> Any:
-    a, b = _plain(a), _plain(b)
+    a, b = as_operand(a), as_operand(b)
     if a.ndim == 0 or b.ndim == 0:
         return ops.multiply(a, b)
     return ops.tensordot(a, b, axes=((-1,), (-2 if b.ndim > 1 else 0,))) if b.ndim > 2 else ops.matmul(a, b)
 
 
 def _inner(a: Any, b: Any) -> Any:
-    a, b = _plain(a), _plain(b)
+    a, b = as_operand(a), as_operand(b)
     return ops.multiply(a, b) if a.ndim == 0 or b.ndim == 0 else ops.tensordot(a, b, axes=((-1,), (-1,)))
 
 
 def _flat(a: Any) -> Any:
-    return ops.reshape(_plain(a), shape=(-1,))
+    return ops.reshape(as_operand(a), shape=(-1,))
 
 
 def _vdot(a: Any, b: Any) -> Any:
@@ -248,7 +236,7 @@ def _outer(a: Any, b: Any) -> Any:
 
 
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
-    return ops.tensordot(a, _plain(b), axes)
+    return ops.tensordot(a, as_operand(b), axes)
 
 
 def _einsum(*operands: Any, optimize: Any = False) -> Any:
@@ -258,26 +246,26 @@ def _einsum(*operands: Any, optimize: Any = False) -> Any:
 
 
 def _row(x: Any) -> Any:
-    x = _plain(x)
+    x = as_operand(x)
     return ops.expand_dims(x, axis=x.ndim - 1)
 
 
 def _column(x: Any) -> Any:
-    x = _plain(x)
+    x = as_operand(x)
     return ops.expand_dims(x, axis=x.ndim)
 
 
 def _vecdot(x1: Any, x2: Any, axis: int = -1) -> Any:
-    product = ops.matmul(_row(ops.moveaxis(_plain(x1), axis, -1)), _column(ops.moveaxis(_plain(x2), axis, -1)))
+    product = ops.matmul(_row(ops.moveaxis(as_operand(x1), axis, -1)), _column(ops.moveaxis(as_operand(x2), axis, -1)))
     return ops.getitem(product, index=(..., 0, 0))
 
 
 def _matvec(x1: Any, x2: Any) -> Any:
-    return ops.getitem(ops.matmul(_plain(x1), _column(x2)), index=(..., 0))
+    return ops.getitem(ops.matmul(as_operand(x1), _column(x2)), index=(..., 0))
 
 
 def _vecmat(x1: Any, x2: Any) -> Any:
-    return ops.getitem(ops.matmul(_row(x1), _plain(x2)), index=(..., 0, slice(None)))
+    return ops.getitem(ops.matmul(_row(x1), as_operand(x2)), index=(..., 0, slice(None)))
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
@@ -530,7 +518,7 @@ def _call(function: Any, ours: Callable[..., Any], args: Sequence[Any], options:
         elif parameter.kind is parameter.VAR_KEYWORD:
             given.update(value)
         elif parameter.default is parameter.empty:
-            arrays.append(value if arrays or name in ("arrays", "tup") else _plain(value))
+            arrays.append(value if arrays or name in ("arrays", "tup") else as_operand(value))
         elif not (_is_default(value, parameter.default) or (name == "where" and value is True)):
             given[name] = value
     unknown = [name for name in given if name not in _options_of(ours)]

@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex, TypeVar, cast
 import numpy as np
 
 from microtensor.checks import check_flag
-from microtensor.core.primitive import as_array
+from microtensor.core.primitive import TensorBase, as_array
 from microtensor.core.tensor import Tensor
 from microtensor.support.arrays import Array, plain_array
 from microtensor.support.axes import Axis, in_range, integer, normalize_axis
@@ -118,8 +118,8 @@ def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def as_operand(x: Any) -> Any:
-    """A tensor or an array as it is, a number or nested lists as an array."""
-    return x if hasattr(x, "ndim") else plain_array(x)
+    """A tensor as it is, anything else as an array."""
+    return x if isinstance(x, TensorBase) else plain_array(x)
 
 
 def shape_of(x: Any) -> tuple[int, ...]:

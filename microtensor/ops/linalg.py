@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from microtensor.core.ops import permute_dims, reshape, sum
-from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, primitive
+from microtensor.core.primitive import Primitive, VariadicRule, as_array, primitive
 from microtensor.ops.common import as_operand, several_axes
 from microtensor.ops.indexing import getitem
 from microtensor.support.arrays import accumulator, plain_array
@@ -213,7 +213,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     """
     if not isinstance(subscripts, str):
         raise TypeError(f"einsum: subscripts is a {type(subscripts).__name__}; write a text such as 'ij,jk->ik'")
-    operands = tuple(x if isinstance(x, TensorBase) else plain_array(x) for x in operands)
+    operands = tuple(map(as_operand, operands))
     labels, output = _labels(subscripts, operands)
     sizes: dict[str, int] = {}
     for operand, names in zip(operands, labels, strict=True):

@@ -212,3 +212,37 @@ ERRORS = [
 def test_errors_name_the_function_and_what_does_not_fit(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, mt.tensor, np.ndarray.tolist])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+def test_bounds_may_be_arrays_that_broadcast(kind, dtype):
+    x = np.array([[-3, 0, 1, 3], [2, -2, 5, 0]]).astype(dtype)
+    least, most = np.array([-1, 0, 2, -4]).astype(dtype), np.array([[1], [3]]).astype(dtype)
+    most = np.maximum(least, most)
+    for low, high in ((least, None), (None, most), (least, most)):
+        bounds = [None if b is None else kind(b) for b in (low, high)]
+        np.testing.assert_array_equal(mt.clip(mt.tensor(x), *bounds).numpy(), np.clip(x, low, high))
+        np.testing.assert_array_equal(np.clip(mt.tensor(x), *bounds).numpy(), np.clip(x, low, high))
+    with pytest.raises(ValueError, match=r"^clip: the lower bound .* is above the upper bound"):
+        mt.clip(mt.tensor(x), kind(least + 9), kind(most))
+
+
+def test_a_bound_that_is_a_tensor_gets_the_gradient_where_it_is_the_result():
+    x, low = (mt.tensor(a, requires_grad=True) for a in ([-2.0, 0.5, 3.0], [-1.0, 0.0, 4.0]))
+    for clipped in (mt.clip(x, low), x.clip(min=low), np.clip(x, low, None)):
+        by_x, by_low = mt.grad(clipped, [x, low], [1.0, 10.0, 100.0])
+        assert by_x.numpy().tolist() == [0.0, 10.0, 0.0]
+        assert by_low.numpy().tolist() == [1.0, 0.0, 100.0]
+
+
+def test_numpy_rounds_to_decimals_as_this_package_does():
+    x = mt.tensor([1.256, -0.449])
+    np.testing.assert_array_equal(np.round(x, 2).numpy(), np.round(x.numpy(), 2))
+    np.testing.assert_array_equal(np.round(x, 2).numpy(), mt.round(x, 2).numpy())
+
+
+def test_a_masked_array_is_no_operand():
+    for call in (mt.var, mt.norm, mt.squeeze, lambda x: mt.einsum("ij->", x)):
+        with pytest.raises(TypeError, match="MaskedArray and would lose its meaning"):
+            call(np.ma.masked_array([[1.0, 2.0]]))
