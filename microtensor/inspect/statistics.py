@@ -38,6 +38,8 @@ Records: TypeAlias = list[tuple[Tensor, Node]]
 TOLERANCE = 1e-7
 # The same for the first look, which only sorts out.
 FIRST_LOOK = 1e-3
+# A set of values is flat when its variance is below this part of its mean square: rounding is too near there.
+FLAT = 1e-8
 # A set of values has a gradient when that is larger than this part of the largest.
 NOTHING = 1e-12
 # The two sizes of z between which the result of a norm changes by less than one percent.
@@ -51,7 +53,8 @@ SEED = 314159
 NAMED_BY_SCOPE = ("whiten", "local_response_norm", "spectral_norm")
 
 
-@dataclass(frozen=True)
+# Tensors compare by their numbers, so these two compare by identity.
+@dataclass(frozen=True, eq=False)
 class Statistic:
     """A result that is smaller than the input of a norm, and is known by its gradient with respect to that input.
 
@@ -73,7 +76,7 @@ class Statistic:
     centered: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Norm:
     """One norm in a recorded graph. The tensors are those of the user's graph.
 
@@ -207,15 +210,15 @@ def _directions(g: Array, z: Array, tolerance: float) -> Iterator[_Direction]:
         allowed = tolerance**2 * gg.sum()
         if (gg - sum_g**2 / count).sum() <= allowed:
             yield _Direction("shift", axes, True)
-        if _residue(gg, gz - sum_g * sum_z / count, zz - sum_z**2 / count) <= allowed:
+        if _residue(gg, gz - sum_g * sum_z / count, zz - sum_z**2 / count, zz) <= allowed:
             yield _Direction("scale", axes, True)
-        if _residue(gg, gz, zz) <= allowed:
+        if _residue(gg, gz, zz, zz) <= allowed:
             yield _Direction("scale", axes, False)
 
 
-def _residue(gg: Array, gd: Array, dd: Array) -> Any:
-    """What is left of g without its part along d, where d is not 0."""
-    return (gg - np.where(dd > 0, gd**2 / dd, 0)).sum()
+def _residue(gg: Array, gd: Array, dd: Array, zz: Array) -> Any:
+    """What is left of g without its part along d. A set in which z hardly varies tells nothing."""
+    return np.where(dd > FLAT * zz, gg - gd**2 / dd, 0).sum()
 
 
 def _direction(g: Array, z: Array, count: int) -> _Direction | None:
@@ -343,6 +346,8 @@ class _Search:
         self._points: dict[Tensor, _Point] = {}
         self._claimed: set[Tensor] = set()
         self._within: set[Tensor] = set()
+        # What had no finite value at the generic point: no gradient there says what is before it.
+        self._cut_off: list[Tensor] = []
         # The results of norms. What depends on one of them belongs to another norm.
         self._normalized: set[Tensor] = set()
 
@@ -393,9 +398,12 @@ class _Search:
 
         try:
             rerun([(result, node)], read, self._generic)
+            finite = bool(np.isfinite(self._generic[result].numpy()).all())
         except Exception:
-            self._start_anew(result)
-        if result in self._normalized or not np.isfinite(self._generic[result].numpy()).all():
+            finite = False
+        if not finite:
+            self._cut_off.append(result)
+        if not finite or result in self._normalized:
             self._start_anew(result)
 
     # --- meetings ---
@@ -448,41 +456,56 @@ class _Search:
             point = self._point(z)
             scale = point.statistic(v)
             if scale is not None and scale.kind == "scale" and point.settles(meeting):
-                return self._whole(point, scale)
+                norm = self._whole(point, scale, meeting)
+                if norm is not None:
+                    return norm
         return None
 
     def _candidates(self, v: Tensor, common: int) -> list[Tensor]:
         """The tensors of which v looks like a scale, by one backward pass for all of them."""
-        value = self._at_generic(v)
         for normalized in self._normalized:
             if self.depends(v, normalized):
                 number = self._number[normalized]
                 common &= ~self._above[number] | 1 << number
-        possible = {
-            self._at_generic(z): z
+        possible = [
+            z
             for i, z in enumerate(self._tensors[: self._number[v]])
             if common >> i & 1 and z.size > v.size and z not in self._within
-        }
-        if value.node is None or not possible:
-            return []
+        ]
+        value, points = self._at_generic(v), {self._at_generic(z) for z in possible}
         try:
-            gradients = run({value: self.random.normal(size=v.shape)}, set(possible))
+            gradients = run({value: self.random.normal(size=v.shape)}, points)
         except Exception:
-            return list(possible.values())
+            return possible
+        unknown = 0
+        for result in self._cut_off:
+            unknown |= self._above[self._number[result]] if self.depends(v, result) else 0
         return [
             z
-            for generic, z in possible.items()
-            if generic in gradients and _looks_like_scale(gradients[generic].numpy(), generic.numpy())
+            for z in possible
+            if unknown >> self._number[z] & 1 or _may_be_scale(gradients.get(self._at_generic(z)), self._at_generic(z))
         ]
 
     # --- one norm ---
 
-    def _whole(self, point: _Point, scale: Statistic) -> Norm:
-        """The norm of which one scale is known."""
+    def _whole(self, point: _Point, scale: Statistic, meeting: Tensor) -> Norm | None:
+        """The norm of which one scale is known.
+
+        None when what the scale meets is computed from statistics of z alone, or with a small result that is none. Then
+        a later tensor is the input: of x · var(x) in front of batch norm, var(x) is a statistic of x, and μ is not.
+        """
         every = self._gathered(point, lambda statistic: True)
         other_scales = {s.axes for s in every.statistics if s.kind == "scale"} - {scale.axes}
         gathered = self._gathered(point, lambda s: s.axes == scale.axes or s.axes not in other_scales)
-        z, output, inner = point.z, list(gathered.meetings)[-1], frozenset(gathered.inner)
+        z, inner = point.z, frozenset(gathered.inner)
+        on_the_way = self._direct(z, meeting, inner)
+        if meeting in inner or any(
+            v not in inner and v.size < z.size and common >> self._number[z] & 1
+            for result in on_the_way & set(self.between(z, meeting))
+            for v, common in self._small_ones(result)
+        ):
+            return None
+        output = list(gathered.meetings)[-1]
         shifted = {t for t, kinds in gathered.meetings.items() if "shift" in kinds}
         centered = not shifted.isdisjoint(self._direct(z, output, inner))
         later = self._later(z, output, scale, gathered)
@@ -546,8 +569,12 @@ class _Search:
         return found
 
 
-def _looks_like_scale(g: Array, z: Array) -> bool:
-    return any(direction.kind == "scale" for direction in _directions(g, z, FIRST_LOOK))
+def _may_be_scale(gradient: Tensor | None, z: Tensor) -> bool:
+    """The first look at a gradient; what is not finite tells nothing."""
+    if gradient is None:
+        return False
+    g = gradient.numpy()
+    return not np.isfinite(g).all() or any(d.kind == "scale" for d in _directions(g, z.numpy(), FIRST_LOOK))
 
 
 def _in_double(node: Node) -> Node:
