@@ -201,23 +201,33 @@ def _sets_of_axes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 def _directions(g: Array, z: Array, tolerance: float) -> Iterator[_Direction]:
     """What a gradient g with respect to z may be, the largest sets of axes first, to some rounding.
 
-    The residue of g along a direction d is Σ g² − (Σ g d)² / Σ d², so a few sums tell all three.
+    The residue of g along a direction d is Σ g² − (Σ g d)² / Σ d², so a few sums tell all three. What holds along
+    several axes is a constant plus a multiple of z along each of them, which sorts out most axes at once.
     """
     products = np.stack([g * g, g, g * z, z * z, z])
-    for axes in _sets_of_axes(z.shape):
+    allowed = tolerance**2 * products[0].sum()
+
+    def residues(axes: tuple[int, ...]) -> tuple[Any, Any, Any, Any]:
+        """What is left of g without a constant, without a part along z − mean(z), without one along z, without both."""
         count = math.prod(z.shape[i] for i in axes)
         gg, sum_g, gz, zz, sum_z = products.sum(axis=tuple(i + 1 for i in axes))
-        allowed = tolerance**2 * gg.sum()
-        if (gg - sum_g**2 / count).sum() <= allowed:
-            yield _Direction("shift", axes, True)
-        if _residue(gg, gz - sum_g * sum_z / count, zz - sum_z**2 / count, zz) <= allowed:
-            yield _Direction("scale", axes, True)
-        if _residue(gg, gz, zz, zz) <= allowed:
-            yield _Direction("scale", axes, False)
+        gd, dd, varying = gz - sum_g * sum_z / count, zz - sum_z**2 / count, gg - sum_g**2 / count
+        return varying.sum(), _left(gg, gd, dd, zz), _left(gg, gz, zz, zz), _left(varying, gd, dd, zz)
+
+    possible = {i for i, size in enumerate(z.shape) if size < 3 or residues((i,))[3] <= allowed}
+    for axes in _sets_of_axes(z.shape):
+        if possible.issuperset(axes):
+            of_shift, of_centered, of_scale, _ = residues(axes)
+            if of_shift <= allowed:
+                yield _Direction("shift", axes, True)
+            if of_centered <= allowed:
+                yield _Direction("scale", axes, True)
+            if of_scale <= allowed:
+                yield _Direction("scale", axes, False)
 
 
-def _residue(gg: Array, gd: Array, dd: Array, zz: Array) -> Any:
-    """What is left of g without its part along d. A set in which z hardly varies tells nothing."""
+def _left(gg: Array, gd: Array, dd: Array, zz: Array) -> Any:
+    """What is left of Σ g² without the part along d. A set in which z hardly varies tells nothing."""
     return np.where(dd > FLAT * zz, gg - gd**2 / dd, 0).sum()
 
 
@@ -384,9 +394,11 @@ class _Search:
         return self._generic[tensor]
 
     def _start_anew(self, tensor: Tensor) -> None:
-        """Make a tensor a leaf of the generic point: random numbers of the same signs, and none near 0."""
-        draws = self.random.uniform(0.5, 1.5, size=tensor.shape)
-        self._generic[tensor] = Tensor(np.where(tensor.numpy() < 0, -draws, draws), requires_grad=True)
+        """Make a tensor a leaf of the generic point: random numbers of the same signs and size, and none near 0."""
+        own = tensor.numpy()
+        size = np.abs(own).mean(dtype=np.float64)
+        draws = self.random.uniform(0.5, 1.5, size=own.shape) * (size if 0 < size < np.inf else 1.0)
+        self._generic[tensor] = Tensor(np.where(own < 0, -draws, draws), requires_grad=True)
 
     def _step(self, result: Tensor, node: Node) -> None:
         """Run one operation at the generic point. What has no finite value there starts anew."""
