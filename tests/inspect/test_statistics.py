@@ -364,6 +364,25 @@ def test_a_whitening_is_named_by_its_scope_and_its_own_steps_are_no_norms():
         assert norm.input.node.primitive.name == "multiply"
 
 
+class Misnamed(nn.Module):
+    """Its parts are called like norms of the library, and are others."""
+
+    def __init__(self):
+        super().__init__()
+        self.spectral_norm = nn.Linear(5, 5)
+        self.whiten = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
+        self.local_response_norm = nn.LayerNorm(5)
+
+    def forward(self, x):
+        return self.local_response_norm(mt.tanh(self.whiten(mt.tanh(self.spectral_norm(x)))))
+
+
+def test_a_scope_of_the_users_with_the_name_of_a_norm_names_none():
+    y = Misnamed()(leaf(8, 5))
+    for most in (10, 10**6):
+        assert [(norm.axes, norm.named) for norm in norms_of(y, most)] == [((0,), False), ((1,), False)]
+
+
 def test_in_prediction_there_are_no_statistics():
     x = leaf(8, 5)
     assert norms_of(norms.batch_norm(x, mt.zeros(5), mt.ones(5))) == []
