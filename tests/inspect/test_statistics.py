@@ -552,3 +552,32 @@ def test_operations_that_fail_at_other_numbers_are_no_norms_and_hide_none():
     (norm,) = norms_of(two_pass(hidden))
     assert norm.input is hidden
     assert norms_of(hidden / root(x.sum(axis=0))) == []
+
+
+def test_a_rule_that_fails_makes_no_statistic_and_hides_no_norm():
+    def failing(g, y, a):
+        raise ArithmeticError("no rule")
+
+    twice = mt.primitive("twice", lambda a: 2 * a, failing)
+    x = leaf(8, 5)
+    hidden = twice(x)
+    (norm,) = norms_of(two_pass(hidden))
+    assert norm.input is hidden
+    assert norms_of(x / twice(mt.norm(x, axis=0))) == []
+
+
+@pytest.mark.parametrize("limit", [None, 1e2])
+def test_an_operation_for_some_numbers_only_hides_no_norm_behind_it(limit):
+    values = draw(8, 5)
+
+    def choosy(a):
+        if (np.abs(a).max() > limit) if limit else not np.array_equal(a, values):
+            raise ArithmeticError("other numbers")
+        return 2 * a
+
+    twice = mt.primitive("choosy", choosy, lambda g, y, a: 2 * g)
+    x = mt.tensor(values, requires_grad=True)
+    hidden = twice(x)
+    (norm,) = norms_of(two_pass(hidden))
+    # Where it runs at small numbers, x is the input of a norm only if it runs at large ones too.
+    assert norm.input is hidden
