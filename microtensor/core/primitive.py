@@ -273,7 +273,7 @@ class Primitive(Generic[P]):
         # Integers have no gradient.
         if not (needs_grad and recording and value.dtype.kind == "f"):
             return new_tensor(value, None, "unrecorded" if needs_grad else "")
-        line = calling_line() if lines else ""
+        line = lines() if lines else ""
         return new_tensor(value, Node(self, inputs, params or _NO_PARAMS, scope, version, line))
 
     def _own_constants(self, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:

@@ -39,12 +39,12 @@ class Scope:
 
 
 class Mode(NamedTuple):
-    """The settings that every call reads: recording, scope, watching, keeping lines, keeping graphs."""
+    """The settings that every call reads: recording, scope, watching, what tells its line, keeping graphs."""
 
     recording: bool = True
     scope: Scope | None = None
     watched: bool = False
-    lines: bool = False
+    lines: Callable[[], str] | None = None
     keeping: bool = False
 
 
@@ -132,7 +132,7 @@ class detect_anomaly(ModeSwitch):
     """
 
     def _next(self, mode: Mode) -> Mode:
-        return mode._replace(watched=True, lines=True)
+        return mode._replace(watched=True, lines=calling_line)
 
 
 class trace_lines(ModeSwitch):
@@ -152,7 +152,7 @@ class trace_lines(ModeSwitch):
     """
 
     def _next(self, mode: Mode) -> Mode:
-        return mode._replace(lines=True)
+        return mode._replace(lines=calling_line)
 
 
 class keep_graphs(ModeSwitch):
