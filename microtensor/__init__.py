@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
     from microtensor.core.primitive import primitive
     from microtensor.graph import Graph
+    from microtensor.inspect.grading import check_backward
     from microtensor.ledger import paths
     from microtensor.losses import cross_entropy, mse_loss
     from microtensor.memory import keep_memory
@@ -73,6 +74,7 @@ _ON_DEMAND = {
     "microtensor": ("convert", "data", "losses", "nn", "norms", "optim", "random"),
     "microtensor.checking": ("GradcheckError", "gradcheck", "gradgradcheck"),
     "microtensor.graph": ("Graph",),
+    "microtensor.inspect.grading": ("check_backward",),
     "microtensor.ledger": ("paths",),
     "microtensor.losses": ("cross_entropy", "mse_loss"),
     "microtensor.memory": ("keep_memory",),
@@ -104,6 +106,7 @@ __all__ = [
     "add",
     "astype",
     "broadcast_to",
+    "check_backward",
     "convert",
     "cross_entropy",
     "data",

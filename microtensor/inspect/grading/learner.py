@@ -1,0 +1,229 @@
+"""Calls the backward that somebody wrote, and says what it did wrong before any number is compared."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from traceback import extract_tb
+from typing import Any
+
+import numpy as np
+
+from microtensor.core.tensor import Tensor
+from microtensor.inspect.checking.report import described
+from microtensor.inspect.grading.forward import Forward
+from microtensor.inspect.grading.inputs import Point
+from microtensor.inspect.history import array_of, history
+from microtensor.support.arrays import Array
+
+
+class FaultError(Exception):
+    """What backward did wrong, in words; nothing more can be graded."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The gradients that backward gave.
+
+    Attributes
+    ----------
+    gradients : dict
+        One array per cotangent, by the name of the tensor. Their shapes are those that backward gave.
+    shown : dict
+        What backward calls each of them, such as dgamma.
+    left_out : tuple of str
+        Arguments for which it gave none.
+    """
+
+    gradients: dict[str, list[Array]]
+    shown: dict[str, str]
+    left_out: tuple[str, ...]
+
+    @property
+    def eps(self) -> float:
+        """The machine epsilon of the coarsest dtype among the gradients."""
+        kinds = [array.dtype for arrays in self.gradients.values() for array in arrays if array.dtype.kind == "f"]
+        return max((float(np.finfo(kind).eps) for kind in kinds), default=float(np.finfo(np.float64).eps))
+
+
+def run_backward(backward: Callable[..., Any], run: Forward, point: Point, douts: Sequence[Array]) -> Learner:
+    """Call backward once for each cotangent.
+
+    Raises
+    ------
+    FaultError
+        It cannot be called, raises, or returns something else than one array of finite numbers per argument.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.inspect.grading.forward import run_forward
+    >>> from microtensor.inspect.grading.inputs import point_of
+    >>> from microtensor.inspect.grading.learner import run_backward
+    >>> forward = lambda x: x * x
+    >>> point = point_of(forward, [np.array([3.0])])
+    >>> learner = run_backward(lambda dout, x: dout * x, run_forward(forward, point), point, [np.ones(1)])
+    >>> learner.gradients
+    {'x': [array([3.])]}
+    """
+    place = _place(backward)
+    results = [_read(_called(backward, run, point, dout), run, point, place) for dout in douts]
+    first, shown = results[0]
+    if any(set(found) != set(first) for found, _ in results):
+        raise FaultError(f"backward returns gradients of other names when it is called again ({place})")
+    gradients = {name: [found[name] for found, _ in results] for name in first}
+    left_out = tuple(name for name in run.arguments if name not in gradients)
+    return Learner(gradients, shown, left_out)
+
+
+def _place(function: Any) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno} in {code.co_name}" if code else repr(function)
+
+
+def _called(backward: Callable[..., Any], run: Forward, point: Point, dout: Array) -> Any:
+    given = [copy.deepcopy(run.cache)] if run.has_cache else point.arrays()
+    names = ["cache"] if run.has_cache else list(point.names)
+    try:
+        signature = inspect.signature(backward)
+        signature.bind(dout, *given)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, TypeError):
+            raise FaultError(
+                f"backward{signature} cannot be called as backward({', '.join(['dout', *names])}): {error}"
+            ) from None
+    try:
+        with np.errstate(all="ignore"):
+            return backward(dout.copy(), *given)
+    except Exception as error:
+        # The first frame is that of this function.
+        frames = [frame for frame in extract_tb(error.__traceback__)[1:] if not _is_library(frame.filename)]
+        line = f" ({frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line})" if frames else ""
+        raise FaultError(f"backward raised {described(error)}{line}") from error
+
+
+def _is_library(filename: str) -> bool:
+    normal = filename.replace("\\", "/")
+    return "/site-packages/" in normal or "/microtensor/core/" in normal or normal.startswith("<__array_function__")
+
+
+def _read(result: Any, run: Forward, point: Point, place: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """The gradients by the name of their tensor, and what backward calls them."""
+    if result is None:
+        raise FaultError(f"backward returned None; it must return the gradients, as in return dx ({place})")
+    by_name = isinstance(result, dict)
+    pairs = _by_name(result, run, place) if by_name else _by_position(result, run, point, place)
+    found, shown = {}, {}
+    for name, label, value in pairs:
+        found[name], shown[name] = _array(value, label, place), label
+    return found, shown
+
+
+def _by_name(result: dict[Any, Any], run: Forward, place: str) -> list[tuple[str, str, Any]]:
+    known = run.all_named
+    pairs = []
+    for key, value in result.items():
+        plain = key if key in known else key[1:] if isinstance(key, str) and key[:1] == "d" else key
+        if plain in run.ambiguous:
+            raise FaultError(f"two tensors of forward are called {plain}; give them different names to grade d{plain}")
+        if plain not in known:
+            raise FaultError(
+                f"backward returned a gradient for {key!r}, but forward has no tensor of this name; it has "
+                f"{', '.join(known)} ({place})"
+            )
+        if any(plain == name for name, *_ in pairs):
+            raise FaultError(f"backward returned two gradients of {plain} ({place})")
+        pairs.append((plain, f"d{plain}", value))
+    if not pairs:
+        raise FaultError(f"backward returned an empty dictionary; it must hold gradients by name ({place})")
+    return pairs
+
+
+def _by_position(result: Any, run: Forward, point: Point, place: str) -> list[tuple[str, str, Any]]:
+    values = list(result) if isinstance(result, (tuple, list)) else [result]
+    everything, floats = list(point.names), list(run.arguments)
+    used = _used(run)
+    # A gradient for every parameter, for every array of floats, or for those that the result depends on.
+    layouts = [names for names in (floats, used, everything) if len(names) == len(values)]
+    if not layouts:
+        given = "1 gradient" if len(values) == 1 else f"{len(values)} gradients"
+        raise FaultError(
+            f"backward returned {given}, but forward has {len(floats)} arguments with a gradient: "
+            f"{', '.join(floats)}; return one for each, in this order, or a dictionary such as "
+            f"{{{floats[0]!r}: d{floats[0]}}} ({place})"
+        )
+    pairs = zip(layouts[0], values, strict=True)
+    return [(name, f"d{name}", value) for name, value in pairs if name in run.arguments]
+
+
+def _used(run: Forward) -> list[str]:
+    read = {x for _, node in history(run.out) for x in node.inputs if isinstance(x, Tensor)}
+    return [name for name, x in run.arguments.items() if x in read]
+
+
+def _array(value: Any, label: str, place: str) -> Array:
+    if value is None:
+        raise FaultError(f"{label} is None; it must be an array ({place})")
+    if isinstance(value, Tensor):
+        value = array_of(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise FaultError(f"{label} is no array: {error} ({place})") from None
+    if array.dtype.kind not in "iuf":
+        what = f"an array of {array.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+        raise FaultError(f"{label} is {what}; it must be an array of numbers ({place})")
+    if not np.isfinite(array).all():
+        many = int(np.sum(~np.isfinite(array)))
+        raise FaultError(f"{label} is not finite: {many} of {array.size} values are NaN or ∞ ({place})")
+    return array.copy()
+
+
+def shape_fault(label: str, name: str, given: Array, right: Array) -> str:
+    """What is wrong with the shape of a gradient; empty when nothing is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.inspect.grading.learner import shape_fault
+    >>> shape_fault("dgamma", "gamma", np.ones((8, 4)), np.full(4, 8.0))
+    'dgamma has shape (8, 4), gamma (4,): the sum over axis 0 is missing'
+    """
+    if given.shape == right.shape:
+        return ""
+    text = f"{label} has shape {given.shape or '()'}, {name} {right.shape or '()'}"
+    if given.size == right.size:
+        return f"{text}: it has as many values, but must have the shape of {name}; reshape it"
+    summed, fits = [], []
+    for axes in _subsets(given.ndim):
+        total = given.sum(axes, keepdims=True)
+        if total.size == right.size and given.size > right.size:
+            summed.append(axes)
+            if np.allclose(total.ravel(), right.ravel(), rtol=1e-6, atol=1e-6 * float(np.abs(right).max(initial=0.0))):
+                fits.append(axes)
+    if len(fits or summed) == 1:
+        return f"{text}: the sum over {axes_text((fits or summed)[0])} is missing"
+    lost = [axes for axes in _subsets(right.ndim) if right.sum(axes).size == given.size and given.size < right.size]
+    if len(lost) == 1:
+        return f"{text}: {axes_text(lost[0])} of {name} is missing, as after a sum over it"
+    return f"{text}: a gradient has the shape of its tensor"
+
+
+def _subsets(ndim: int) -> list[tuple[int, ...]]:
+    return [axes for k in range(1, ndim + 1) for axes in itertools.combinations(range(ndim), k)]
+
+
+def axes_text(axes: Sequence[int]) -> str:
+    """Axes in words.
+
+    Examples
+    --------
+    >>> from microtensor.inspect.grading.learner import axes_text
+    >>> axes_text((0,)), axes_text((0, 2, 3))
+    ('axis 0', 'axes 0, 2 and 3')
+    """
+    *most, last = map(str, axes)
+    return f"axes {', '.join(most)} and {last}" if most else f"axis {last}"
