@@ -7,8 +7,20 @@ script ran, but the tensor is not there).
 """
 
 from microtensor.script.errors import ScriptError
+from microtensor.script.pair import Pair, pair_of
 from microtensor.script.resolve import Found, TargetError
-from microtensor.script.run import running
+from microtensor.script.run import running, running_pair
 from microtensor.script.target import PathError, Target, parse
 
-__all__ = ["Found", "PathError", "ScriptError", "Target", "TargetError", "parse", "running"]
+__all__ = [
+    "Found",
+    "Pair",
+    "PathError",
+    "ScriptError",
+    "Target",
+    "TargetError",
+    "pair_of",
+    "parse",
+    "running",
+    "running_pair",
+]

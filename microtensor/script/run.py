@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
@@ -19,10 +19,40 @@ from typing import Any
 from microtensor.script import watch
 from microtensor.script.errors import ScriptError, report_of, script_errors, status_of
 from microtensor.script.forked import join, only_first
+from microtensor.script.pair import Pair
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
 from microtensor.script.resolve import Found, UndefinedError, made_by_then, name_variables, resolve
 from microtensor.script.target import PathError, Target
 from microtensor.support.modes import keep_graphs, trace_lines
+
+
+@contextmanager
+def running_pair(
+    target: Target, find: Callable[[Mapping[str, Any]], Pair], args: Sequence[str] = (), timeout: float | None = None
+) -> Iterator[Pair]:
+    """Run a target as :func:`running` does, and give what `find` takes from its names: functions to be graded.
+
+    The block may call them. The time limit holds inside it as well.
+
+    Parameters
+    ----------
+    target : Target
+    find : callable
+        From the names that the script has defined to the pair.
+    args, timeout
+        See :func:`running`.
+
+    Raises
+    ------
+    PathError
+        The file cannot be read or is not Python, there is no such module, or `find` raises it.
+    ScriptError
+        The script raised, asked for missing input, or ran too long.
+    """
+    if target.demo is not None:
+        raise PathError(f"{target.shown} has no backward to grade; name a script with one")
+    with _running(target, args, timeout, True, find) as pair:
+        yield pair
 
 
 @contextmanager
@@ -58,6 +88,18 @@ def running(
     TargetError
         The target is missing, is not a tensor, or is not unique.
     """
+    with _running(target, args, timeout, functions, lambda names: resolve(names, target, functions)) as found:
+        yield found
+
+
+@contextmanager
+def _running(
+    target: Target,
+    args: Sequence[str],
+    timeout: float | None,
+    functions: bool,
+    find: Callable[[Mapping[str, Any]], Any],
+) -> Iterator[Any]:
     if target.graph is not None:
         raise PathError(f"{target.shown} is a stored graph, which has no tensors to run; name a script")
     if watch.board is not None:
@@ -73,14 +115,20 @@ def running(
         state.enter_context(only_first(target, ours.repair))
         # The script's errors may run code when they are shown. This counts as the script's time as well.
         with time_limit(timeout), script_errors(target, timeout):
-            found = _find(target, args, functions, ours)
+            found = _find(target, args, functions, ours, find)
             if functions:
                 yield found
         if not functions:
             yield found
 
 
-def _find(target: Target, args: Sequence[str], functions: bool, ours: Interpreter) -> Found:
+def _find(
+    target: Target,
+    args: Sequence[str],
+    functions: bool,
+    ours: Interpreter,
+    find: Callable[[Mapping[str, Any]], Any],
+) -> Any:
     if target.demo is not None:
         from microtensor.demos import DEMOS
 
@@ -119,7 +167,7 @@ def _find(target: Target, args: Sequence[str], functions: bool, ours: Interprete
     namespace = dict(vars(module)) if module is not None else {}
     name_variables(namespace)
     try:
-        found = resolve(namespace, target, functions)
+        found = find(namespace)
     except UndefinedError:
         if status is None:
             raise

@@ -129,9 +129,9 @@ def _graded(
         remarks.append(
             f"backward returned no {listed(left)}, so {'it was' if len(left) == 1 else 'they were'} not graded"
         )
-    findings = _findings(forward, backward, own, generic)
+    findings, factors = _findings(forward, backward, own, generic)
     passed = not findings and all(one.right for one in judged)
-    return BackwardReport(passed, _gradients(*judged), findings, remarks)
+    return BackwardReport(passed, _gradients(*judged), findings, remarks, factors)
 
 
 def _generic(forward: Callable[..., Any], backward: Callable[..., Any], point: Point) -> Judged | None:
@@ -156,23 +156,23 @@ def _gradients(*judged: Judged | None) -> dict[str, Graded]:
 
 def _findings(
     forward: Callable[..., Any], backward: Callable[..., Any], own: Judged | None, generic: Judged | None
-) -> list[str]:
+) -> tuple[list[str], dict[str, dict[str, float]]]:
     judged = [one for one in (own, generic) if one is not None]
     findings = [grade.shape for grade in judged[0].grades if grade.shape]
     nonlinear = judged[0].nonlinear()
     wrong = [one for one in reversed(judged) if not one.right]
     if nonlinear or not wrong:
-        return findings + nonlinear
+        return findings + nonlinear, {}
     worst = wrong[0]
     findings += _first_wrong(worst)
-    told, explained = explain(worst)
+    told, explained, factors = explain(worst)
     findings += told
     for grade in worst.grades:
         if not grade.right and not grade.shape and grade.name not in explained:
             findings.append(_by_itself(worst, grade))
     if own is not None and generic is not None and own.right != generic.right:
         findings.append(_only_here(own, generic, forward, backward))
-    return findings
+    return findings, factors
 
 
 def _by_itself(judged: Judged, grade: Grade) -> str:
@@ -215,8 +215,8 @@ def _only_here(own: Judged, generic: Judged, forward: Callable[..., Any], backwa
     text = "it does not show at your inputs, but at random ones of the same shapes"
     if len(hiding) == 1:
         values = point.values[point.names.index(hiding[0])]
-        if values.size and not np.ptp(values):
-            text += f": {hiding[0]} is all {values.flat[0]:g} there, so it could not show"
+        if not np.ptp(values):
+            text += f": {hiding[0]} is all {values.flat[0]:g} at yours, so it could not show"
         else:
             text += f": it shows when {hiding[0]} has other values"
     return text

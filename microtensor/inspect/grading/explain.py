@@ -69,13 +69,14 @@ class Reading:
         return [fit([column[i] for column in split], given[i]) for i in range(len(given))]
 
 
-def explain(judged: Judged) -> tuple[list[str], set[str]]:
-    """What is wrong with the gradients behind norms, and the names of those of which all is said.
+def explain(judged: Judged) -> tuple[list[str], set[str], dict[str, dict[str, float]]]:
+    """What is wrong with the gradients behind norms, the names of those of which all is said, and factors of paths.
 
     Each stretch between two gradients that backward names is read by itself, the last one first.
     """
     told: list[str] = []
     explained: set[str] = set()
+    factors: dict[str, dict[str, float]] = {}
     for stretch, norms in _stretches(judged):
         name = judged.run.name_of(stretch.start) or ""
         grade = judged.grade(name)
@@ -99,10 +100,19 @@ def explain(judged: Judged) -> tuple[list[str], set[str]]:
         told += said
         explained |= {name} if said else set()
         if len(exact) == 1:
+            factors[name] = _factors(exact[0])
             alike = _wrong_alike(judged, stretch, exact[0], tolerance) - explained
             told += [words.alike(judged.learner.shown[other], grade.shown) for other in sorted(alike)]
             explained |= alike
-    return told, explained
+    return told, explained, factors
+
+
+def _factors(reading: Reading) -> dict[str, float]:
+    """The factor of each path, where they can be told apart."""
+    found = reading.fit()
+    if found.smallest < PARALLEL or reading.paths.count < 3:
+        return {}
+    return {name: float(f) for name, f in zip(reading.paths.names, found.factors, strict=True) if not np.isnan(f)}
 
 
 def _wrong_alike(judged: Judged, stretch: Stretch, reading: Reading, tolerance: float) -> set[str]:

@@ -140,7 +140,8 @@ def run_forward(forward: Callable[..., Any], point: Point) -> Forward:
             )
         return result
 
-    with np.errstate(all="ignore"), watch_frames() as watch:
+    watch = watch_frames()
+    with np.errstate(all="ignore"), watch:
         out = Pure(called)(arguments)
     if not out.requires_grad:
         raise ValueError(

@@ -7,6 +7,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
@@ -18,6 +19,8 @@ from microtensor.inspect.grading.forward import Forward
 from microtensor.inspect.grading.inputs import Point
 from microtensor.inspect.history import array_of, history
 from microtensor.support.arrays import Array
+
+PACKAGE = Path(__file__).parents[2]
 
 
 class FaultError(Exception):
@@ -106,25 +109,24 @@ def _called(backward: Callable[..., Any], run: Forward, point: Point, dout: Arra
 
 
 def _is_library(filename: str) -> bool:
-    normal = filename.replace("\\", "/")
-    return "/site-packages/" in normal or "/microtensor/core/" in normal or normal.startswith("<__array_function__")
+    path = Path(filename)
+    return PACKAGE in path.parents or bool({"site-packages", "dist-packages"} & set(path.parts)) or filename[:2] == "<_"
 
 
 def _read(result: Any, run: Forward, point: Point, place: str) -> tuple[dict[str, Array], dict[str, str]]:
     """The gradients by the name of their tensor, and what backward calls them."""
     if result is None:
         raise FaultError(f"backward returned None; it must return the gradients, as in return dx ({place})")
-    by_name = isinstance(result, dict)
-    pairs = _by_name(result, run, place) if by_name else _by_position(result, run, point, place)
     found, shown = {}, {}
-    for name, label, value in pairs:
+    by_name = isinstance(result, dict)
+    for name, label, value in _by_name(result, run, place) if by_name else _by_position(result, run, point, place):
         found[name], shown[name] = _array(value, label, place), label
     return found, shown
 
 
 def _by_name(result: dict[Any, Any], run: Forward, place: str) -> list[tuple[str, str, Any]]:
     known = run.all_named
-    pairs = []
+    pairs: list[tuple[str, str, Any]] = []
     for key, value in result.items():
         plain = key if key in known else key[1:] if isinstance(key, str) and key[:1] == "d" else key
         if plain in run.ambiguous:

@@ -219,9 +219,9 @@ class NormPaths:
                 ratio = np.abs(far[value].numpy().ravel() / value.numpy().ravel())
                 power = float(np.median(np.log(ratio))) / math.log(FAR)
             if abs(power - 1) < 0.2:
-                return (FAR / ratio) ** 2
+                return np.asarray((FAR / ratio) ** 2)
             if abs(power + 1) < 0.2:
-                return (FAR * ratio) ** 2
+                return np.asarray((FAR * ratio) ** 2)
         return None
 
     @cached_property
@@ -238,4 +238,5 @@ def moved_back(end: Tensor, start: Tensor, gradients: Sequence[Array]) -> list[A
     records = between(start, end)
     if end.size != start.size or not {node.primitive.name for _, node in records} <= MOVES:
         return None
-    return [run_again(start, end, gradient)[1][end].numpy() for gradient in gradients]
+    moved = [run_again(start, end, gradient)[1][end] for gradient in gradients]
+    return [tensor.numpy() for tensor in moved]

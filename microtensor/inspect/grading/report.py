@@ -47,12 +47,16 @@ class BackwardReport:
         What is wrong, a sentence or two each; empty when all is right.
     remarks : list of str
         What else is to know, such as what was not graded.
+    factors : dict
+        For a wrong gradient behind a norm, by its name: the factor of each path (direct, mean, variance), where the
+        same factors hold for all sets. 1 is right, 0 is missing.
     """
 
     passed: bool
     gradients: dict[str, Graded] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    factors: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.passed
