@@ -152,7 +152,7 @@ def run_forward(forward: Callable[..., Any], point: Point) -> Forward:
     for name in leaves:
         named.pop(name, None)
     cache = _as_arrays(extra[0]) if extra else None
-    return Forward(out, leaves, named, ambiguous, cache, bool(extra))
+    return Forward(out, leaves, named, ambiguous - leaves.keys(), cache, bool(extra))
 
 
 def _named(out: Tensor, watch: watch_frames) -> tuple[dict[str, Tensor], frozenset[str]]:

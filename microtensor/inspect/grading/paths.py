@@ -210,25 +210,33 @@ class NormPaths:
 
         Far away ε is nothing: the statistic by which the norm divides is compared with its value for 1,000,000 z.
         """
-        sets = self.z.size // self.count
+        found = np.full(self.z.size // self.count, np.nan)
         _, far = run_again(self.z, self.end, FAR * self.z.numpy())
         for value in sorted((s.value for s in self.norm.statistics if s.kind == "scale"), key=creation, reverse=True):
-            if value.size != sets or value not in far:
+            if value not in far or not np.isnan(found).any():
                 continue
             with np.errstate(all="ignore"):
                 ratio = np.abs(far[value].numpy().ravel() / value.numpy().ravel())
                 power = float(np.median(np.log(ratio))) / math.log(FAR)
-            if abs(power - 1) < 0.2:
-                return np.asarray((FAR / ratio) ** 2)
-            if abs(power + 1) < 0.2:
-                return np.asarray((FAR * ratio) ** 2)
-        return None
+            if abs(abs(power) - 1) < 0.2:
+                rows = self._sets_of(value)
+                if rows.size == ratio.size:
+                    found[rows] = (FAR / ratio) ** 2 if power > 0 else (FAR * ratio) ** 2
+        return None if np.isnan(found).any() else found
+
+    def _sets_of(self, statistic: Tensor) -> Array:
+        """The numbers of the sets that a statistic is computed from."""
+        sets = self.z.size // self.count
+        if statistic.size == sets:
+            return np.arange(sets)
+        gradient = self.by_set(carried(statistic, self.z, np.ones(statistic.shape)))
+        return np.flatnonzero(np.any(gradient, axis=1))
 
     @cached_property
     def spread(self) -> Array:
         """σ per set, ε within."""
         plain = np.sqrt((self.centered**2).mean(1))
-        return plain if self.excess is None else plain * np.sqrt(self.excess)
+        return np.asarray(plain if self.excess is None else plain * np.sqrt(self.excess))
 
 
 def moved_back(end: Tensor, start: Tensor, gradients: Sequence[Array]) -> list[Array] | None:
