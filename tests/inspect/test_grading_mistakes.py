@@ -1,4 +1,4 @@
-"""Each mistake that learners make in the backward of a norm is named, for every norm in every spelling of its forward."""
+"""Each mistake that learners make in the backward of a norm is named, for every norm and spelling of its forward."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""A right backward is never called wrong: every norm, size, offset, γ and dtype, staged, in one line, or the engine's."""
+"""A right backward is never called wrong: every norm, size, offset, γ and dtype, staged, in one line, the engine's."""
 
 import numpy as np
 import pytest

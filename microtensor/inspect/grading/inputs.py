@@ -156,4 +156,5 @@ def cotangents(shape: tuple[int, ...]) -> list[Array]:
     >>> [g.shape for g in cotangents((4, 2))]
     [(4, 2), (4, 2), (4, 2)]
     """
-    return list(np.random.default_rng(COTANGENT_SEED).normal(size=(COTANGENTS, *shape)))
+    draws = np.random.default_rng(COTANGENT_SEED).normal(size=(COTANGENTS, *shape))
+    return [draws[k, ...] for k in range(COTANGENTS)]

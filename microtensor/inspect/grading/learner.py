@@ -177,7 +177,7 @@ def _array(value: Any, label: str, place: str) -> Array:
         raise FaultError(f"{label} is no array: {error} ({place})") from None
     if array.dtype.kind not in "iuf":
         what = f"an array of {array.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-        raise FaultError(f"{label} is {what}; it must be an array of numbers ({place})")
+        raise FaultError(f"{label} is {what}; it must be an array of real numbers ({place})")
     if not np.isfinite(array).all():
         many = int(np.sum(~np.isfinite(array)))
         raise FaultError(f"{label} is not finite: {many} of {array.size} values are NaN or ∞ ({place})")

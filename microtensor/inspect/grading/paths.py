@@ -102,7 +102,7 @@ def carried(end: Tensor, start: Tensor, seed: Array, cut: Collection[Edge] = ())
     if end is start:
         return seed
     new, made = run_again(start, end, start.numpy(), cut)
-    if not made[end].requires_grad:
+    if end not in made or not made[end].requires_grad:
         return np.zeros(start.shape)
     found = grad(made[end], new, seed, allow_unused=True)
     return np.zeros(start.shape) if found is None else found.numpy()

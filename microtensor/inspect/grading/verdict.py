@@ -123,12 +123,19 @@ class Judged:
         return norms_of(self.run.out)
 
     def sizes(self, name: str) -> list[float]:
-        """The size of a gradient, or of its direct path through the norms where that is larger, per cotangent."""
+        """What a difference is measured by, per cotangent.
+
+        It is the size of the gradient, or of its direct path through the norms where that is larger. A cotangent that
+        happens to give next to nothing, as one of ones does behind a norm, is measured as others of its size are.
+        """
         if name not in self._sizes:
             x, out = self.run.all_named[name], self.run.out
             cut = {edge for norm in self.norms for edge in NormPaths(norm, out, norm.input).cut}
             pairs = zip(self.douts, self.engine[name], strict=True)
-            self._sizes[name] = [max(_size(g), _size(carried(out, x, dout, cut))) for dout, g in pairs]
+            sizes = [max(_size(g), _size(carried(out, x, dout, cut))) for dout, g in pairs]
+            lengths = [_size(dout) for dout in self.douts]
+            gain = max((s / n for s, n in zip(sizes, lengths, strict=True) if n), default=0.0)
+            self._sizes[name] = [max(s, gain * n) for s, n in zip(sizes, lengths, strict=True)]
         return self._sizes[name]
 
     def _grade(self, name: str) -> Grade:

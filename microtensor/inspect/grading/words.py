@@ -18,6 +18,7 @@ MEANINGS = {
     "N/(N − 1)": "N/(N − 1), as when it is divided by N − 1 and not by N",
     "(N − 1)/N": "(N − 1)/N, as when it is divided by N and not by N − 1",
 }
+RATIO = "(σ with ε / σ without it)"
 HALF = ", as when the ½ of the root is forgotten: d√v = dv/(2√v)"
 
 
@@ -153,11 +154,11 @@ def of_laws(
     tolerance = max(NAMED, tolerance)
     if _forgets_epsilon(laws, tolerance):
         assert paths.excess is not None
-        largest = float(1.5 * (paths.excess - 1).max())
-        return [
-            f"{subject}: right but for ε, which backward leaves out under the root. The difference is at most 3ε/2σ² "
-            f"of it, which is {largest:.1e} {where}"
-        ]
+        powers = [law.excess for law in laws]
+        largest = float(np.abs(paths.excess ** max(powers) - 1).max())
+        formula = ", 3ε/2σ²" if powers[-1] == 1.5 else ""
+        size = f"{where} that is at most {largest:.1e} of it{formula}"
+        return [f"{subject}: right but for ε, which backward leaves out. {size}"]
     groups: list[tuple[PowerLaw, list[str]]] = []
     for name, law in zip(paths.names, laws, strict=True):
         same = [members for other, members in groups if _alike(law, other, tolerance)]
@@ -172,20 +173,19 @@ def of_laws(
             told.append(_said(paths, law.number, names, tolerance))
         else:
             told.append(f"{which} {_varying(law, argument, tolerance, verb)}")
-    spread = any(law.spread for law in laws) and paths.excess is not None
-    note = "; σ is √(variance + ε) of each set" if spread and paths.shifts else ""
+    note = "; σ is what forward divides by in each set" if any(law.spread for law in laws) else ""
     return [f"{subject}: {'; '.join(filter(None, told))}{note}{_count(paths)}"]
 
 
 def _varying(law: PowerLaw, argument: str, tolerance: float, verb: str) -> str:
     """A factor that differs from set to set."""
     they = "it" if verb == "is" else "they"
-    powers = [("σ", law.spread), (argument, law.weight), ("(1 + ε/σ²)", law.excess)]
+    powers = [("σ", law.spread), (argument, law.weight), (RATIO, 2 * law.excess)]
     used = [(symbol, power) for symbol, power in powers if power]
     number = [] if abs(law.number - 1) <= tolerance else [f"{law.number:.6g}"]
     times = " · ".join([*number, *(_power(symbol, power) for symbol, power in used)])
     text = f"{verb} {times} times as large as {they} should be"
-    if len(used) == 1 and used[0][0] != "(1 + ε/σ²)" and not number:
+    if len(used) == 1 and used[0][0] != RATIO and not number:
         text += f": a factor {_power(used[0][0], -used[0][1])} is missing"
     return text
 
@@ -206,7 +206,7 @@ def _alike(a: PowerLaw, b: PowerLaw, tolerance: float) -> bool:
 def _forgets_epsilon(laws: Sequence[PowerLaw], tolerance: float) -> bool:
     *others, last = laws
     plain = all(abs(law.number - 1) <= tolerance and not (law.spread or law.weight) for law in laws)
-    return plain and last.excess == 1.5 and all(law.excess == 0.5 for law in others)
+    return plain and last.excess in (1.0, 1.5) and all(law.excess == 0.5 for law in others)
 
 
 def of_ones(subject: str, paths: NormPaths, argument: str, factors: Array, tolerance: float) -> list[str]:
@@ -230,8 +230,19 @@ def of_axes(
     return [text] if all(right) else [f"{text}, and the paths are wrong by further factors"]
 
 
-def of_single(shown: str, gradient: Array, right: Array, shape: Sequence[int]) -> str:
-    """What is wrong with a gradient that no norm explains. `shape` is that of the result of forward.
+def of_single(shown: str, gradient: Array, right: Array, shape: Sequence[int], path: float = 0.0) -> str:
+    """What is wrong with a gradient that no norm explains.
+
+    Parameters
+    ----------
+    shown : str
+        What backward calls it.
+    gradient, right : array
+        What it is, and what it should be.
+    shape : tuple of int
+        The shape of the result of forward.
+    path : float
+        The size of the largest path.
 
     Examples
     --------
@@ -244,7 +255,9 @@ def of_single(shown: str, gradient: Array, right: Array, shape: Sequence[int]) -
     factor = float(np.vdot(right, gradient)) / size if size else 0.0
     if not np.any(gradient):
         return f"{shown} is 0, and should not be"
-    if not size or np.linalg.norm(gradient - factor * right) > 1e-9 * np.linalg.norm(gradient):
+    if np.sqrt(size) <= 1e-9 * path or not size:
+        return f"{shown} is not 0, and should be{' but for rounding' if size else ''}"
+    if np.linalg.norm(gradient - factor * right) > 1e-9 * np.linalg.norm(gradient):
         return f"{shown} is wrong, and not by a single factor"
     if abs(factor + 1) <= NAMED:
         return f"{shown} has the wrong sign"
