@@ -168,11 +168,11 @@ def test_no_name_of_a_higher_room_is_imported_as_a_string():
 @pytest.mark.parametrize("module", of_room("inspect"))
 def test_what_looks_at_a_graph_shares_its_history_and_nothing_else(module):
     part = module.split(".")[2:3]
-    others = {
-        n
-        for _, n in imports(module)
-        if room(n) == "inspect" and n.split(".")[2:3] not in (part, ["history"], ["records"], ["statistics"])
-    }
+    shared = [part, ["history"], ["records"], ["statistics"]]
+    if part == ["grading"]:
+        # It calls the functions that it grades as the checker does, and raises the checker's error.
+        shared.append(["checking"])
+    others = {n for _, n in imports(module) if room(n) == "inspect" and n.split(".")[2:3] not in shared}
     assert not others
 
 
