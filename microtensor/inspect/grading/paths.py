@@ -143,7 +143,10 @@ class NormPaths:
     @property
     def names(self) -> list[str]:
         """The paths in words."""
-        return ["direct", "mean", "variance"] if self.shifts else ["direct", "mean square"]
+        if self.shifts:
+            return ["direct", "mean", "variance"]
+        summed = self.divisor is not None and np.allclose(self.divisor, self.deviation * self.count**0.5, rtol=1e-6)
+        return ["direct", "sum of squares" if summed else "mean square"]
 
     @cached_property
     def cut(self) -> set[Edge]:
@@ -233,10 +236,28 @@ class NormPaths:
         return np.flatnonzero(np.any(gradient, axis=1))
 
     @cached_property
-    def spread(self) -> Array:
-        """σ per set, ε within."""
+    def deviation(self) -> Array:
+        """The root of the variance with ε, or of the mean square, per set."""
         plain = np.sqrt((self.centered**2).mean(1))
         return np.asarray(plain if self.excess is None else plain * np.sqrt(self.excess))
+
+    @cached_property
+    def divisor(self) -> Array | None:
+        """What forward divides by in each set, which may be a root of a sum or of N − 1; None when it is not found."""
+        for statistic in self.norm.statistics:
+            if statistic.kind == "scale" and statistic.value.size == self.deviation.size:
+                for power in (1, -1):
+                    with np.errstate(all="ignore"):
+                        found = np.abs(run_again(self.z, self.end, self.z.numpy())[1][statistic.value].numpy()).ravel()
+                        ratio = found**power / self.deviation
+                    if ratio.size > 1 and np.ptp(ratio) <= 1e-6 * ratio.max():
+                        return np.asarray(found**power)
+        return None
+
+    @property
+    def spread(self) -> Array:
+        """σ per set: what forward divides by, or else the root of the variance with ε."""
+        return self.deviation if self.divisor is None else self.divisor
 
 
 def moved_back(end: Tensor, start: Tensor, gradients: Sequence[Array]) -> list[Array] | None:

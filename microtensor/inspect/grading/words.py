@@ -103,7 +103,7 @@ def of_factors(subject: str, paths: NormPaths, factors: Array, tolerance: float)
     if len(groups) == 2 and abs(constant[0] - 1) <= tolerance and abs(constant[1]) <= tolerance:
         missing = groups[1][1]
         if len(missing) == len(paths.names) - 1:
-            held = "the statistics are" if paths.shifts else "the mean square is"
+            held = "the statistics are" if paths.shifts else f"the {paths.names[1]} is"
             told = [f"{held} held constant: {_paths(missing)[0]} {_paths(missing)[1]} missing"]
     elif len(groups) == 1 and len(groups[0][1]) > 1:
         told = [f"all of it {_amount(paths, constant[0], tolerance)}"] if told else []
@@ -173,7 +173,8 @@ def of_laws(
             told.append(_said(paths, law.number, names, tolerance))
         else:
             told.append(f"{which} {_varying(law, argument, tolerance, verb)}")
-    note = "; σ is what forward divides by in each set" if any(law.spread for law in laws) else ""
+    sigma = "√(variance + ε)" if paths.divisor is None else "what forward divides by"
+    note = f"; σ is {sigma} in each set" if any(law.spread for law in laws) else ""
     return [f"{subject}: {'; '.join(filter(None, told))}{note}{_count(paths)}"]
 
 
@@ -218,11 +219,10 @@ def of_ones(subject: str, paths: NormPaths, argument: str, factors: Array, toler
 def of_axes(
     subject: str, paths: NormPaths, axes: Sequence[int], which: str, factors: Array, tolerance: float
 ) -> list[str]:
-    """The sums run over other axes."""
-    place = "" if which == "both" else f" in the path through the {which}"
-    verb = "sums" if which == "both" else "sum"
-    runs = "run" if which == "both" else "runs"
-    text = f"{subject}: the {verb}{place} {runs} over {axes_text(axes)}, not over {axes_text(paths.axes)}"
+    """The sums, or the statistics as a whole, run over other axes."""
+    runs = {"both": "the sums run", "statistics": "the statistics run"}
+    run = runs.get(which, f"the sum in the path through the {which} runs")
+    text = f"{subject}: {run} over {axes_text(axes)}, not over {axes_text(paths.axes)}"
     tolerance = max(NAMED, tolerance)
     count = int(np.prod([paths.z.shape[a] for a in axes]))
     divided = count / paths.count
