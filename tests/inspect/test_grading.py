@@ -420,6 +420,23 @@ def test_a_right_stretch_after_a_wrong_one_is_not_blamed():
     assert any(finding.startswith("dx is wrong only because dk is") for finding in report.findings)
 
 
+def test_a_path_through_which_nothing_goes_is_not_called_right():
+    """Behind a second norm over the same axis nothing is left for the mean of the first to take out."""
+
+    def twice(x):
+        h = mt.standardize(x, axis=0)
+        return mt.standardize(h, axis=0)
+
+    def backward(dout, x, first):
+        h = (x - x.mean(0)) / np.sqrt(x.var(0) + EPS)
+        return sum(f * p for f, p in zip(first, paths(sum(paths(dout, h, (0,))), x, (0,)), strict=True))
+
+    assert mt.check_backward(twice, functools.partial(backward, first=(1, 0, 1)), X).passed
+    (finding,) = mt.check_backward(twice, functools.partial(backward, first=(1, 1, 0)), X).findings
+    assert "in the norm of x: the path through the variance is missing" in finding
+    assert "the path through the mean is not seen here" in finding
+
+
 def test_what_goes_around_a_norm_is_no_path_of_it():
     def backward(dout, x):
         direct, _, variance = paths(dout, x, (1,))

@@ -10,9 +10,9 @@ import numpy as np
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.grading import words
 from microtensor.inspect.grading.candidates import other_axes
-from microtensor.inspect.grading.factors import EXACT, PARALLEL, Fit, PowerLaw, fit, power_law
+from microtensor.inspect.grading.factors import EXACT, PARALLEL, UNSEEN, Fit, PowerLaw, fit, power_law
 from microtensor.inspect.grading.forward import Forward, creation, run_forward
-from microtensor.inspect.grading.paths import NormPaths, between, carried, depends, moved_back
+from microtensor.inspect.grading.paths import NormPaths, between, carried, dependents, depends, moved_back
 from microtensor.inspect.grading.verdict import Judged
 from microtensor.inspect.statistics import Norm, norms_of
 from microtensor.support.arrays import Array
@@ -143,7 +143,7 @@ def _stretches(judged: Judged) -> list[tuple[Stretch, list[tuple[Norm, Tensor]]]
         before = [t for t in graded if t is z or depends(z, t)]
         if before and not norm.named:
             end = min(after, key=creation, default=run.out)
-            start = max(before, key=creation)
+            start = z if any(t is z for t in before) else max(before, key=creation)
             found.setdefault((end, start), []).append((norm, z))
     stretches = []
     for (end, start), norms in found.items():
@@ -156,9 +156,9 @@ def _stretches(judged: Judged) -> list[tuple[Stretch, list[tuple[Norm, Tensor]]]
 def _as_input(norm: Norm, t: Tensor) -> bool:
     """Whether a result stands between the input of a norm and its first statistic, on every way to the output."""
     z = norm.input
-    if t.shape != z.shape or not depends(t, z) or any(depends(t, small) for small in norm.inner):
+    if t.shape != z.shape or not depends(t, z) or not depends(norm.output, t):
         return False
-    return depends(norm.output, t) and _passes_all(z, t, norm.output)
+    return t not in dependents(norm.inner, norm.output) and _passes_all(z, t, norm.output)
 
 
 def _passes_all(z: Tensor, t: Tensor, out: Tensor) -> bool:
@@ -201,7 +201,8 @@ def _sentences(
     """What the factors of one norm say."""
     paths, found = reading.paths, reading.fit()
     subject = f"{shown}{where}"
-    if not any(np.any(column) for row in reading.columns for column in row):
+    sizes = [float(np.linalg.norm(column)) for row in reading.columns for column in row]
+    if max(sizes) <= UNSEEN * max(float(np.linalg.norm(seed)) for seed in stretch.seeds):
         return [f"{subject}: next to nothing reaches it, so no path can be named"]
     if paths.count < 3:
         return [f"{subject}: {words.too_few(paths)}"]
@@ -274,7 +275,8 @@ def _with_ones(judged: Judged, stretch: Stretch, reading: Reading, argument: int
     """The fit to the paths that there would be if an argument were 1 everywhere."""
     ones = np.ones(judged.point.values[argument].shape)
     run = run_forward(judged.forward, judged.point.replaced({argument: ones}))
-    norms, place = norms_of(run.out), judged.norms.index(reading.paths.norm)
+    norms = norms_of(run.out)
+    place = [norm is reading.paths.norm for norm in judged.norms].index(True)
     if len(norms) != len(judged.norms):
         return None
     z = norms[place].input

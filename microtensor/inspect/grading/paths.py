@@ -31,8 +31,26 @@ MOVES = frozenset({"reshape", "permute_dims"})
 FAR = 1e6
 
 
+def dependents(starts: Collection[Tensor], end: Tensor) -> set[Tensor]:
+    """Some tensors, and the recorded results before `end` that were computed from them.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.grading.paths import dependents
+    >>> x = mt.tensor([1.0, 2.0], requires_grad=True)
+    >>> len(dependents([x], mt.exp(x * 2.0)))
+    3
+    """
+    reached = set(starts)
+    for result, node in history(end):
+        if any(isinstance(x, Tensor) and x in reached for x in node.inputs):
+            reached.add(result)
+    return reached
+
+
 def between(start: Tensor, end: Tensor) -> list[tuple[Tensor, Node]]:
-    """The recorded results from a tensor on that `end` depends on, in the order of the program, without `start`.
+    """The recorded results that were computed from a tensor, before `end` and with it, in the order of the program.
 
     Examples
     --------
@@ -43,12 +61,8 @@ def between(start: Tensor, end: Tensor) -> list[tuple[Tensor, Node]]:
     >>> [node.primitive.name for _, node in between(h, mt.exp(h).sum())]
     ['exp', 'sum']
     """
-    reached, found = {start}, []
-    for result, node in history(end):
-        if result is not start and any(isinstance(x, Tensor) and x in reached for x in node.inputs):
-            reached.add(result)
-            found.append((result, node))
-    return found
+    reached = dependents([start], end) - {start}
+    return [(result, node) for result, node in history(end) if result in reached]
 
 
 def depends(result: Tensor, x: Tensor) -> bool:
@@ -62,7 +76,7 @@ def depends(result: Tensor, x: Tensor) -> bool:
     >>> depends(mt.exp(x * 2.0), x), depends(x, x)
     (True, False)
     """
-    return any(t is result for t, _ in between(x, result))
+    return result is not x and result in dependents([x], result)
 
 
 def run_again(

@@ -33,7 +33,7 @@ class Graded:
         return "wrong" if math.isinf(self.error) else f"wrong, off by {percent(self.error)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BackwardReport:
     """What is right and wrong with a backward.
 
@@ -60,6 +60,9 @@ class BackwardReport:
 
     def __bool__(self) -> bool:
         return self.passed
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         lines = ["backward is right" if self.passed else "backward is wrong"]
