@@ -1,4 +1,4 @@
-"""What a backward may compute in the place of a norm's paths: the same with sums over other axes."""
+"""What a backward may compute in the place of a norm's paths: those for γ = 1, or with sums over other axes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,54 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from microtensor.core.tensor import Tensor
+from microtensor.inspect.grading import words
+from microtensor.inspect.grading.factors import PARALLEL, Fit
+from microtensor.inspect.grading.forward import Forward, run_forward
 from microtensor.inspect.grading.paths import NormPaths
+from microtensor.inspect.grading.reading import Reading, Stretch, reading_of
+from microtensor.inspect.grading.verdict import Judged
+from microtensor.inspect.statistics import norms_of
 from microtensor.support.arrays import Array
+
+
+def candidates(judged: Judged, stretch: Stretch, reading: Reading, subject: str, tolerance: float) -> list[str]:
+    """What backward may compute instead: the right paths for other arguments, or sums over another axis."""
+    paths, told = reading.paths, []
+    for i in judged.point.floats:
+        name = judged.point.names[i]
+        if judged.run.arguments[name] is stretch.start:
+            continue
+        found = _with_ones(judged, stretch, reading, i)
+        if found is not None and found.residue <= tolerance:
+            told += words.of_ones(subject, paths, name, found.factors, tolerance)
+    if reading.at_input:
+        for axes, which, columns in other_axes(paths, reading.columns):
+            found = reading.fit(columns)
+            if found.residue <= tolerance and found.smallest >= PARALLEL:
+                told += words.of_axes(subject, paths, axes, which, found.factors, tolerance)
+    return told if len(told) == 1 else []
+
+
+def _with_ones(judged: Judged, stretch: Stretch, reading: Reading, argument: int) -> Fit | None:
+    """The fit to the paths that there would be if an argument were 1 everywhere."""
+    ones = np.ones(judged.point.values[argument].shape)
+    run = run_forward(judged.forward, judged.point.replaced({argument: ones}))
+    norms = norms_of(run.out)
+    place = [norm is reading.paths.norm for norm in judged.norms].index(True)
+    if len(norms) != len(judged.norms):
+        return None
+    z = norms[place].input
+    if reading.paths.z is not reading.paths.norm.input:
+        z = _same(judged.run, run, reading.paths.z) or z
+    end, start = (_same(judged.run, run, t) for t in (stretch.end, stretch.start))
+    if end is None or start is None:
+        return None
+    return reading_of(norms[place], z, Stretch(end, start, stretch.seeds, stretch.gradients)).fit()
+
+
+def _same(old: Forward, new: Forward, tensor: Tensor) -> Tensor | None:
+    return new.out if tensor is old.out else new.all_named.get(old.name_of(tensor) or "")
 
 
 def other_axes(

@@ -3,70 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from microtensor.core.tensor import Tensor
 from microtensor.inspect.grading import words
-from microtensor.inspect.grading.candidates import other_axes
-from microtensor.inspect.grading.factors import EXACT, PARALLEL, UNSEEN, Fit, PowerLaw, fit, power_law
-from microtensor.inspect.grading.forward import Forward, creation, run_forward
-from microtensor.inspect.grading.paths import NormPaths, between, carried, dependents, depends, moved_back
+from microtensor.inspect.grading.candidates import candidates
+from microtensor.inspect.grading.factors import EXACT, PARALLEL, UNSEEN, PowerLaw, power_law
+from microtensor.inspect.grading.paths import NormPaths, carried, depends
+from microtensor.inspect.grading.reading import Reading, Stretch, reading_of
+from microtensor.inspect.grading.stretches import stretches_of
 from microtensor.inspect.grading.verdict import Judged
-from microtensor.inspect.statistics import Norm, norms_of
 from microtensor.support.arrays import Array
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """The way back from one graded result to another, through norms.
-
-    Attributes
-    ----------
-    end, start : Tensor
-        Where the gradient enters, and where it leaves.
-    seeds, gradients : list of array
-        The gradients there, one per cotangent.
-    """
-
-    end: Tensor
-    start: Tensor
-    seeds: list[Array]
-    gradients: list[Array]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The paths of one norm beside the gradient that backward gave.
-
-    Attributes
-    ----------
-    paths : NormPaths
-    columns : list of list of array
-        For each cotangent the paths: at the input of the norm, or carried on to where the gradient was given.
-    gradients : list of array
-        What backward gave, without what goes around the norm.
-    at_input : bool
-        Whether both are at the input of the norm.
-    """
-
-    paths: NormPaths
-    columns: list[list[Array]]
-    gradients: list[Array]
-    at_input: bool
-
-    def fit(self, columns: list[list[Array]] | None = None) -> Fit:
-        """The factors for all sets and cotangents together."""
-        rows = self.columns if columns is None else columns
-        joined = [np.stack(column) for column in zip(*rows, strict=True)]
-        return fit(joined, np.stack(self.gradients))
-
-    def fits_per_set(self) -> list[Fit]:
-        """The factors of each set."""
-        split = [np.stack([self.paths.by_set(c) for c in column], 1) for column in zip(*self.columns, strict=True)]
-        given = np.stack([self.paths.by_set(g) for g in self.gradients], 1)
-        return [fit([column[i] for column in split], given[i]) for i in range(len(given))]
 
 
 def explain(judged: Judged) -> tuple[list[str], set[str], dict[str, dict[str, float]]]:
@@ -77,7 +24,7 @@ def explain(judged: Judged) -> tuple[list[str], set[str], dict[str, dict[str, fl
     told: list[str] = []
     explained: set[str] = set()
     factors: dict[str, dict[str, float]] = {}
-    for stretch, norms in _stretches(judged):
+    for stretch, norms in stretches_of(judged):
         name = judged.run.name_of(stretch.start) or ""
         grade = judged.grade(name)
         if grade is None or grade.right or grade.shape:
@@ -88,7 +35,7 @@ def explain(judged: Judged) -> tuple[list[str], set[str], dict[str, dict[str, fl
             told.append(words.only_because(grade.shown, [f"d{judged.run.name_of(stretch.end)}"]))
             explained.add(name)
             continue
-        readings = [_reading(*norm, stretch) for norm in norms]
+        readings = [reading_of(*norm, stretch) for norm in norms]
         exact = [reading for reading in readings if reading.fit().residue <= tolerance]
         if len(norms) == 1:
             said = _sentences(judged, stretch, readings[0], grade.shown, tolerance)
@@ -117,14 +64,14 @@ def _factors(reading: Reading) -> dict[str, float]:
 
 def _wrong_alike(judged: Judged, stretch: Stretch, reading: Reading, tolerance: float) -> set[str]:
     """The other gradients before a norm that are wrong by the same factors of its paths."""
-    paths, factors, found = reading.paths, reading.fit().factors, set()
+    paths, factors, found = reading.paths, np.nan_to_num(reading.fit().factors), set()
     for grade in judged.grades:
         x = judged.run.all_named[grade.name]
         if grade.right or grade.shape or judged.follows(grade.name):
             continue
         if x is not stretch.start and depends(paths.z, x):
             gradients = judged.learner.gradients[grade.name]
-            there = _reading(paths.norm, paths.z, Stretch(stretch.end, x, stretch.seeds, gradients))
+            there = reading_of(paths.norm, paths.z, Stretch(stretch.end, x, stretch.seeds, gradients))
             expected = [sum(f * c for f, c in zip(factors, row, strict=True)) for row in there.columns]
             if _apart(expected, there.gradients, judged.sizes(grade.name)) <= max(
                 tolerance, judged.allowed(grade.name)
@@ -133,66 +80,10 @@ def _wrong_alike(judged: Judged, stretch: Stretch, reading: Reading, tolerance: 
     return found
 
 
-def _stretches(judged: Judged) -> list[tuple[Stretch, list[tuple[Norm, Tensor]]]]:
-    """The stretches with norms on them, and these norms with their inputs, the last first."""
-    run, found = judged.run, dict[tuple[Tensor, Tensor], list[tuple[Norm, Tensor]]]()
-    graded = [run.all_named[grade.name] for grade in judged.grades if not grade.shape]
-    for norm in sorted(judged.norms, key=lambda norm: creation(norm.output), reverse=True):
-        z = max([norm.input, *(t for t in graded if _as_input(norm, t))], key=creation)
-        after = [t for t in graded if creation(t) >= creation(norm.output) and _passes_all(z, t, run.out)]
-        before = [t for t in graded if t is z or depends(z, t)]
-        if before and not norm.named:
-            end = min(after, key=creation, default=run.out)
-            start = z if any(t is z for t in before) else max(before, key=creation)
-            found.setdefault((end, start), []).append((norm, z))
-    stretches = []
-    for (end, start), norms in found.items():
-        seeds = judged.douts if end is run.out else judged.learner.gradients[run.name_of(end) or ""]
-        stretch = Stretch(end, start, seeds, judged.learner.gradients[run.name_of(start) or ""])
-        stretches.append((stretch, norms))
-    return stretches
-
-
-def _as_input(norm: Norm, t: Tensor) -> bool:
-    """Whether a result stands between the input of a norm and its first statistic, on every way to the output."""
-    z = norm.input
-    if t.shape != z.shape or not depends(t, z) or not depends(norm.output, t):
-        return False
-    return t not in dependents(norm.inner, norm.output) and _passes_all(z, t, norm.output)
-
-
-def _passes_all(z: Tensor, t: Tensor, out: Tensor) -> bool:
-    """Whether every way from z to the result passes t."""
-    if t is out:
-        return True
-    reached, met = {z}, False
-    for result, node in between(z, out):
-        if any(isinstance(x, Tensor) and x in reached for x in node.inputs):
-            if result is t:
-                met = True
-            else:
-                reached.add(result)
-    return met and out not in reached
-
-
 def _apart(a: Sequence[Array], b: Sequence[Array], sizes: Sequence[float]) -> float:
     largest = max(sizes, default=0.0)
     distance = max(float(np.linalg.norm(x - y)) for x, y in zip(a, b, strict=True))
     return distance / largest if largest else float("inf") if distance else 0.0
-
-
-def _reading(norm: Norm, z: Tensor, stretch: Stretch) -> Reading:
-    paths = NormPaths(norm, stretch.end, z)
-    columns = [paths.columns(seed) for seed in stretch.seeds]
-    given = []
-    for seed, gradient, parts in zip(stretch.seeds, stretch.gradients, columns, strict=True):
-        through = paths.to(stretch.start, np.sum(parts, axis=0))
-        given.append(gradient - (carried(stretch.end, stretch.start, seed) - through))
-    moved = moved_back(paths.z, stretch.start, given)
-    if moved is not None:
-        return Reading(paths, columns, moved, True)
-    at_z = [[paths.to(stretch.start, part) for part in parts] for parts in columns]
-    return Reading(paths, at_z, given, False)
 
 
 def _sentences(
@@ -213,7 +104,7 @@ def _sentences(
     laws = _laws(judged, reading, tolerance) if reading.at_input else None
     if laws is not None:
         return words.of_laws(subject, paths, *laws, judged.where.capitalize(), tolerance)
-    return [*_candidates(judged, stretch, reading, subject, tolerance), words.no_fit(subject, found.residue)][:1]
+    return [*candidates(judged, stretch, reading, subject, tolerance), words.no_fit(subject, found.residue)][:1]
 
 
 def _laws(judged: Judged, reading: Reading, tolerance: float) -> tuple[list[PowerLaw], str] | None:
@@ -251,42 +142,3 @@ def _per_set(values: Array, paths: NormPaths) -> Array | None:
         by_set = paths.by_set(np.broadcast_to(spread, shape))
         return np.asarray(by_set[:, 0])
     return None
-
-
-def _candidates(judged: Judged, stretch: Stretch, reading: Reading, subject: str, tolerance: float) -> list[str]:
-    """What backward may compute instead: the right paths for other arguments, or sums over another axis."""
-    paths, told = reading.paths, []
-    for i in judged.point.floats:
-        name = judged.point.names[i]
-        if judged.run.arguments[name] is stretch.start:
-            continue
-        found = _with_ones(judged, stretch, reading, i)
-        if found is not None and found.residue <= tolerance:
-            told += words.of_ones(subject, paths, name, found.factors, tolerance)
-    if reading.at_input:
-        for axes, which, columns in other_axes(paths, reading.columns):
-            found = reading.fit(columns)
-            if found.residue <= tolerance and found.smallest >= PARALLEL:
-                told += words.of_axes(subject, paths, axes, which, found.factors, tolerance)
-    return told if len(told) == 1 else []
-
-
-def _with_ones(judged: Judged, stretch: Stretch, reading: Reading, argument: int) -> Fit | None:
-    """The fit to the paths that there would be if an argument were 1 everywhere."""
-    ones = np.ones(judged.point.values[argument].shape)
-    run = run_forward(judged.forward, judged.point.replaced({argument: ones}))
-    norms = norms_of(run.out)
-    place = [norm is reading.paths.norm for norm in judged.norms].index(True)
-    if len(norms) != len(judged.norms):
-        return None
-    z = norms[place].input
-    if reading.paths.z is not reading.paths.norm.input:
-        z = _same(judged.run, run, reading.paths.z) or z
-    end, start = (_same(judged.run, run, t) for t in (stretch.end, stretch.start))
-    if end is None or start is None:
-        return None
-    return _reading(norms[place], z, Stretch(end, start, stretch.seeds, stretch.gradients)).fit()
-
-
-def _same(old: Forward, new: Forward, tensor: Tensor) -> Tensor | None:
-    return new.out if tensor is old.out else new.all_named.get(old.name_of(tensor) or "")

@@ -173,6 +173,8 @@ def of_laws(
             told.append(_said(paths, law.number, names, tolerance))
         else:
             told.append(f"{which} {_varying(law, argument, tolerance, verb)}")
+    if not any(told):
+        return []
     sigma = "√(variance + ε)" if paths.divisor is None else "what forward divides by"
     note = f"; σ is {sigma} in each set" if any(law.spread for law in laws) else ""
     return [f"{subject}: {'; '.join(filter(None, told))}{note}{_count(paths)}"]
