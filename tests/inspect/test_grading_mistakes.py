@@ -124,6 +124,16 @@ def test_two_values_a_set_tell_no_paths_apart():
     assert report.factors == {"x": {}}
 
 
+def test_a_factor_in_a_single_set_is_that_of_the_inputs():
+    def backward(dout, x):
+        direct, mean, variance = paths(dout, x, (0, 1))
+        return direct + mean + variance * np.sqrt(x.var() + 1e-5)
+
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    (finding,) = mt.check_backward(lambda x: mt.standardize(x, axis=(0, 1)), backward, x).findings
+    assert "N = 12 values in one set, at random inputs" in finding
+
+
 def test_a_number_with_two_meanings_gets_both():
     def backward(dout, x):
         direct, mean, variance = paths(dout, x, (0,))

@@ -27,7 +27,7 @@ def candidates(judged: Judged, stretch: Stretch, reading: Reading, subject: str,
             continue
         found = _with_ones(judged, stretch, reading, i)
         if found is not None and found.residue <= tolerance:
-            told += words.of_ones(subject, paths, name, found.factors, tolerance)
+            told += words.of_ones(subject, paths, name, found.factors, judged.where, tolerance)
     if reading.at_input:
         for axes, which, columns in other_axes(paths, reading.columns):
             found = reading.fit(columns)

@@ -100,7 +100,7 @@ def _sentences(
     if found.smallest < PARALLEL:
         return [f"{subject}: {words.parallel(paths)}"]
     if found.residue <= tolerance:
-        return words.of_factors(subject, paths, found.factors, tolerance)
+        return words.of_factors(subject, paths, found.factors, judged.where, tolerance)
     laws = _laws(judged, reading, tolerance) if reading.at_input else None
     if laws is not None:
         return words.of_laws(subject, paths, *laws, judged.where.capitalize(), tolerance)

@@ -94,8 +94,8 @@ def _groups(names: Sequence[str], values: Sequence[float], tolerance: float) -> 
     return found
 
 
-def of_factors(subject: str, paths: NormPaths, factors: Array, tolerance: float) -> list[str]:
-    """What factors that hold for all sets say."""
+def of_factors(subject: str, paths: NormPaths, factors: Array, where: str, tolerance: float) -> list[str]:
+    """What factors that hold for all sets say. `where` are the inputs at which they were found."""
     tolerance = max(NAMED, tolerance)
     groups = _groups(paths.names, factors.tolist(), tolerance)
     told = [said for number, names in groups if (said := _said(paths, number, names, tolerance))]
@@ -110,11 +110,13 @@ def of_factors(subject: str, paths: NormPaths, factors: Array, tolerance: float)
     unseen = [name for name, factor in zip(paths.names, factors, strict=True) if np.isnan(factor)]
     if unseen:
         told.append(f"{_paths(unseen)[0]} {_paths(unseen)[1]} not seen here: next to nothing goes through")
-    return [f"{subject}: {'; '.join(told)}{_count(paths)}"] if told else []
+    return [f"{subject}: {'; '.join(told)}{_count(paths, where)}"] if told else []
 
 
-def _count(paths: NormPaths) -> str:
-    return f" (N = {paths.count} values per set, {axes_text(paths.axes)})"
+def _count(paths: NormPaths, where: str = "") -> str:
+    # With one set, a factor that depends on the values cannot be told from a number.
+    alone = f" in one set, {where}" if where and paths.z.size == paths.count else " per set"
+    return f" (N = {paths.count} values{alone}, {axes_text(paths.axes)})"
 
 
 def _said(paths: NormPaths, number: float, names: Sequence[str], tolerance: float) -> str:
@@ -212,9 +214,9 @@ def _forgets_epsilon(laws: Sequence[PowerLaw], tolerance: float) -> bool:
     return plain and last.excess in (1.0, 1.5) and all(law.excess == 0.5 for law in others)
 
 
-def of_ones(subject: str, paths: NormPaths, argument: str, factors: Array, tolerance: float) -> list[str]:
+def of_ones(subject: str, paths: NormPaths, argument: str, factors: Array, where: str, tolerance: float) -> list[str]:
     """The gradient is that for an argument of ones."""
-    rest = of_factors("beside that", paths, factors, tolerance)
+    rest = of_factors("beside that", paths, factors, where, tolerance)
     return ["; ".join([f"{subject}: {argument} is missing: it is the gradient for a {argument} of ones", *rest])]
 
 
