@@ -465,6 +465,21 @@ def test_a_layer_before_a_norm_is_wrong_as_the_norm_is():
     assert "dw is wrong only because dz is" in text
 
 
+def test_epsilon_forgotten_behind_a_layer_or_with_other_mistakes():
+    def layer(x, w):
+        return mt.standardize(x @ w, axis=0)
+
+    def backward(dout, x, w, factors=(1, 1, 1)):
+        dz = sum(f * p for f, p in zip(factors, paths(dout, x @ w, (0,), eps=0.0), strict=True))
+        return dz @ w.T, x.T @ dz
+
+    first, *_ = mt.check_backward(layer, backward, X, W).findings
+    assert first.startswith("dx: right but for ε")
+    first, *_ = mt.check_backward(layer, functools.partial(backward, factors=(1, 1, 0)), X, W).findings
+    assert first.startswith("dx: backward leaves ε out")
+    assert "beside that: the path through the variance is missing" in first
+
+
 def test_a_convolution_before_batch_norm():
     def layer(x, w):
         return mt.norms.batch_norm(mt.conv2d(x, w), training=True)

@@ -28,6 +28,13 @@ def candidates(judged: Judged, stretch: Stretch, reading: Reading, subject: str,
         found = _with_ones(judged, stretch, reading, i)
         if found is not None and found.residue <= tolerance:
             told += words.of_ones(subject, paths, name, found.factors, judged.where, tolerance)
+    for power in (1.5, 1.0):
+        # √(σ² + ε) and σ + ε.
+        without = reading.without_epsilon(power)
+        found = None if without is None else reading.fit(without)
+        if found is not None and found.residue <= tolerance and found.smallest >= PARALLEL:
+            told += words.of_epsilon(subject, paths, found.factors, power, judged.where, tolerance)
+            break
     if reading.at_input:
         for axes, which, columns in other_axes(paths, reading.columns):
             found = reading.fit(columns)

@@ -103,7 +103,7 @@ def _sentences(
         return words.of_factors(subject, paths, found.factors, judged.where, tolerance)
     laws = _laws(judged, reading, tolerance) if reading.at_input else None
     if laws is not None:
-        return words.of_laws(subject, paths, *laws, judged.where.capitalize(), tolerance)
+        return words.of_laws(subject, paths, *laws, judged.where, tolerance)
     return [*candidates(judged, stretch, reading, subject, tolerance), words.no_fit(subject, found.residue)][:1]
 
 

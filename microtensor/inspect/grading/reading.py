@@ -40,6 +40,10 @@ class Reading:
     paths : NormPaths
     columns : list of list of array
         For each cotangent the paths: at the input of the norm, or carried on to where the gradient was given.
+    at_z : list of list of array
+        The same at the input of the norm.
+    start : Tensor
+        Where the gradient was given.
     gradients : list of array
         What backward gave, without what goes around the norm.
     at_input : bool
@@ -48,6 +52,8 @@ class Reading:
 
     paths: NormPaths
     columns: list[list[Array]]
+    at_z: list[list[Array]]
+    start: Tensor
     gradients: list[Array]
     at_input: bool
 
@@ -56,6 +62,14 @@ class Reading:
         rows = self.columns if columns is None else columns
         joined = [np.stack(column) for column in zip(*rows, strict=True)]
         return fit(joined, np.stack(self.gradients))
+
+    def without_epsilon(self, power: float) -> list[list[Array]] | None:
+        """The columns that there would be without ε: the last path is (1 + ε/σ²) to this power as large."""
+        if self.paths.excess is None:
+            return None
+        excess, last = self.paths.from_sets(self.paths.excess), len(self.paths.names) - 1
+        rows = [[p * excess ** (power if i == last else 0.5) for i, p in enumerate(row)] for row in self.at_z]
+        return rows if self.at_input else [[self.paths.to(self.start, part) for part in row] for row in rows]
 
     def fits_per_set(self) -> list[Fit]:
         """The factors of each set."""
@@ -77,6 +91,6 @@ def reading_of(norm: Norm, z: Tensor, stretch: Stretch) -> Reading:
         given.append(gradient - (carried(stretch.end, stretch.start, seed) - through))
     moved = moved_back(paths.z, stretch.start, given)
     if moved is not None:
-        return Reading(paths, columns, moved, True)
-    at_z = [[paths.to(stretch.start, part) for part in parts] for parts in columns]
-    return Reading(paths, at_z, given, False)
+        return Reading(paths, columns, columns, stretch.start, moved, True)
+    there = [[paths.to(stretch.start, part) for part in parts] for parts in columns]
+    return Reading(paths, there, columns, stretch.start, given, False)

@@ -155,12 +155,7 @@ def of_laws(
     """What factors that differ from set to set say."""
     tolerance = max(NAMED, tolerance)
     if _forgets_epsilon(laws, tolerance):
-        assert paths.excess is not None
-        powers = [law.excess for law in laws]
-        largest = float(np.abs(paths.excess ** max(powers) - 1).max())
-        formula = ", 3ε/2σ²" if powers[-1] == 1.5 else ""
-        size = f"{where} that is at most {largest:.1e} of it{formula}"
-        return [f"{subject}: right but for ε, which backward leaves out. {size}"]
+        return of_epsilon(subject, paths, np.ones(len(laws)), laws[-1].excess, where, tolerance)
     groups: list[tuple[PowerLaw, list[str]]] = []
     for name, law in zip(paths.names, laws, strict=True):
         same = [members for other, members in groups if _alike(law, other, tolerance)]
@@ -218,6 +213,16 @@ def of_ones(subject: str, paths: NormPaths, argument: str, factors: Array, where
     """The gradient is that for an argument of ones."""
     rest = of_factors("beside that", paths, factors, where, tolerance)
     return ["; ".join([f"{subject}: {argument} is missing: it is the gradient for a {argument} of ones", *rest])]
+
+
+def of_epsilon(subject: str, paths: NormPaths, factors: Array, power: float, where: str, tolerance: float) -> list[str]:
+    """The gradient is that for ε = 0; without ε the last path is (1 + ε/σ²) to some power as large."""
+    rest = of_factors("beside that", paths, factors, where, tolerance)
+    largest = 0.0 if paths.excess is None else float((paths.excess**power - 1).max())
+    formula = ", 3ε/2σ²" if power == 1.5 else ""
+    text = "right but for ε, which backward leaves out" if not rest else "backward leaves ε out"
+    size = f"{where.capitalize()} that is at most {largest:.1e} of it{formula}"
+    return ["; ".join([f"{subject}: {text}. {size}", *rest])]
 
 
 def of_axes(
