@@ -23,7 +23,7 @@ Say what is right and wrong with a backward pass that was written by hand. FILE 
 (package.module:forward,backward). It defines two functions, forward and backward:
 
 \b
-  def forward(x, gamma): ...            operations on tensors; returns a tensor, or (out, cache)
+  def forward(x, gamma): ...            of tensors, NumPy's functions too; returns a tensor, or (out, cache)
   def backward(dout, x, gamma): ...     NumPy; or backward(dout, cache)
                                         returns dx, dgamma or {{"x": dx, "gamma": dgamma}}
 

@@ -82,6 +82,29 @@ def test_a_cache_in_nested_containers_and_a_dictionary_of_options():
     assert options == {"mode": "train", "eps": EPS}
 
 
+def test_a_forward_in_the_functions_of_numpy():
+    def course(x, gamma, beta, options):
+        mean, var = np.mean(x, axis=0), np.var(x, axis=0)
+        std = np.sqrt(var + options["eps"])
+        xhat = (x - mean) / std
+        options["running"] = 0.9 * options["running"] + 0.1 * mean
+        return gamma * xhat + beta, (x, mean, std, gamma, xhat)
+
+    def backward(dout, cache, half=0.5):
+        x, mean, std, gamma, xhat = cache
+        dxhat = dout * gamma
+        dvar = -half * np.sum(dxhat * (x - mean), axis=0) * std**-3
+        dmean = -np.sum(dxhat / std, axis=0) - 2 * dvar * np.mean(x - mean, axis=0)
+        dx = dxhat / std + dvar * 2 * (x - mean) / len(x) + dmean / len(x)
+        return {"x": dx, "gamma": np.sum(dout * xhat, axis=0), "beta": np.sum(dout, axis=0), "var": dvar}
+
+    options = {"eps": EPS, "running": np.zeros(4)}
+    assert mt.check_backward(course, backward, X, GAMMA, BETA, options).passed
+    text = str(mt.check_backward(course, functools.partial(backward, half=1.0), X, GAMMA, BETA, options))
+    assert "the first wrong line is that of dvar" in text
+    assert "the path through the variance is twice" in text
+
+
 def test_gradients_in_order_and_with_d_before_their_names():
     def in_order(dout, x, gamma, beta):
         found = in_steps(dout, x, gamma, beta)

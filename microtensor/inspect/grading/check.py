@@ -37,8 +37,8 @@ def check_backward(
     Parameters
     ----------
     forward : callable
-        A function of the inputs, in operations on tensors. It returns a tensor, or ``(out, cache)``. It must give the
-        same result when it is called again. The buffers of its modules are put back.
+        A function of the inputs, in operations on tensors or NumPy's functions. It returns a tensor, or
+        ``(out, cache)``. It must give the same result when it is called again. The buffers of its modules are put back.
     backward : callable
         ``backward(dout, *inputs)``, or ``backward(dout, cache)`` when forward returns a cache. It gets arrays, also in
         the cache. It returns one gradient per input that is an array of floats, in their order, or a dictionary of
