@@ -79,11 +79,11 @@ def percent(part: float) -> str:
     Examples
     --------
     >>> from microtensor.inspect.grading.report import percent
-    >>> percent(0.1234), percent(3e-6), percent(12.0)
-    ('12 %', '0.0003 %', '1200 %')
+    >>> percent(0.1234), percent(3e-6), percent(0.999), percent(12.0)
+    ('12 %', '0.0003 %', '100 %', '1200 %')
     """
     value = 100 * part
-    if value >= 100:
+    if value >= 99.5:
         return f"{value:.0f} %" if value < 1e6 else f"{value:.1g} %"
     return f"{value:.2g} %" if value >= 1e-4 else f"{value:.0e} %"
 
