@@ -429,6 +429,45 @@ def test_a_leaf_has_no_norms():
     assert norms_of(leaf(3)).complete
 
 
+def test_in_an_empty_graph_there_is_none():
+    x, w = leaf(0, 3), leaf(0, 3, seed=1)
+    assert norms_of((x - x.sum(axis=0)) * (w * 2.0) / mt.sqrt((x * x).sum(axis=0) + EPS)) == []
+
+
+# --- kinks: at some points an earlier tensor looks like the input -------------------------------------------
+
+KINKS = {
+    "above the mean": lambda x: mt.maximum(x, x.mean(axis=0)),
+    "above the mean of something negative": lambda x: mt.maximum(-mt.exp(x), (-mt.exp(x)).mean(axis=0)),
+    "below the mean": lambda x: mt.minimum(x, x.mean(axis=0)),
+    "the size": mt.abs,
+    "the positive part, and a little of the rest": lambda x: mt.maximum(x, 0.1 * x),
+    "the larger of two": lambda x: mt.maximum(x, mt.tensor(draw(x.shape[1], seed=7), requires_grad=True)),
+}
+
+
+@pytest.mark.parametrize("name", KINKS)
+@pytest.mark.parametrize("spelling", [two_pass, per_column], ids=spelled)
+def test_in_front_of_a_norm_a_kink_is_seen_whatever_the_point(name, spelling):
+    for seed in range(10):
+        for columns in (3, 4):
+            x = leaf(3, columns, seed=seed)
+            z = KINKS[name](x - 3.0)
+            # Over the columns of a row, few as they are.
+            (norm,) = norms_of(mt.permute_dims(spelling(mt.permute_dims(z, (1, 0))), (1, 0)))
+            assert norm.input is z
+            assert norm.axes == (1,)
+
+
+def test_in_a_graph_whose_values_are_nearly_nothing_no_gate_is_the_input_of_a_norm():
+    x = leaf(3, 4) * 1e-10
+    z = x + mt.softmax(x, axis=1)
+    gated = z * mt.sigmoid(z.mean(axis=0))
+    (norm,) = norms_of(gated / mt.norm(gated))
+    assert norm.input is gated
+    assert norm.axes == (0, 1)
+
+
 # --- compositions -----------------------------------------------------------------------------------------
 
 
@@ -477,14 +516,14 @@ def check_composition(data):
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, derandomize=True)
 def test_norms_are_found_in_any_composition(data):
     check_composition(data)
 
 
 @pytest.mark.slow
 @given(st.data())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000, deadline=None, derandomize=True)
 def test_norms_are_found_in_very_many_compositions(data):
     check_composition(data)
 

@@ -15,7 +15,7 @@ from microtensor.core.primitive import Node
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.history import rerun
 from microtensor.inspect.statistics.dependence import Dependence, Records
-from microtensor.inspect.statistics.gradients import direction_of, may_be_scale
+from microtensor.inspect.statistics.gradients import Direction, direction_of, may_be_scale
 from microtensor.inspect.statistics.model import Statistic
 from microtensor.support.arrays import Array
 
@@ -23,6 +23,10 @@ SEED = 314159
 # The two sizes of z between which the result of a norm changes by less than one percent.
 LARGE, LARGER = 1e3, 1e6
 CHANGE = 0.01
+# Sizes of a tensor at which sums, exponents and squares neither swallow it nor are swallowed by it.
+SMALLEST, LARGEST = 1e-3, 1e3
+# Numbers are equal when they spread over less than this part of their size.
+EQUAL = 1e-3
 
 
 class Generic:
@@ -40,6 +44,7 @@ class Generic:
         self.dependence = dependence
         self.random = np.random.default_rng(SEED)
         self._made: dict[Tensor, Tensor] = {}
+        self._aside: dict[Tensor, Array] = {}
         # What had no finite value: no gradient says what is before it.
         self._cut_off: list[Tensor] = []
 
@@ -56,15 +61,23 @@ class Generic:
             self.start_anew(result)
 
     def start_anew(self, tensor: Tensor) -> None:
-        """Make a tensor a leaf here: random numbers of the same signs and size, and none near 0."""
-        own = tensor.numpy()
-        size = np.abs(own).mean(dtype=np.float64)
-        draws = self.random.uniform(0.5, 1.5, size=own.shape) * (size if 0 < size < np.inf else 1.0)
-        self._made[tensor] = Tensor(np.where(own < 0, -draws, draws), requires_grad=True)
+        """Make a tensor a leaf here: random numbers of the same signs, of the same size if it is usual, none near 0."""
+        self._made[tensor] = Tensor(self._draw(tensor.numpy()), requires_grad=True)
 
-    def array(self, tensor: Tensor) -> Array:
-        """The numbers of a tensor here."""
-        return self._at(tensor).numpy()
+    def _draw(self, own: Array) -> Array:
+        size = _size(own)
+        draws = self.random.uniform(0.5, 1.5, size=own.shape) * (size if SMALLEST < size < LARGEST else 1.0)
+        return np.where(own < 0, -draws, draws)
+
+    def aside(self, tensor: Tensor) -> Array:
+        """The numbers of a tensor here, or random ones when these are too small, too large or too equal."""
+        if tensor not in self._aside:
+            numbers = self._at(tensor).numpy()
+            size = _size(numbers)
+            equal = numbers.size > 1 and np.ptp(numbers) < EQUAL * size
+            usual = SMALLEST < size < LARGEST and not equal
+            self._aside[tensor] = numbers if usual else self._draw(numbers)
+        return self._aside[tensor]
 
     def _at(self, tensor: Tensor) -> Tensor:
         if tensor not in self._made:
@@ -101,8 +114,11 @@ class Point:
     def __init__(self, z: Tensor, generic: Generic) -> None:
         self.z, self._generic = z, generic
         draws = generic.random.normal(size=z.shape)
-        # For each factor: z is the draws times the factor.
-        self._made = {f: {z: Tensor(draws * f, requires_grad=True)} for f in (1.0, LARGE, LARGER)}
+        checkered = draws * (-1.0) ** np.indices(z.shape).sum(axis=0)
+        # A kink can make a row of |z|, max(z, mean z) or max(x, z) the row of z itself: not at all of the first four.
+        points = draws, -draws, checkered * LARGE, draws * LARGE, draws * LARGER
+        made: list[dict[Tensor, Tensor]] = [{z: Tensor(point, requires_grad=True)} for point in points]
+        self._judged_at, self._large_at = made[:4], made[3:]
         self._judged: dict[Tensor, Statistic | None] = {}
 
     def statistic(self, v: Tensor) -> Statistic | None:
@@ -112,29 +128,37 @@ class Point:
         return self._judged[v]
 
     def _judge(self, v: Tensor) -> Statistic | None:
-        leaf = self._made[1.0][self.z]
+        """It is a statistic when its gradient is the same kind at every point."""
+        cotangent = self._generic.random.normal(size=v.shape)
+        directions = (self._direction(v, made, cotangent) for made in self._judged_at)
+        first = next(directions)
+        if first is None or any(direction != first for direction in directions):
+            return None
+        return Statistic(v, *first)
+
+    def _direction(self, v: Tensor, made: dict[Tensor, Tensor], cotangent: Array) -> Direction | None:
+        leaf = made[self.z]
         try:
-            g = run({self._at(v, 1.0): self._generic.random.normal(size=v.shape)}, {leaf}).get(leaf)
+            g = run({self._at(v, made): cotangent}, {leaf}).get(leaf)
         except Exception:
             # An operation or a rule of the user's may be made for other numbers; then this is no statistic.
             return None
-        direction = None if g is None else direction_of(g.numpy(), leaf.numpy(), v.size)
-        return None if direction is None else Statistic(v, *direction)
+        return None if g is None else direction_of(g.numpy(), leaf.numpy(), v.size)
 
     def settles(self, result: Tensor) -> bool:
         """Whether a result is nearly the same for 1,000 z and 1,000,000 z."""
         try:
-            large, larger = (self._at(result, factor).numpy() for factor in (LARGE, LARGER))
+            large, larger = (self._at(result, made).numpy() for made in self._large_at)
         except Exception:
             return False
         return bool(np.linalg.norm(large - larger) < CHANGE * np.linalg.norm(large))
 
-    def _at(self, result: Tensor, factor: float) -> Tensor:
-        made, generic = self._made[factor], self._generic
+    def _at(self, result: Tensor, made: dict[Tensor, Tensor]) -> Tensor:
+        generic = self._generic
         if result not in made:
             between = generic.dependence.between(self.z, result)
             missing = [(t, generic.node[t]) for t in between if t not in made]
-            rerun(missing, reader(lambda x: made[x] if x in made else generic.array(x)), made)
+            rerun(missing, reader(lambda x: made[x] if x in made else generic.aside(x)), made)
         return made[result]
 
 
@@ -147,6 +171,10 @@ def reader(at: Callable[[Tensor], Any]) -> Callable[[Tensor, int, Any], Any]:
         return at(value) if value.requires_grad else value.numpy()
 
     return read
+
+
+def _size(numbers: Array) -> float:
+    return float(np.abs(numbers).sum(dtype=np.float64)) / max(numbers.size, 1)
 
 
 def _in_double(node: Node) -> Node:
