@@ -164,3 +164,29 @@ def test_epsilon_that_cannot_be_seen_is_not_spoken_of():
     report = mt.check_backward(lambda x: mt.standardize(x, axis=0, eps=1e-2), backward, x)
     assert "right but for ε" in report.findings[0]
     assert report.gradients["x"].right is False
+
+
+def sums_at_once(g, xhat, sigma, axis):
+    return (g - g.mean(axis, keepdims=True) - xhat * (g * xhat).mean(axis, keepdims=True)) / sigma
+
+
+def divided_first(g, xhat, sigma, axis):
+    return sums_at_once(g / sigma, xhat, 1.0, axis)
+
+
+def in_stages(g, xhat, sigma, axis):
+    dvar = (g * xhat * sigma).sum(axis, keepdims=True) * -0.5 / sigma**3
+    dmu = -(g / sigma).sum(axis, keepdims=True)
+    return g / sigma + (dvar * 2.0 * xhat * sigma + dmu) / g.shape[axis]
+
+
+@pytest.mark.parametrize("spelling", [sums_at_once, divided_first, in_stages])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_sums_over_another_axis_are_named_in_whatever_order_they_are_written(spelling, axis):
+    def backward(dout, x):
+        sigma = np.sqrt(x.var(axis, keepdims=True) + 1e-5)
+        return spelling(dout, (x - x.mean(axis, keepdims=True)) / sigma, sigma, 1 - axis)
+
+    x = np.random.default_rng(0).normal(1.0, 2.0, size=(8, 5))
+    (finding,) = mt.check_backward(lambda x: mt.standardize(x, axis=axis), backward, x).findings
+    assert f"dx: the sums run over axis {1 - axis}, not over axis {axis}" in finding

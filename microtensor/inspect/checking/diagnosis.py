@@ -80,10 +80,39 @@ def _part_of(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     return len(small) <= len(large) and all(n in rest for n in small if n != 1)
 
 
-def likely_cause(
+def plain_cause(analytic: Array, numeric: Array) -> str:
+    """What the two gradients alone tell: not finite, zero, a factor, or a transpose.
+
+    It is empty when it is none of these, or when the two are too near each other to tell.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.inspect.checking.diagnosis import plain_cause
+    >>> plain_cause(np.array([5.0, 10.0]), np.array([-5.0, -10.0]))
+    'the sign is wrong'
+    """
+    if not (np.isfinite(analytic).all() and np.isfinite(numeric).all()):
+        return "the gradient is not finite"
+    if same(analytic, numeric):
+        return ""
+    size = _size(numeric)
+    if size <= 1e-9 * _size(analytic):
+        return "the true gradient is zero, or too small to be seen beside this one"
+    if not _size(analytic):
+        return NULL
+    ratio = float(np.sum(analytic * numeric) / np.sum(numeric * numeric))
+    if np.abs(analytic - ratio * numeric).max() <= _tolerance(analytic, numeric):
+        return _wrong_factor(ratio, analytic.shape)
+    if analytic.ndim == 2 and same(analytic.T, numeric):
+        return "it is the transpose of the true gradient: two axes are exchanged"
+    return ""
+
+
+def lost_statistics(
     analytic: Array, numeric: Array, x: Array, constants: Sequence[Array] = (), results: Sequence[Array] = ()
 ) -> str:
-    """The likely cause of a wrong gradient in words; empty when none is known.
+    """Whether a gradient is wrong as when the path through a mean or a variance is cut; empty when it is not.
 
     Without the path through a mean, a gradient differs from the right one by a constant along the axes of the mean.
     Without the path through a variance, it differs by a multiple of x − mean(x). Other mistakes have the same effect.
@@ -93,24 +122,12 @@ def likely_cause(
     Examples
     --------
     >>> import numpy as np
-    >>> from microtensor.inspect.checking.diagnosis import likely_cause
-    >>> likely_cause(np.array([5.0, 10.0]), np.array([-5.0, -10.0]), np.array([1.0, 2.0]))
-    'the sign is wrong'
+    >>> from microtensor.inspect.checking.diagnosis import lost_statistics
+    >>> lost_statistics(np.array([1.0, 2.0, 0.0]), np.array([0.0, 1.0, -1.0]), np.array([1.0, 2.0, 5.0]))
+    'what is missing is constant over axis 0, as when a path through a mean is cut or wrong'
     """
-    if not (np.isfinite(analytic).all() and np.isfinite(numeric).all()):
-        return "the gradient is not finite"
-    size = _size(numeric)
-    tolerance = 1e-5 * max(size, _size(analytic))
-    if size <= 1e-9 * _size(analytic):
-        return "the true gradient is zero, or too small to be seen beside this one"
-    if not _size(analytic):
-        return NULL
-    ratio = float(np.sum(analytic * numeric) / np.sum(numeric * numeric))
-    if np.abs(analytic - ratio * numeric).max() <= tolerance:
-        return _wrong_factor(ratio, x.shape)
-    if analytic.ndim == 2 and same(analytic.T, numeric):
-        return "it is the transpose of the true gradient: two axes are exchanged"
-    if not np.isfinite(x).all():
+    tolerance = _tolerance(analytic, numeric)
+    if same(analytic, numeric) or not np.isfinite(x).all():
         return ""
     for axes in _subsets(range(x.ndim)):
         # Along fewer than three values everything is a constant and a multiple.
@@ -122,6 +139,10 @@ def likely_cause(
                 return f"equals the gradient with the {part} {over} detached"
             return f"what is missing is {_SHAPE_OF[part]} {over}, as when a path through a {part} is cut or wrong"
     return ""
+
+
+def _tolerance(analytic: Array, numeric: Array) -> float:
+    return 1e-5 * max(_size(numeric), _size(analytic))
 
 
 _SHAPE_OF = {

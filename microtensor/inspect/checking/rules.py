@@ -12,8 +12,9 @@ import numpy as np
 from microtensor.core.backprop import contribution, fitted
 from microtensor.core.primitive import Node
 from microtensor.core.tensor import Tensor
-from microtensor.inspect.checking.diagnosis import distance, likely_cause, same, worst_of, wrong_shape
+from microtensor.inspect.checking.diagnosis import distance, lost_statistics, plain_cause, same, worst_of, wrong_shape
 from microtensor.inspect.checking.differences import LADDER, Point, Settings, central, corner, project, slope
+from microtensor.inspect.checking.reading import path_reading
 from microtensor.inspect.checking.report import Mismatch, NoGradientError, described
 from microtensor.inspect.history import arrays_of, history
 from microtensor.support.arrays import Array
@@ -189,12 +190,7 @@ class _RuleCheck:
         if error.max() <= 1e-6 * largest + SMALLEST:
             return None
         try:
-            cause = (
-                self._exchanged(analytic, numeric)
-                or self._summed_wrongly(numeric)
-                or likely_cause(analytic, numeric, self.x)
-                or self._misread(numeric)
-            )
+            cause = self._cause(analytic, numeric)
         except NoGradientError:
             # Another call, which looked for the cause, raised.
             cause = ""
@@ -225,13 +221,34 @@ class _RuleCheck:
             cause += "; the rule does not see this: it reads a value that an earlier call left behind, or a constant"
         return replace(found, cause=cause)
 
-    # --- causes that only another call of the rule can tell -----------------------------------------------
+    # --- causes -------------------------------------------------------------------------------------------
+
+    def _cause(self, analytic: Array, numeric: Array) -> str:
+        if same(analytic, numeric):
+            # Too near for finite differences; the paths of a norm tell ε.
+            return self._paths()
+        return (
+            self._exchanged(analytic, numeric)
+            or self._summed_wrongly(numeric)
+            or plain_cause(analytic, numeric)
+            or self._misread(numeric)
+            or self._paths()
+            or lost_statistics(analytic, numeric, self.x)
+        )
 
     def _gives(self, expected: Array) -> bool:
         """Whether the rule gives the expected gradient; not when it raises."""
         with contextlib.suppress(NoGradientError):
             return same(self.gradient(), expected)
         return False
+
+    def _paths(self) -> str:
+        """What the rule does wrong with the paths of a norm."""
+
+        def rule(g: Array, y: Array, arrays: list[Any]) -> Array:
+            return replace(self, g=g, y=y, arrays=arrays).gradient()
+
+        return path_reading(self.node, self.argument, self.arrays, rule)
 
     def _exchanged(self, analytic: Array, numeric: Array) -> str:
         """Whether this rule gives the gradient of another argument, and the rule of that one gives this gradient."""

@@ -14,7 +14,7 @@ from microtensor.core.primitive import Node
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.checking import differences
 from microtensor.inspect.checking.calling import Pure, called, fresh_leaves
-from microtensor.inspect.checking.diagnosis import NULL, distance, likely_cause, same, worst_of
+from microtensor.inspect.checking.diagnosis import NULL, distance, lost_statistics, plain_cause, same, worst_of
 from microtensor.inspect.checking.differences import Corner, Estimate, Point, Settings
 from microtensor.inspect.checking.report import Checked, Mismatch, NoGradientError, Report, described
 from microtensor.inspect.checking.rules import FULL_JACOBIAN, check_rules, with_rules
@@ -274,7 +274,8 @@ class _InputCheck:
             or self._lost_contribution(analytic, numeric, u)
             or self._precision()
             or self._kink(worst, float(analytic[worst]), u)
-            or likely_cause(analytic, numeric, self.x, *self._recorded())
+            or plain_cause(analytic, numeric)
+            or lost_statistics(analytic, numeric, self.x, *self._recorded())
         )
         return [Mismatch.at(self.name, worst, analytic, numeric, cause)]
 

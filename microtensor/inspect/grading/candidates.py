@@ -36,10 +36,12 @@ def candidates(judged: Judged, stretch: Stretch, reading: Reading, subject: str,
             told += words.of_epsilon(subject, paths, found.factors, power, judged.where, tolerance)
             break
     if reading.at_input:
-        for axes, which, columns in other_axes(paths, reading.columns):
-            found = reading.fit(columns)
-            if found.residue <= tolerance and found.smallest >= PARALLEL:
-                told += words.of_axes(subject, paths, axes, which, found.factors, tolerance)
+        for axes, which, ways in other_axes(paths, reading.columns):
+            for columns in ways:
+                found = reading.fit(columns)
+                if found.residue <= tolerance and found.smallest >= PARALLEL:
+                    told += words.of_axes(subject, paths, axes, which, found.factors, tolerance)
+                    break
     return told if len(told) == 1 else []
 
 
@@ -66,14 +68,14 @@ def _same(old: Forward, new: Forward, tensor: Tensor) -> Tensor | None:
 
 def other_axes(
     paths: NormPaths, columns: list[list[Array]]
-) -> Iterator[tuple[tuple[int, ...], str, list[list[Array]]]]:
+) -> Iterator[tuple[tuple[int, ...], str, list[list[list[Array]]]]]:
     """The paths with sums over other axes.
 
     Yields
     ------
-    (tuple of int, str, list of list of array)
+    (tuple of int, str, list of list of list of array)
         The axes; "both", or the name of the path that has them, or "statistics" where those are taken over them too;
-        and the columns, as they were given.
+        and the columns, as they were given, for each way to write such a backward.
     """
     z, shifts = paths.z.numpy(), paths.shifts
     deviation = paths.from_sets(paths.deviation)
@@ -81,33 +83,57 @@ def other_axes(
     epsilon = 0.0
     if paths.excess is not None:
         epsilon = float(np.median(paths.deviation**2 * (1 - 1 / paths.excess)))
+    gradients = [direct * deviation for direct, *_ in columns]
     every = (axes for k in range(1, z.ndim + 1) for axes in itertools.combinations(range(z.ndim), k))
     for axes in every:
         if set(axes) == set(paths.axes) or all(z.shape[a] == 1 for a in axes):
             continue
-        gradients = [direct * deviation for direct, *_ in columns]
-        others = [_paths(g, unit, deviation, axes, shifts) for g in gradients]
-        yield axes, "both", others
+        ways = _ways(gradients, unit, deviation, axes, shifts)
+        yield axes, "both", ways
         if shifts:
-            pairs = list(zip(columns, others, strict=True))
-            yield axes, "mean", [[old[0], new[1], old[2]] for old, new in pairs]
-            yield axes, "variance", [[old[0], old[1], new[2]] for old, new in pairs]
+            yield axes, "mean", [_mixed(columns, way, 1) for way in ways]
+            yield axes, "variance", [_mixed(columns, way, 2) for way in ways]
         there = np.sqrt((_normalized(z, axes, 1.0, shifts) ** 2).mean(axes, keepdims=True) + epsilon)
         if np.all(there):
-            yield (
-                axes,
-                "statistics",
-                [_paths(g, _normalized(z, axes, there, shifts), there, axes, shifts) for g in gradients],
-            )
+            yield axes, "statistics", _ways(gradients, _normalized(z, axes, there, shifts), there, axes, shifts)
+
+
+def _mixed(columns: list[list[Array]], others: list[list[Array]], path: int) -> list[list[Array]]:
+    """The columns with one path of others."""
+    return [
+        [new if i == path else old for i, (old, new) in enumerate(zip(row, other, strict=True))]
+        for row, other in zip(columns, others, strict=True)
+    ]
 
 
 def _normalized(z: Array, axes: tuple[int, ...], deviation: Array | float, shifts: bool) -> Array:
     return np.asarray((z - z.mean(axes, keepdims=True) if shifts else z) / deviation)
 
 
-def _paths(g: Array, unit: Array, deviation: Array, axes: tuple[int, ...], shifts: bool) -> list[Array]:
-    """The paths for the gradient g of x̂."""
-    direct = g / deviation
-    scale = -unit * (g * unit).mean(axes, keepdims=True) / deviation
-    mean = np.broadcast_to(-direct.mean(axes, keepdims=True), direct.shape)
-    return [direct, mean, scale] if shifts else [direct, scale]
+def _ways(
+    gradients: list[Array], unit: Array, deviation: Array, axes: tuple[int, ...], shifts: bool
+) -> list[list[list[Array]]]:
+    """The paths for gradients g of x̂, for each way to write the sums.
+
+    They are the same where σ is constant along the axes: Σ g / σ or (Σ g) / σ, and x̂ times Σ g·x̂ / σ, (Σ g·x̂) / σ or
+    (Σ g·(x − μ)) / σ².
+    """
+
+    def mean(x: Array) -> Array:
+        return np.asarray(x.mean(axes, keepdims=True))
+
+    means = [lambda g: -mean(g / deviation), lambda g: -mean(g) / deviation]
+    scales = [
+        lambda g: -unit * mean(g * unit / deviation),
+        lambda g: -unit * mean(g * unit) / deviation,
+        lambda g: -unit * mean(g * unit * deviation) / deviation**2,
+    ]
+    ways: list[list[list[Array]]] = []
+    for through_mean, through_scale in itertools.product(means if shifts else means[:1], scales):
+        rows = []
+        for g in gradients:
+            direct = g / deviation
+            through = [np.broadcast_to(through_mean(g), direct.shape)] if shifts else []
+            rows.append([direct, *through, through_scale(g)])
+        ways.append(rows)
+    return ways

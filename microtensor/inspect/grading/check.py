@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from microtensor.inspect.checking.report import GradcheckError, Mismatch, descri
 from microtensor.inspect.grading import words
 from microtensor.inspect.grading.explain import explain
 from microtensor.inspect.grading.forward import run_forward
-from microtensor.inspect.grading.inputs import Point, cotangents, point_of
+from microtensor.inspect.grading.inputs import Point, cotangents, is_float_array, point_of
 from microtensor.inspect.grading.learner import FaultError
 from microtensor.inspect.grading.report import BackwardReport, Graded, listed
 from microtensor.inspect.grading.verdict import Grade, Judged, NotFiniteError
@@ -92,6 +92,32 @@ def check_backward(
     if raise_exception and not report.passed:
         raise GradcheckError([Mismatch(finding) for finding in report.findings])
     return report
+
+
+def path_findings(
+    forward: Callable[..., Any], backward: Callable[..., Any], inputs: Sequence[Any], names: tuple[str, ...]
+) -> list[str]:
+    """What a backward does wrong with the paths of the norms of forward, at random inputs or else at these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from microtensor.inspect.grading.check import path_findings
+    >>> rms = lambda x: x / np.sqrt((x * x).mean(axis=-1, keepdims=True))
+    >>> held = lambda dout, x: {"x": dout / np.sqrt((x * x).mean(axis=-1, keepdims=True))}
+    >>> path_findings(rms, held, [np.array([[1.0, 2.0, 4.0], [3.0, 1.0, 5.0]])], ("x",))
+    ['dx: the mean square is held constant: the path through the mean square is missing (N = 3 values per set, axis 1)']
+    """
+    point = Point(names, tuple(x.astype(np.float64) if is_float_array(x) else x for x in inputs))
+    for there, where in ((point.generic(), "at random inputs"), (point, "at your inputs")):
+        try:
+            judged = Judged(forward, backward, there, cotangents, where)
+        except (FaultError, NotFiniteError):
+            continue
+        told, _, _ = explain(judged)
+        if told:
+            return told
+    return []
 
 
 def _graded(
