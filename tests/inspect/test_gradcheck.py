@@ -786,6 +786,15 @@ def test_a_report_of_second_order():
     assert "second order, the rules of once" in str(report.mismatches[0])
 
 
+def test_a_wrong_rule_inside_another_rule_makes_the_input_wrong_at_the_second_order():
+    double = mt.primitive("double", lambda a: a * 2.0, lambda g, y, a: g * 3.0)
+    square = mt.primitive("square", lambda a: a * a, lambda g, y, a: g * double(a))
+    assert examine(square, [draw(3)]).inputs[0].right
+    report = examine(square, [draw(3)], order=2)
+    assert not report.inputs[0].right
+    assert "second order, the rule of double" in str(report.mismatches[0])
+
+
 def test_a_report_of_a_large_input_and_of_a_detached_one():
     x = draw(60, 60)
     assert 0 < examine(mt.tanh, [x]).inputs[0].error < 1e-5

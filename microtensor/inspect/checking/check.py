@@ -167,12 +167,14 @@ def _report(
         first = check_whole(fn, values, settings, cotangent, every_input)
         if order == 1 or first.mismatches:
             return first
-        second = _second(fn, values, settings)
+        second = _second(fn, values, settings, every_input=every_input)
     both = {i: one.and_also(second.inputs.get(i, Checked())) for i, one in first.inputs.items()}
     return Report(both, [replace(found, where=f"second order, {found.where}") for found in second.mismatches])
 
 
-def _second(fn: Pure, values: list[Tensor], settings: Settings, blame: bool = True) -> Report:
+def _second(
+    fn: Pure, values: list[Tensor], settings: Settings, blame: bool = True, every_input: bool = False
+) -> Report:
     """Check the gradient, which is a function of the inputs and of the cotangent, like any other function.
 
     With `blame`, a mismatch is traced to the first operation whose rules fail this check by themselves.
@@ -197,7 +199,7 @@ def _second(fn: Pure, values: list[Tensor], settings: Settings, blame: bool = Tr
 
     # The result is linear in the cotangent, so a function without curvature still depends on that.
     try:
-        report = check_whole(Pure(gradient, called=True), [*values, cotangent], settings)
+        report = check_whole(Pure(gradient, called=True), [*values, cotangent], settings, every_input=every_input)
     except NoGradientError as error:
         return _wrong(values, Mismatch(str(error)))
     found = report.mismatches

@@ -100,6 +100,6 @@ class NoGradientError(Exception):
 class GradcheckError(AssertionError):
     """A gradient disagrees with finite differences. The attribute ``mismatches`` is a list of the places."""
 
-    def __init__(self, mismatches: list[Mismatch]) -> None:
+    def __init__(self, mismatches: list[Mismatch], title: str = "gradcheck failed") -> None:
         self.mismatches = mismatches
-        super().__init__("gradcheck failed\n  " + "\n  ".join(map(str, mismatches)))
+        super().__init__(f"{title}\n  " + "\n  ".join(map(str, mismatches)))

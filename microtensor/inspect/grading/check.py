@@ -90,7 +90,7 @@ def check_backward(
     point = point_of(forward, inputs)
     report = _graded(forward, backward, point, dout)
     if raise_exception and not report.passed:
-        raise GradcheckError([Mismatch(finding) for finding in report.findings])
+        raise GradcheckError([Mismatch(finding) for finding in report.findings], "backward is wrong")
     return report
 
 
