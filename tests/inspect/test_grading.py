@@ -205,7 +205,7 @@ def test_a_failure_at_random_inputs_only():
         ),
         (
             lambda dx, dgamma, dbeta: (dx, dgamma, dbeta[None]),
-            "dbeta has shape (1, 4), beta (4,): it has as many values",
+            "dbeta has shape (1, 4), beta (4,): its values are right in this order: return dbeta.reshape(beta.shape)",
         ),
         (lambda dx, dgamma, dbeta: (dx.sum(0), dgamma, dbeta), "dx has shape (4,), x (8, 4): axis 0 of x is missing"),
         (
@@ -529,7 +529,7 @@ def test_a_single_factor_without_a_norm():
 
     first, second = mt.check_backward(mean, backward, X, W).findings
     assert first == "dx has the wrong sign"
-    assert "0.125 is 1/8, and 8 is the size of axis 0 of the result" in second
+    assert "it is 1/8, and 8 is the size of axis 0 of the result" in second
 
 
 # --- misuse -------------------------------------------------------------------------------------------------------
@@ -597,3 +597,38 @@ def test_a_power_law_must_be_the_only_one():
     assert power_law(np.abs(weight), spread, weight) is None
     # Where γ is a power of σ, both explain the same.
     assert power_law(spread, spread, spread) is None
+
+
+def test_a_gradient_with_its_axes_in_another_order_is_told_which():
+    def backward(dout, x, w):
+        return dout @ w.T, dout.T @ x
+
+    (finding,) = mt.check_backward(lambda x, w: x @ w, backward, X, W).findings
+    assert finding == "dw is the transpose of what it should be"
+    (finding,) = mt.check_backward(lambda x, w: x @ w, backward, X, W[:, :3]).findings
+    assert "its axes are in another order: dw.T is right" in finding
+    (finding,) = mt.check_backward(
+        lambda x: x * 2.0, lambda d, x: 2 * d.transpose(1, 2, 0), np.ones((2, 3, 4))
+    ).findings
+    assert "its axes are in another order: dx.transpose(2, 0, 1) is right" in finding
+    (finding,) = mt.check_backward(lambda x: x * 2.0, lambda d, x: 3 * d.T, np.ones((2, 3))).findings
+    assert "its axes may be in another order" in finding
+    (finding,) = mt.check_backward(lambda x: x * 2.0, lambda d, x: 3 * d.reshape(2, 6), np.ones((3, 4))).findings
+    assert finding.endswith("it has as many values, and they are in another order")
+
+
+def test_a_count_that_is_no_size_of_the_result_is_found_in_the_tensor():
+    (finding,) = mt.check_backward(lambda x: x.mean(), lambda d, x: d * np.ones((3, 5)), np.ones((3, 5))).findings
+    assert finding.endswith("15 is the number of values of x")
+
+
+def test_a_gradient_of_integers_is_said_not_to_be_graded():
+    whole = np.arange(32).reshape(8, 4)
+    report = mt.check_backward(lambda x, w: x @ w, lambda d, x, w: (d @ w.T, x.T @ d), whole, W)
+    assert report.passed
+    assert "dx was not graded: x is no array of floats" in str(report)
+    report = mt.check_backward(lambda x, w: x @ w, lambda d, x, w: {"x": d @ w.T, "w": x.T @ d}, whole, W)
+    assert "a gradient for 'x', but x is no array of floats" in report.findings[0]
+    labels = np.array([0, 1])
+    report = mt.check_backward(lambda x, y: x[y], lambda d, x, y: (np.eye(2) @ d, None), np.ones((2, 3)), labels)
+    assert report.remarks == []

@@ -14,7 +14,7 @@ from microtensor.inspect.grading import words
 from microtensor.inspect.grading.explain import explain
 from microtensor.inspect.grading.forward import run_forward
 from microtensor.inspect.grading.inputs import Point, cotangents, is_float_array, point_of
-from microtensor.inspect.grading.learner import FaultError
+from microtensor.inspect.grading.learner import FaultError, no_floats
 from microtensor.inspect.grading.report import BackwardReport, Graded, listed
 from microtensor.inspect.grading.verdict import Grade, Judged, NotFiniteError
 from microtensor.inspect.history import array_of
@@ -154,6 +154,7 @@ def _graded(
         remarks.append(
             f"backward returned no {listed(left)}, so {'it was' if len(left) == 1 else 'they were'} not graded"
         )
+    remarks += [f"d{name} was not graded: {no_floats(name)}" for name in first.learner.ignored]
     findings, factors = _findings(forward, backward, own, generic)
     passed = not findings and all(one.right for one in judged)
     return BackwardReport(passed, _gradients(*judged), findings, remarks, factors)
@@ -215,9 +216,8 @@ def _by_itself(judged: Judged, grade: Grade) -> str:
     if because and judged.follows(grade.name):
         return words.only_because(grade.shown, because)
     given, right = judged.learner.gradients[grade.name], judged.engine[grade.name]
-    return words.of_single(
-        grade.shown, np.stack(given), np.stack(right), judged.run.out.shape, max(judged.sizes(grade.name))
-    )
+    shapes = {"the result": judged.run.out.shape, grade.name: right[0].shape}
+    return words.of_single(grade.shown, np.stack(given), np.stack(right), shapes, max(judged.sizes(grade.name)))
 
 
 def _first_wrong(judged: Judged) -> list[str]:

@@ -39,11 +39,14 @@ class Learner:
         What backward calls each of them, such as dgamma.
     left_out : tuple of str
         Arguments for which it gave none.
+    ignored : tuple of str
+        Arguments that are no arrays of floats, for which it gave one.
     """
 
     gradients: dict[str, list[Array]]
     shown: dict[str, str]
     left_out: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
     @property
     def eps(self) -> float:
@@ -73,13 +76,14 @@ def run_backward(backward: Callable[..., Any], run: Forward, point: Point, douts
     {'x': [array([3.])]}
     """
     place = _place(backward)
-    results = [_read(_called(backward, run, point, dout), run, point, place) for dout in douts]
+    returned = [_called(backward, run, point, dout) for dout in douts]
+    results = [_read(result, run, point, place) for result in returned]
     first, shown = results[0]
     if any(set(found) != set(first) for found, _ in results):
         raise FaultError(f"backward returns gradients of other names when it is called again ({place})")
     gradients = {name: [found[name] for found, _ in results] for name in first}
     left_out = tuple(name for name in run.arguments if name not in gradients)
-    return Learner(gradients, shown, left_out)
+    return Learner(gradients, shown, left_out, _ignored(returned[0], run, point))
 
 
 def _place(function: Any) -> str:
@@ -119,18 +123,22 @@ def _read(result: Any, run: Forward, point: Point, place: str) -> tuple[dict[str
         raise FaultError(f"backward returned None; it must return the gradients, as in return dx ({place})")
     found, shown = {}, {}
     by_name = isinstance(result, dict)
-    for name, label, value in _by_name(result, run, place) if by_name else _by_position(result, run, point, place):
+    for name, label, value in (
+        _by_name(result, run, point, place) if by_name else _by_position(result, run, point, place)
+    ):
         found[name], shown[name] = _array(value, label, place), label
     return found, shown
 
 
-def _by_name(result: dict[Any, Any], run: Forward, place: str) -> list[tuple[str, str, Any]]:
+def _by_name(result: dict[Any, Any], run: Forward, point: Point, place: str) -> list[tuple[str, str, Any]]:
     known = run.all_named
     pairs: list[tuple[str, str, Any]] = []
     for key, value in result.items():
         plain = key if key in known else key[1:] if isinstance(key, str) and key[:1] == "d" else key
         if plain in run.ambiguous:
             raise FaultError(f"two tensors of forward are called {plain}; give them different names to grade d{plain}")
+        if plain in point.names and plain not in known:
+            raise FaultError(f"backward returned a gradient for {plain!r}, but {no_floats(plain)} ({place})")
         if plain not in known:
             raise FaultError(
                 f"backward returned a gradient for {key!r}, but forward has no tensor of this name; it has "
@@ -142,6 +150,18 @@ def _by_name(result: dict[Any, Any], run: Forward, place: str) -> list[tuple[str
     if not pairs:
         raise FaultError(f"backward returned an empty dictionary; it must hold gradients by name ({place})")
     return pairs
+
+
+def no_floats(name: str) -> str:
+    """Why an argument has no gradient.
+
+    Examples
+    --------
+    >>> from microtensor.inspect.grading.learner import no_floats
+    >>> no_floats("x")
+    'x is no array of floats, so it has no gradient; pass x.astype(float) to grade it'
+    """
+    return f"{name} is no array of floats, so it has no gradient; pass {name}.astype(float) to grade it"
 
 
 def _by_position(result: Any, run: Forward, point: Point, place: str) -> list[tuple[str, str, Any]]:
@@ -159,6 +179,13 @@ def _by_position(result: Any, run: Forward, point: Point, place: str) -> list[tu
         )
     pairs = zip(layouts[0], values, strict=True)
     return [(name, f"d{name}", value) for name, value in pairs if name in run.arguments]
+
+
+def _ignored(result: Any, run: Forward, point: Point) -> tuple[str, ...]:
+    if not isinstance(result, (tuple, list)) or len(result) != len(point.names):
+        return ()
+    pairs = zip(point.names, result, strict=True)
+    return tuple(name for name, value in pairs if name not in run.arguments and value is not None)
 
 
 def _used(run: Forward) -> list[str]:
@@ -198,13 +225,13 @@ def shape_fault(label: str, name: str, given: Array, right: Array) -> str:
         return ""
     text = f"{label} has shape {given.shape or '()'}, {name} {right.shape or '()'}"
     if given.size == right.size:
-        return f"{text}: it has as many values, but must have the shape of {name}; reshape it"
+        return f"{text}: {_other_order(label, name, given, right)}"
     summed, fits = [], []
     for axes in _subsets(given.ndim):
         total = given.sum(axes, keepdims=True)
         if total.size == right.size and given.size > right.size:
             summed.append(axes)
-            if np.allclose(total.ravel(), right.ravel(), rtol=1e-6, atol=1e-6 * float(np.abs(right).max(initial=0.0))):
+            if _near(total.ravel(), right.ravel()):
                 fits.append(axes)
     if len(fits or summed) == 1:
         return f"{text}: the sum over {axes_text((fits or summed)[0])} is missing"
@@ -212,6 +239,24 @@ def shape_fault(label: str, name: str, given: Array, right: Array) -> str:
     if len(lost) == 1:
         return f"{text}: {axes_text(lost[0])} of {name} is missing, as after a sum over it"
     return f"{text}: a gradient has the shape of its tensor"
+
+
+def _other_order(label: str, name: str, given: Array, right: Array) -> str:
+    """What is wrong with a gradient that has as many values as its tensor, in another shape."""
+    if _near(given.reshape(right.shape), right):
+        return f"its values are right in this order: return {label}.reshape({name}.shape)"
+    orders = itertools.permutations(range(given.ndim))
+    turned = [axes for axes in orders if tuple(given.shape[a] for a in axes) == right.shape]
+    right_ones = [axes for axes in turned if _near(given.transpose(axes), right)]
+    if right_ones:
+        axes = right_ones[0]
+        how = "T" if axes == tuple(reversed(range(given.ndim))) else f"transpose{axes}"
+        return f"its axes are in another order: {label}.{how} is right"
+    return f"it has as many values, and{' its axes may be' if turned else ' they are'} in another order"
+
+
+def _near(a: Array, b: Array) -> bool:
+    return np.allclose(a, b, rtol=1e-6, atol=1e-6 * float(np.abs(b).max(initial=0.0)))
 
 
 def _subsets(ndim: int) -> list[tuple[int, ...]]:

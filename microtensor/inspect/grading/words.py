@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -239,7 +240,7 @@ def of_axes(
     return [text] if all(right) else [f"{text}, and the paths are wrong by further factors"]
 
 
-def of_single(shown: str, gradient: Array, right: Array, shape: Sequence[int], path: float = 0.0) -> str:
+def of_single(shown: str, gradient: Array, right: Array, shapes: dict[str, tuple[int, ...]], path: float = 0.0) -> str:
     """What is wrong with a gradient that no norm explains.
 
     Parameters
@@ -248,8 +249,8 @@ def of_single(shown: str, gradient: Array, right: Array, shape: Sequence[int], p
         What backward calls it.
     gradient, right : array
         What it is, and what it should be.
-    shape : tuple of int
-        The shape of the result of forward.
+    shapes : dict
+        The shapes of tensors whose sizes a factor may be, by what they are called.
     path : float
         The size of the largest path.
 
@@ -257,8 +258,8 @@ def of_single(shown: str, gradient: Array, right: Array, shape: Sequence[int], p
     --------
     >>> import numpy as np
     >>> from microtensor.inspect.grading.words import of_single
-    >>> of_single("dbeta", np.array([0.25, -0.5]), np.array([2.0, -4.0]), (8, 2))
-    'dbeta is 0.125 times as large as it should be; 0.125 is 1/8, and 8 is the size of axis 0 of the result'
+    >>> of_single("dbeta", np.array([0.25, -0.5]), np.array([2.0, -4.0]), {"the result": (8, 2)})
+    'dbeta is 0.125 times as large as it should be; it is 1/8, and 8 is the size of axis 0 of the result'
     """
     size = float(np.vdot(right, right))
     factor = float(np.vdot(right, gradient)) / size if size else 0.0
@@ -266,15 +267,20 @@ def of_single(shown: str, gradient: Array, right: Array, shape: Sequence[int], p
         return f"{shown} is 0, and should not be"
     if np.sqrt(size) <= 1e-9 * path or not size:
         return f"{shown} is not 0, and should be{' but for rounding' if size else ''}"
+    turned = np.swapaxes(gradient, -1, -2) if gradient.ndim > 2 else gradient
+    if turned.shape == right.shape and np.linalg.norm(turned - right) <= 1e-9 * np.linalg.norm(right):
+        return f"{shown} is the transpose of what it should be"
     if np.linalg.norm(gradient - factor * right) > 1e-9 * np.linalg.norm(gradient):
         return f"{shown} is wrong, and not by a single factor"
     if abs(factor + 1) <= NAMED:
         return f"{shown} has the wrong sign"
     times = {2.0: "twice", 0.5: "half"}.get(round(abs(factor), 9), f"{abs(factor):.6g} times")
     sign = "has the wrong sign, and " if factor < 0 else ""
-    reasons = []
-    for axis, n in enumerate(shape):
-        for text, number in ((str(n), n), (f"1/{n}", 1 / n)):
-            if n > 1 and abs(abs(factor) - number) <= NAMED:
-                reasons.append(f"{abs(factor):.6g} is {text}, and {n} is the size of {axes_text([axis])} of the result")
-    return "; ".join([f"{shown} {sign}is {times} as large as it should be", *reasons])
+    reasons: dict[float, str] = {}
+    for name, shape in shapes.items():
+        places = [(n, f"the size of {axes_text([axis])} of {name}") for axis, n in enumerate(shape)]
+        for n, place in [*places, (math.prod(shape), f"the number of values of {name}")]:
+            for number, text in ((n, f"{n} is {place}"), (1 / n if n else 0, f"it is 1/{n}, and {n} is {place}")):
+                if n > 1 and abs(abs(factor) - number) <= NAMED:
+                    reasons.setdefault(number, text)
+    return "; ".join([f"{shown} {sign}is {times} as large as it should be", *reasons.values()])
