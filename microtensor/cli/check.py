@@ -32,8 +32,10 @@ Compare gradients with central finite differences in float64. TARGET is as for v
 A tensor is checked as it was recorded, and so is what a function without parameters returns: the rule of every
 operation by itself, and the gradient of the whole for each leaf. What was not recorded (detached values, masks) counts
 as constant. So a path that is cut by mistake shows only in a function. A note says when such a constant is a mean, a
-variance or a mean square of a recorded value. A module is called in training mode with random inputs of the shapes
-that --input-shape gives.
+variance or a mean square of a recorded value.
+
+A module is called in training mode with random inputs of the shapes that --input-shape gives. So is a function, with
+--input-shape x=4x3 for its parameter x; what it leaves out keeps its default.
 
 A function of which every parameter has a tensor, an array or a float as its default is called again with moved inputs.
 This finds a detached path. Arrays of integers are passed on as they are.
@@ -57,7 +59,7 @@ def check_command(
     /,
     target: str,
     script_args: tuple[str, ...],
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: tuple[script.InputShape, ...],
     order: str,
     timeout: float | None,
 ) -> None:

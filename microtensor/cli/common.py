@@ -16,7 +16,7 @@ import click
 
 from microtensor import script
 from microtensor.output import ERROR, USAGE, CommandError, Destination
-from microtensor.script import watch
+from microtensor.script import InputShape, watch
 from microtensor.text import LINE, safe_lines, safe_text
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -172,8 +172,19 @@ def sizes(text: str) -> tuple[int, ...]:
     return tuple(map(int, plain.split("x")))
 
 
-def _shapes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[tuple[int, ...], ...]:
-    return () if value is None else tuple(map(sizes, value.split(",")))
+def _input_shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[InputShape, ...]:
+    return tuple(_input_shape(text) for value in values for text in value.split(","))
+
+
+def _input_shape(text: str) -> InputShape:
+    """The shape in 4x3, x=4x3, 4x3:int or x=4x3:int."""
+    name, equals, rest = text.rpartition("=")
+    numbers, colon, kind = rest.partition(":")
+    if equals and not name.isidentifier():
+        raise click.BadParameter(f"{text!r}: {name!r} is not the name of a parameter; write it as in x=4x3")
+    if colon and kind != "int":
+        raise click.BadParameter(f"{text!r}: after : comes int, as in 4x3:int")
+    return InputShape(sizes(numbers), name, bool(colon))
 
 
 def _remember_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -193,9 +204,11 @@ ASCII = click.option("--ascii", is_flag=True, help="Draw with plain characters."
 INPUT_SHAPE = click.option(
     "--input-shape",
     "shapes",
-    metavar="4x3",
-    callback=_shapes,
-    help="The shapes of the inputs that a module is called with.",
+    multiple=True,
+    metavar="[NAME=]SIZES[:int]",
+    callback=_input_shapes,
+    help="The shape of a random input of a module or a function, such as 4x3, or x=4x3 for the parameter x. Once for "
+    "each input. With :int they are whole numbers.",
 )
 TIMEOUT = click.option(
     "--timeout",

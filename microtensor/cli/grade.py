@@ -38,27 +38,10 @@ own output goes to standard error.
 """
 
 
-def shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """The shapes of --input-shape by the names of parameters."""
-    found = {}
-    for value in values:
-        name, equals, sizes = value.partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"{value!r} must be the name of a parameter and its sizes, such as x=8x4")
-        found[name] = common.sizes(sizes)
-    return found
-
-
 @click.command("grade", help=GRADE_HELP, short_help="Grade a backward written by hand.", epilog=common.EPILOG)
 @click.argument("file")
 @common.SCRIPT_ARGS
-@click.option(
-    "--input-shape",
-    multiple=True,
-    callback=shapes,
-    metavar="NAME=SIZES",
-    help="Give this parameter of forward a random array of these sizes, such as x=8x4.",
-)
+@common.INPUT_SHAPE
 @common.TIMEOUT
 @common.DEBUG
 @click.pass_context
@@ -67,7 +50,7 @@ def grade_command(
     /,
     file: str,
     script_args: tuple[str, ...],
-    input_shape: dict[str, tuple[int, ...]],
+    shapes: tuple[script.InputShape, ...],
     timeout: float | None,
 ) -> None:
     """Grade a backward written by hand."""
@@ -75,7 +58,7 @@ def grade_command(
 
     target, names = parsed(file)
     with script.running_pair(
-        target, lambda space: script.pair_of(space, target.text, names, input_shape), script_args, timeout
+        target, lambda space: script.pair_of(space, target.text, names, shapes), script_args, timeout
     ) as pair:
         common.note(*pair.notes)
         try:

@@ -28,7 +28,8 @@ Examples:
 PATHS_HELP = f"""{EXAMPLES}
 Show what every path contributes to the gradient of a tensor. TARGET is as for viz: a script (file.py), a tensor in it
 (file.py:loss), one of a module (package.module:loss) or a built-in demo (demo:batch_norm). A module is called in
-training mode with random inputs of the shapes that --input-shape gives.
+training mode with random inputs of the shapes that --input-shape gives. So is a function, with
+--input-shape x=8x4 for its parameter x.
 
 Where the paths pass a norm they are named: direct, via the mean, via the variance, via the mean inside the variance.
 Then comes what the norm takes out of the gradient. The gradient is that of the backward pass that the program ran.
@@ -87,7 +88,7 @@ def paths_command(
     norm: str | None,
     cut: Cut | None,
     limit: int,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: tuple[script.InputShape, ...],
     timeout: float | None,
     **options: Any,
 ) -> None:

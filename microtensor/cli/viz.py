@@ -53,9 +53,9 @@ tensor of a module (package.module:loss), a graph stored with -f json (graph.jso
 (demo:batch_norm, demo:layer_norm, demo:mlp). A function may stand in place of a tensor, if it needs no arguments and
 returns a tensor. Without a name, the script's only result is drawn.
 
-A module is called in training mode with random inputs of the shapes that --input-shape gives. The inputs are normally
-distributed, with seed 0. The gradients are for a fixed random cotangent. Where a module returns a tuple, its first
-tensor is drawn.
+A module is called in training mode with random inputs of the shapes that --input-shape gives. So is a function with
+parameters: --input-shape x=4x3 is for its parameter x. The inputs are normally distributed, with seed 0. The gradients
+are for a fixed random cotangent. Where a module or function returns a tuple, its first tensor is drawn.
 
 With --compare there are two targets, and what differs is marked. `eval` as the second one means the same module in
 evaluation mode.
@@ -112,7 +112,7 @@ def viz_command(
     target: str,
     script_args: tuple[str, ...],
     compare: bool,
-    shapes: tuple[tuple[int, ...], ...],
+    shapes: tuple[script.InputShape, ...],
     timeout: float | None,
     **options: Any,
 ) -> None:

@@ -10,10 +10,11 @@ from microtensor.script.errors import ScriptError
 from microtensor.script.pair import Pair, pair_of
 from microtensor.script.resolve import Found, TargetError
 from microtensor.script.run import running, running_pair
-from microtensor.script.target import PathError, Target, parse
+from microtensor.script.target import InputShape, PathError, Target, parse
 
 __all__ = [
     "Found",
+    "InputShape",
     "Pair",
     "PathError",
     "ScriptError",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from microtensor.script.target import PathError
+from microtensor.script.inputs import SEED, drawn
+from microtensor.script.target import InputShape, PathError
 from microtensor.text import LINE, safe_text
 
 
@@ -35,9 +36,7 @@ class Pair:
     failure: Exception | None = None
 
 
-def pair_of(
-    namespace: Mapping[str, Any], shown: str, names: tuple[str, str], shapes: Mapping[str, tuple[int, ...]]
-) -> Pair:
+def pair_of(namespace: Mapping[str, Any], shown: str, names: tuple[str, str], shapes: Sequence[InputShape]) -> Pair:
     """The pair of these names, with inputs.
 
     The inputs are random for the parameters of forward that have a shape. The others are what ``inputs()`` returns, in
@@ -51,8 +50,8 @@ def pair_of(
         What the script is called in messages.
     names : tuple of str
         The names of the functions.
-    shapes : mapping
-        Shapes by the names of parameters.
+    shapes : sequence of InputShape
+        Each with the name of a parameter.
 
     Raises
     ------
@@ -63,7 +62,7 @@ def pair_of(
     --------
     >>> from microtensor.script import pair_of
     >>> space = {"forward": lambda x: x * 2.0, "backward": lambda dout, x: dout * 2.0, "x": 1.0}
-    >>> pair_of(space, "a.py", ("forward", "backward"), {}).inputs
+    >>> pair_of(space, "a.py", ("forward", "backward"), []).inputs
     (1.0,)
     """
     for name in names:
@@ -79,29 +78,30 @@ def pair_of(
         parameters = inspect.signature(forward).parameters
     except (TypeError, ValueError):
         raise PathError(f"{safe_text(names[0])} does not say which parameters it has; define it with def") from None
-    unknown = [name for name in shapes if name not in parameters]
-    if unknown:
-        known = ", ".join(parameters)
-        raise PathError(f"--input-shape: {safe_text(names[0])} has no parameter {unknown[0]}; it has {known}")
-    return Pair(forward, backward, _inputs(namespace, names[0], parameters, shapes))
+    for shape in shapes:
+        if shape.name not in parameters:
+            what = f"has no parameter {shape.name}" if shape.name else "has parameters, and a shape must name one"
+            known, first = ", ".join(parameters), next(iter(parameters), "x")
+            raise PathError(f"--input-shape: {safe_text(names[0])} {what}; it has {known}, so write {first}=8x4")
+    return Pair(forward, backward, _inputs(namespace, names[0], parameters, {shape.name: shape for shape in shapes}))
 
 
 def _inputs(
     namespace: Mapping[str, Any],
     function: str,
     parameters: Mapping[str, inspect.Parameter],
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, InputShape],
 ) -> tuple[Any, ...]:
     given: Any = None
     if not shapes and callable(namespace.get("inputs")):
         given = namespace["inputs"]()
         if not isinstance(given, Mapping):
             return tuple(given) if isinstance(given, (tuple, list)) else (given,)
-    draws = np.random.default_rng(0)
+    rng = np.random.default_rng(SEED)
     values = []
     for name, parameter in parameters.items():
         if name in shapes:
-            values.append(draws.normal(size=shapes[name]))
+            values.append(drawn(shapes[name], rng, 2))
         elif name in (namespace if given is None else given):
             values.append((namespace if given is None else given)[name])
         elif parameter.default is not parameter.empty:

@@ -14,7 +14,9 @@ import numpy as np
 
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.history import history
+from microtensor.nn.embedding import Embedding
 from microtensor.nn.module import Module
+from microtensor.script.inputs import SEED, InputError, arguments, drawn
 from microtensor.script.target import Target
 from microtensor.text import LINE, columns, padded, safe_text
 
@@ -175,28 +177,37 @@ def _defaults(function: Any) -> dict[str, Any]:
 
 
 def _found(value: Any, shown: str, functions: bool, target: Target) -> Found:
-    defaults = _defaults(value) if functions else {}
-    if not defaults:
+    given = _defaults(value) if functions else {}
+    # What needs no argument may make the module that the shapes are for.
+    takes = isinstance(value, FunctionType) and (not _needs_nothing(value) or any(s.name for s in target.shapes))
+    if target.shapes and takes:
+        try:
+            given = arguments(value, target.shapes)
+        except InputError as error:
+            raise TargetError(f"{shown}: {error}") from None
+    if not given:
         return Found(_made_by(value, shown, functions, target))
     signature = inspect.signature(value)
 
     def function(*tensors: Tensor) -> Any:
         bound = signature.bind_partial()
-        bound.arguments.update(zip(defaults, tensors, strict=True))
-        return value(*bound.args, **bound.kwargs)
+        bound.arguments.update(zip(given, tensors, strict=True))
+        return _tensor(value(*bound.args, **bound.kwargs), f"{shown}({', '.join(given)})")
 
     inputs = []
-    for name, default in defaults.items():
-        tensor = Tensor(default)
+    for name, argument in given.items():
+        tensor = Tensor(argument)
         # Labels and masks have no gradient, so they stay what they are.
         real = tensor.dtype.kind == "f"
         inputs.append(Tensor(tensor, dtype=np.float64 if real else None, requires_grad=real, name=name))
     result = function(*inputs)
-    return Found(_tensor(result, f"{shown}({', '.join(defaults)})"), (), function, tuple(inputs))
+    return Found(result, (), function, tuple(inputs)) if functions else Found(result)
 
 
 def _tensor(result: Any, shown: str) -> Tensor:
-    """The result of a call, which must be a Tensor."""
+    """The result of a call: a Tensor, or the first of several, as of a recurrent layer and its states."""
+    if isinstance(result, tuple) and result:
+        result = result[0]
     if not isinstance(result, Tensor):
         raise TargetError(f"{shown} must return a Tensor, not a value of type {type(result).__name__}")
     return result
@@ -234,6 +245,7 @@ def _made_by(value: Any, shown: str, functions: bool, target: Target) -> Tensor:
     if not callable(value) or not _needs_nothing(value):
         what = "needs arguments" if callable(value) else f"is of type {type(value).__name__}"
         hint = ", or one whose parameters all have a tensor, an array or a float as their default" if functions else ""
+        hint += "; --input-shape x=4x3 gives its parameter x a random input" if callable(value) else ""
         raise TargetError(
             f"{shown} {what}; it must be a Tensor, or a function without arguments that returns one{hint}"
         )
@@ -261,21 +273,30 @@ def _called(module: Module, shown: str, target: Target) -> Tensor:
             f"{shown} is a module ({kind}), which has no graph before it is called; give it a random input with "
             "--input-shape 4x3, or assign the result of a call to a variable and name that one"
         )
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(SEED)
     dtype = next((p.dtype for p in module.parameters()), np.dtype(np.float64))
-    inputs = [Tensor(rng.normal(size=shape), dtype=dtype, requires_grad=True) for shape in target.shapes]
-    for i, x in enumerate(inputs):
-        x.name = f"x{i + 1}" if len(inputs) > 1 else "x"
+    sizes = [part.num_embeddings for part in module.modules() if isinstance(part, Embedding)]
+    inputs, named = [], {}
+    for i, shape in enumerate(target.shapes):
+        name = shape.name or (f"x{i + 1}" if len(target.shapes) > 1 else "x")
+        numbers = drawn(shape, rng, min(sizes, default=2))
+        x = Tensor(numbers, dtype=None if shape.whole else dtype, requires_grad=not shape.whole, name=name)
+        if shape.name:
+            named[name] = x
+        else:
+            inputs.append(x)
     module.train(target.training)
     if not module._name:
         module._name = shown.rpartition(":")[2].strip("()").rpartition(".")[2]
     try:
-        result = module(*inputs)
+        result = module(*inputs, **named)
     except (TypeError, ValueError, IndexError) as error:
-        shapes = ", ".join(str(shape) for shape in target.shapes)
-        raise TargetError(f"{shown} does not take an input of shape {shapes}: {safe_text(str(error), LINE)}") from error
-    # A recurrent layer returns its states as well.
-    first = _tensor(result[0] if isinstance(result, tuple) and result else result, shown)
+        shapes = ", ".join(str(shape.sizes) for shape in target.shapes)
+        hint = "; --input-shape 4x3:int gives whole numbers" if sizes else ""
+        raise TargetError(
+            f"{shown} does not take an input of shape {shapes}: {safe_text(str(error), LINE)}{hint}"
+        ) from error
+    first = _tensor(result, shown)
     for _, node in history(first):
         # A module of the library was not called by a line of the program.
         if node.line.startswith(contextlib.__file__):

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from microtensor.text import LINE, safe_text
 
 
 class PathError(Exception):
     """There is nothing to run: no such file, module or demo, or it is not Python."""
+
+
+class InputShape(NamedTuple):
+    """The shape of one random input.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+    name : str
+        The parameter that it is for; empty: the next one.
+    whole : bool
+        Whether it is an input of whole numbers, such as the words of an embedding.
+    """
+
+    sizes: tuple[int, ...]
+    name: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,8 +46,8 @@ class Target:
         A built-in demo's name.
     graph : str or None
         The absolute path of a stored graph, which is read, not run.
-    shapes : tuple of shape
-        The shapes of the random inputs that a module is called with.
+    shapes : tuple of InputShape
+        The random inputs that a module or a function is called with.
     training : bool
         Whether a module is called in training mode.
     attr : str or None
@@ -41,7 +59,7 @@ class Target:
     module: str | None = None
     demo: str | None = None
     graph: str | None = None
-    shapes: tuple[tuple[int, ...], ...] = ()
+    shapes: tuple[InputShape, ...] = ()
     training: bool = True
     attr: str | None = None
 

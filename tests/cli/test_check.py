@@ -319,3 +319,52 @@ def test_a_module_is_called_with_random_inputs() -> None:
         assert "for 5 inputs" in result.stdout
     assert check(name, "--input-shape", "4,x").exit_code == 2
     assert "does not take an input of shape (8, 5)" in check(name, "--input-shape", "8x5").stderr
+
+
+FUNCTION = """
+def norm(x, gamma, eps=1e-5):
+    xhat = (x - x.mean(axis=0)) / mt.sqrt(x.var(axis=0) + eps)
+    return gamma * xhat, (x, gamma)
+def scaled(x, by=np.full(3, 2.0)):
+    return (x * by).sum()
+"""
+
+
+def test_a_function_is_called_with_random_inputs_by_the_names_of_its_parameters() -> None:
+    name = script(PRECISE + FUNCTION)
+    rows = check(f"{name}:norm", "--input-shape", "x=6x3", "--input-shape", "gamma=3").stdout.splitlines()
+    assert [row.split("(")[0].strip() for row in rows[:-1]] == ["x", "gamma"]
+    assert rows[-1].endswith("first order, for 2 inputs")
+    assert check(f"{name}:norm", "--input-shape", "6x3,3").stdout.splitlines() == rows
+    # A default that is an array is an input too.
+    assert "for 2 inputs" in check(f"{name}:scaled", "--input-shape", "4x3").stdout
+    assert "(4, 2)" in check(f"{name}:scaled", "--input-shape", "x=4x2,by=2").stdout
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "code", "said"),
+    [
+        ("norm", "x=6x3", 1, "its parameter gamma has no input; give it one with --input-shape gamma=4x3"),
+        ("norm", "y=6x3", 1, "it has no parameter y; it has x, gamma, eps"),
+        ("norm", "6x3,3,3", 1, "3 shapes are more than it has parameters without a default"),
+        ("norm", "2x=3", 2, "'2x' is not the name of a parameter"),
+        ("norm", "x=3:float", 2, "after : comes int"),
+        ("norm", "x=a", 2, "must be sizes joined by x"),
+    ],
+)
+def test_shapes_that_do_not_fit_a_function(function: str, shapes: str, code: int, said: str) -> None:
+    result = check(f"{script(PRECISE + FUNCTION)}:{function}", "--input-shape", shapes)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert said in " ".join(result.stderr.split())
+
+
+def test_a_function_that_needs_arguments_is_told_the_option() -> None:
+    assert "--input-shape x=4x3" in check(f"{script(PRECISE + FUNCTION)}:norm").stderr
+
+
+def test_whole_numbers_are_the_words_of_an_embedding() -> None:
+    name = script(PRECISE + "net = mt.nn.Sequential(mt.nn.Embedding(5, 4), mt.nn.Tanh())\n")
+    result = check(name, "--input-shape", "7x3:int")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "for 1 input" in result.stdout
+    assert "--input-shape 4x3:int gives whole numbers" in check(name, "--input-shape", "7x3").stderr
