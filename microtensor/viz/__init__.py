@@ -66,7 +66,8 @@ def render(
     ----------
     graph : Graph
     format : {"svg", "png", "pdf", "html", "dot", "mermaid", "json", "tree"}
-        A PNG has only the letters of the engine's own font. A PDF has only Western European and Greek letters.
+        A PNG has the letters of the engine's own font; a PDF has those of DejaVu Sans, as outlines. ¿ stands for
+        others.
     view : {"forward", "backward", "combined"}
     depth : int, optional
         Fold scopes nested this deep or deeper. Default: a graph of over 300 nodes is folded to fewer.
@@ -97,7 +98,7 @@ def render(
     Warns
     -----
     UserWarning
-        A PNG is drawn with fewer dots per inch, so that it fits.
+        A PNG is drawn with fewer dots per inch, so that it fits. Or letters are missing in the font of a PNG or PDF.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -9,7 +10,7 @@ from typing import TypeAlias
 
 from microtensor.viz import engine as _engine
 from microtensor.viz.engine import Engine, EngineError
-from microtensor.viz.svg import Theme, dark_rules, finish
+from microtensor.viz.svg import Theme, as_bytes, dark_rules, dress, own_name, tag
 from microtensor.viz.theme import TOKENS
 
 Point: TypeAlias = tuple[float, float]
@@ -120,7 +121,7 @@ class Drawing:
         return {name: values[column] for name, values in {**TOKENS, **self.colours}.items()}
 
 
-def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "auto", prefix: str = "mt") -> bytes:
+def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "auto") -> bytes:
     """The drawing as an SVG. This needs no layout engine.
 
     Parameters
@@ -129,22 +130,26 @@ def to_svg(drawing: Drawing, *, title: str, description: str, theme: Theme = "au
     title, description : str
         For readers who do not see the picture.
     theme : {"auto", "light", "dark"}
-    prefix : str
-        The beginning of all ids. Pictures on one page need different prefixes.
     """
     palette = drawing.palette(theme)
     width, height = drawing.width, drawing.height
-    rules = f".{prefix} .mt-code{{font-family:{MONOSPACE}}}"
-    if theme == "auto":
-        rules += dark_rules(prefix, drawing.colours.values())
     ground = ((0.0, 0.0), (width, 0.0), (width, height), (0.0, height))
     shapes = "".join(shape.svg(palette) for shape in drawing.shapes)
     raw = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}"><style>{rules}</style>'
+        f'viewBox="0 0 {width:g} {height:g}">'
         f'<g><path fill="{palette["bg"]}" stroke="none" d="{_trace(ground, True)}"/>{shapes}</g></svg>'
     )
-    return finish(raw.encode("utf-8"), title=title, description=description, theme=theme, prefix=prefix)
+    name = own_name(raw.encode("utf-8"), theme)
+    rules = f".{name} .mt-code{{font-family:{MONOSPACE}}}"
+    if theme == "auto":
+        rules += dark_rules(name, drawing.colours.values())
+    root = ElementTree.fromstring(raw)
+    style = ElementTree.Element(tag("style"))
+    style.text = rules
+    root.insert(0, style)
+    dress(root, title, description, theme, name)
+    return as_bytes(root)
 
 
 def to_png(drawing: Drawing, *, theme: Theme = "light", engine: Engine = "auto") -> bytes:

@@ -129,7 +129,6 @@ def to_svg(
     shape: tuple[int, ...] = (8, 6, 4, 4),
     parts: int = 2,
     theme: Theme = "auto",
-    prefix: str = "mt",
 ) -> bytes:
     """The cubes of some norms as an SVG.
 
@@ -141,8 +140,6 @@ def to_svg(
     parts : int
         The number of groups of channels, or of parts of the batch.
     theme : {"auto", "light", "dark"}
-    prefix : str
-        The beginning of all ids. Pictures on one page need different prefixes.
 
     Raises
     ------
@@ -163,7 +160,6 @@ def to_svg(
         title=f"What is normalised together: {titles}",
         description=described,
         theme=theme,
-        prefix=prefix,
     )
 
 

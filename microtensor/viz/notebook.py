@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import sys
 from collections.abc import Collection
-from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from microtensor import viz
@@ -182,12 +181,11 @@ def _folded(graph: Graph, view: View, depth: int | None, picture: bool) -> Bundl
 
 
 def _svg(graph: Graph, view: View) -> str:
-    """The picture, with ids of its own, so that several pictures fit on one page."""
+    """The picture."""
     source = to_dot(graph, view=view)
     title, description = viz.describe(graph, view)
     raw = _engine.layout(source, "svg", timeout=GLANCE_SECONDS)
-    prefix = "mt" + blake2s(source.encode("utf-8"), digest_size=5).hexdigest()
-    return finish(raw, title=title, description=description, prefix=prefix).decode("utf-8")
+    return finish(raw, title=title, description=description).decode("utf-8")
 
 
 def _page(graph: Graph, output: Tensor | None) -> Bundle:

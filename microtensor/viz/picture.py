@@ -6,7 +6,9 @@ import re
 import warnings
 from typing import Literal
 
-from microtensor.viz.engine import Engine, EngineError, layout
+from microtensor.text import LINE, safe_text
+from microtensor.viz.engine import Engine, EngineError, embedded, find, layout
+from microtensor.viz.letters import drawable
 from microtensor.viz.pdf import to_pdf
 from microtensor.viz.svg import Theme, finish
 
@@ -60,6 +62,13 @@ def to_picture(
 
 def _png(source: str, engine: Engine) -> bytes:
     """A PNG at 144 dots per inch, or at fewer where a side would be longer than the engine can draw."""
+    if find(engine) == embedded():
+        source, lacking = drawable(source)
+        if lacking:
+            letters = safe_text(" ".join(lacking), LINE)
+            warnings.warn(
+                f"the font of a PNG lacks {letters}; ¿ stands there; SVG, PDF and pages have more letters", stacklevel=4
+            )
     raw = layout(source, "svg", engine)
     size = re.search(rb'width="(\d+)pt" height="(\d+)pt"', raw)
     side = max(int(size[1]), int(size[2])) / 72 if size else 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
+from hashlib import blake2s
 from typing import Literal, TypeAlias
 
 from microtensor.text import LINE, safe_text
@@ -33,8 +34,8 @@ def points(text: str) -> list[tuple[float, float]]:
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto", prefix: str = "mt") -> bytes:
-    """Finish the SVG of a layout engine.
+def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto") -> bytes:
+    """Finish the SVG of a layout engine. Its class and ids are its own, so that several pictures fit on one page.
 
     Parameters
     ----------
@@ -44,13 +45,28 @@ def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto", p
         For readers who do not see the picture.
     theme : {"auto", "light", "dark"}
         With "auto", a style sheet changes the colours if the reader prefers dark.
-    prefix : str
-        The beginning of all ids. Pictures on one page need different prefixes.
     """
     root = ElementTree.fromstring(raw)
-    dress(root, title, description, theme, prefix)
+    dress(root, title, description, theme, own_name(raw, theme))
+    return as_bytes(root)
+
+
+def as_bytes(root: ElementTree.Element) -> bytes:
+    """A parsed SVG as the bytes of a file."""
     ElementTree.register_namespace("", SVG)
     return b"%s\n" % ElementTree.tostring(root, encoding="utf-8")
+
+
+def own_name(raw: bytes, theme: Theme) -> str:
+    """A class for one picture, with which its ids begin. Another picture, or another theme, has another one.
+
+    Examples
+    --------
+    >>> from microtensor.viz.svg import own_name
+    >>> own_name(b"<svg/>", "auto"), own_name(b"<svg/>", "light")
+    ('mt043509c29c', 'mtba4197665d')
+    """
+    return "mt" + blake2s(raw + theme.encode(), digest_size=5).hexdigest()
 
 
 def dress(root: ElementTree.Element, title: str, description: str, theme: Theme, prefix: str) -> None:

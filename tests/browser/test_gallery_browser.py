@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from microtensor import demos, viz
+from microtensor.graph import Graph
 from microtensor.norms import AXES
 from microtensor.viz import cubes
 from microtensor.viz.svg import FONTS
@@ -134,10 +136,17 @@ def test_each_fault_would_be_seen(page: Any) -> None:
 def test_two_pictures_on_a_page_keep_their_own_colours(page: Any) -> None:
     """A picture of one theme beside one that adapts: a style sheet must not reach into the other."""
     rows = [AXES["batch_norm"]]
-    fixed = cubes.to_svg(rows, theme="light", prefix="fixed").decode()
-    adaptive = cubes.to_svg(rows, prefix="adaptive").decode()
+    fixed = cubes.to_svg(rows, theme="light").decode()
+    adaptive = cubes.to_svg(rows).decode()
     page.set_content(f"<!doctype html>{fixed}{adaptive}")
     grounds = page.evaluate(
         "() => [...document.querySelectorAll('svg > g > path:first-child')].map((p) => getComputedStyle(p).fill)"
     )
     assert grounds == [GROUND["light"], GROUND[page.theme]]
+    graph = Graph.from_tensor(demos.batch_norm())
+    pictures = [viz.render(graph, "svg", theme=theme).decode() for theme in ("light", "auto")]
+    page.set_content(f"<!doctype html>{''.join(pictures)}")
+    shades = page.evaluate(
+        "() => [...document.querySelectorAll('svg')].map((svg) => getComputedStyle(svg.querySelector('text')).fill)"
+    )
+    assert (shades[0] == shades[1]) == (page.theme == "light")

@@ -208,7 +208,7 @@ def test_equal_blocks_share_a_card_unless_told_otherwise() -> None:
 def test_every_suffix_writes_a_file(name: str) -> None:
     result = invoke("demo:batch_norm", "-o", name)
     assert result.exit_code == 0, result.stderr
-    start = {"pdf": b"%PDF-1.4", "html": b"<!doctype html>", "mmd": b"flowchart TD", "svg": b"<svg"}
+    start = {"pdf": b"%PDF-1.5", "html": b"<!doctype html>", "mmd": b"flowchart TD", "svg": b"<svg"}
     assert Path(name).read_bytes().startswith(start[name.rpartition(".")[2]])
 
 

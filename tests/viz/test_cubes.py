@@ -140,15 +140,17 @@ def test_each_light_colour_belongs_to_one_token() -> None:
 
 
 def test_a_picture_stands_by_itself_and_is_the_same_each_time() -> None:
-    svg = cubes.to_svg(ALL, prefix="fig7")
-    assert svg == cubes.to_svg(ALL, prefix="fig7")
+    svg = cubes.to_svg(ALL)
+    assert svg == cubes.to_svg(ALL)
     root = ElementTree.fromstring(svg)
     assert not [e for e in root.iter() if e.tag.endswith(("script", "image", "foreignObject"))]
     assert not [key for e in root.iter() for key in e.attrib if "href" in key or key.startswith("on")]
     assert b"url(" not in svg
     ids = [e.get("id") for e in root.iter() if e.get("id")]
     assert ids
-    assert all(name.startswith("fig7-") for name in ids if name)
+    own = root.get("class")
+    assert all(name.startswith(f"{own}-") for name in ids if name)
+    assert own != ElementTree.fromstring(cubes.to_svg(ALL, theme="light")).get("class")
     assert root.get("role") == "img"
     words = " ".join(" ".join(e.itertext()) for e in root.iter(f"{SVG}text"))
     for row in ALL:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 import zlib
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,11 @@ from hypothesis import strategies as st
 import microtensor as mt
 from microtensor import demos, viz
 from microtensor.graph import Graph
-from microtensor.viz import labels
+from microtensor.viz import engine, labels
 from microtensor.viz.dot import to_dot
+from microtensor.viz.letters import drawable
 from microtensor.viz.mermaid import to_mermaid
+from microtensor.viz.outlines import ACROSS, outline, units, words
 from microtensor.viz.pdf import to_pdf
 from microtensor.viz.theme import TOKENS
 
@@ -54,19 +59,14 @@ def page(pdf: bytes) -> str:
 
 
 def shown(content: str) -> list[str]:
-    """The text of every line, as a reader would copy it."""
-    greek = {97: "α", 98: "β", 103: "γ", 101: "ε", 109: "μ", 115: "σ", 214: "√", 45: "−"}
+    """What every line says. It is drawn by as many outlines as it has letters."""
     lines = []
-    for block in re.findall(r"BT 0 Tr\n(.*?)ET", content, re.DOTALL):
-        words = ""
-        for font, text in re.findall(r"/F(\d) .*?\(((?:\\.|[^\\)])*)\) Tj", block, re.DOTALL):
-            plain = re.sub(r"\\(.)", r"\1", text)
-            words += (
-                "".join(greek.get(ord(c), "□") for c in plain)
-                if font == "2"
-                else (plain.encode("latin-1").decode("cp1252"))
-            )
-        lines.append(words.strip())
+    for said, drawn in re.findall(r"/ActualText <feff([0-9a-f]*)>>> BDC\n(.*?)EMC", content, re.DOTALL):
+        text = bytes.fromhex(said).decode("utf-16-be")
+        # A frame's name is drawn twice: a halo, and the letters on it.
+        times = len(words(text, 1.0).letters)
+        assert drawn.count(" Do ") in (times, 2 * times)
+        lines.append(text.strip())
     return lines
 
 
@@ -75,10 +75,10 @@ def shown(content: str) -> list[str]:
 def test_a_pdf_is_whole_and_has_every_shape_inside_the_page(name: str, view: Any) -> None:
     pdf = viz.render(graph_of(name), "pdf", view=view)
     content = page(pdf)
-    assert content.count("q\n") == content.count("\nQ")
-    assert content.count("BT ") == content.count("\nET")
+    assert content.split().count("q") == content.split().count("Q")
+    assert content.count(" BDC") == content.count("\nEMC")
     width, height = (float(n) for n in re.search(rb"MediaBox \[0 0 (\S+) (\S+)\]", pdf).groups())  # type: ignore[union-attr]
-    for x, y in re.findall(r"(-?[\d.]+) (-?[\d.]+) (?:m|l|c|Tm)\b", content):
+    for x, y in re.findall(r"(-?[\d.]+) (-?[\d.]+) (?:m|l|c|cm)\b", content):
         assert -1 <= float(x) <= width + 1
         assert -1 <= float(y) <= height + 1
 
@@ -86,10 +86,10 @@ def test_a_pdf_is_whole_and_has_every_shape_inside_the_page(name: str, view: Any
 def test_a_pdf_says_what_the_svg_says() -> None:
     graph = graph_of("batch_norm")
     lines = shown(page(viz.render(graph, "pdf")))
-    for words in ("x − μ", "( )²", "+ ε", "ε = 1e-5  (1, 4)", "σ²  (1, 4)", "γ", "β", "√", "statistics", "÷"):
-        assert words in lines, (words, lines)
-    assert any(line.startswith("xˆ") for line in lines)
-    assert "||g|| = 0.049" in shown(page(viz.render(graph, "pdf", view="backward")))
+    for told in ("x − μ", "( )²", "+ ε", "ε = 1e-5  (1, 4)", "σ²  (1, 4)", "γ", "β", "√", "statistics", "÷"):
+        assert told in lines, (told, lines)
+    assert any(line.startswith("x̂") for line in lines)
+    assert "‖g‖ = 0.049" in shown(page(viz.render(graph, "pdf", view="backward")))
 
 
 def test_pdf_colours_are_those_of_the_theme() -> None:
@@ -100,20 +100,76 @@ def test_pdf_colours_are_those_of_the_theme() -> None:
         assert used <= known
 
 
+@pytest.mark.filterwarnings("ignore:the font of a PDF lacks")
 @settings(max_examples=25, deadline=None)
 @given(name=st.text(max_size=40))
 def test_any_name_gives_a_pdf_that_can_be_read(name: str) -> None:
-    pdf = viz.render(small(name), "pdf")
-    content = page(pdf)
-    assert content.count("BT ") == content.count("\nET")
-    words = labels.safe_text(name).strip()
-    if words.isascii() and words:
+    content = page(viz.render(small(name), "pdf"))
+    written = labels.safe_text(name).strip()
+    if written.isascii() and written:
         # Names of frames are drawn twice, once as their halo.
-        assert re.sub(r"\s+", " ", words) in [re.sub(r"\s+", " ", line) for line in shown(content)]
+        assert re.sub(r"\s+", " ", written) in [re.sub(r"\s+", " ", line) for line in shown(content)]
 
 
-def test_a_letter_of_another_script_is_shown_as_missing() -> None:
-    assert "¿¿ \\" in shown(page(viz.render(small("中文 \\"), "pdf")))
+def test_letters_that_the_font_lacks_are_told() -> None:
+    with pytest.warns(UserWarning, match="lacks 中 文; ¿ stands there"):
+        content = page(viz.render(small("中文 \\"), "pdf"))
+    assert "中文 \\" in shown(content)
+
+
+def test_a_pdf_needs_no_font() -> None:
+    pdf = viz.render(small("ŷ θ̂ ∇ ∈ 𝔼 ⊙"), "pdf")
+    assert b"/Font" not in pdf
+    if shutil.which("pdffonts"):
+        with NamedTemporaryFile(suffix=".pdf") as file:
+            file.write(pdf)
+            file.flush()
+            told = subprocess.run(["pdffonts", file.name], capture_output=True, text=True, check=True)
+        # Two lines of heading, and nothing below.
+        assert len(told.stdout.splitlines()) == 2
+
+
+def test_a_png_says_which_letters_its_font_lacks() -> None:
+    if engine.embedded() is None:
+        pytest.skip("the embedded engine is not installed")
+    with pytest.warns(UserWarning, match="the font of a PNG lacks 中; ¿ stands there"):
+        viz.render(small("中 ∇ 中"), "png")
+    assert drawable("∇ ⊙ θ̂ √ ∂ ‖ᵀ² ½ אב") == ("grad · θ̂ √ ∂ ‖ᵀ² ½ אב", "")
+    viz.render(small("∇f"), "png")
+
+
+def inked(text: str) -> list[tuple[float, float]]:
+    """From where to where each letter of a line is drawn, across."""
+    places = []
+    for letter in words(text, 10.0).letters:
+        xs = [float(x) for line in outline(letter.glyph) for x in line.split()[:-1:2]]
+        scale = ACROSS * 10.0 / units()
+        places.append((letter.x + scale * min(xs), letter.x + scale * max(xs)))
+    return places
+
+
+def test_an_accent_stands_above_its_letter() -> None:
+    assert len(words("ŷ", 10.0).letters) == 1
+    for text, high in (("x̂", False), ("Θ̂", True), ("d̂", True)):
+        letter, accent = inked(text)
+        assert letter[0] < (accent[0] + accent[1]) / 2 < letter[1]
+        assert sum(letter) == pytest.approx(sum(accent), abs=0.02)
+        assert (words(text, 10.0).letters[1].rise > 0) is high
+        assert words(text, 10.0).width == words(text[0], 10.0).width
+
+
+def test_words_are_as_wide_as_the_layout_has_them_and_hebrew_runs_leftward() -> None:
+    assert words("mean 0.10", 10.0).width == pytest.approx(sum((8.33, 5.56, 5.56, 5.56, 2.78, 5.56, 2.78, 11.12)))
+    assert words("mean", 10.0, bold=True).width > words("mean", 10.0).width
+    order = [letter.glyph for letter in words("אב (2,)", 10.0).letters]
+    assert order == [letter.glyph for part in ("ב", "א", " (2,)") for letter in words(part, 10.0).letters]
+
+
+def test_a_curve_is_drawn_through_the_points_of_the_outline() -> None:
+    operators = list(outline(words("o", 1.0).letters[0].glyph))
+    assert [line[-1] for line in operators].count("h") == 2
+    xs = [float(x) for line in operators for x in line.split()[:-1:2]]
+    assert (min(xs), max(xs)) == (113.0, 1141.0)
 
 
 def test_a_pdf_of_an_ellipse_and_a_dashed_polyline() -> None:
@@ -128,7 +184,9 @@ def test_a_pdf_of_an_ellipse_and_a_dashed_polyline() -> None:
     assert "6.00 4.00 m" in lines
     assert lines.count("B") == 1
     assert "[5 2] 0 d" in lines
-    assert any("1 0 0 1 -4.12 4.00 Tm (a)" in line for line in lines)
+    start, advance = 20 - 13 - 11.12, 5.56
+    places = [float(line.split()[5]) for line in lines if line.endswith("Do Q")]
+    assert places == pytest.approx([start, start + advance], abs=0.2)
 
 
 # --- Mermaid ----------------------------------------------------------------------------------------------

@@ -431,3 +431,14 @@ def test_values_do_not_change_when_drawn() -> None:
     viz.render(Graph.from_tensor(output), "svg", view="backward")
     np.testing.assert_array_equal(output.numpy(), before)
     output.backward(np.ones(output.shape))
+
+
+def test_two_pictures_on_one_page_have_ids_and_classes_of_their_own() -> None:
+    graph, other = Graph.from_tensor(demos.batch_norm()), Graph.from_tensor(demos.layer_norm())
+    pictures = [viz.render(graph, "svg", theme=theme) for theme in ("auto", "light", "dark")]
+    pictures.append(viz.render(other, "svg"))
+    roots = [ElementTree.fromstring(picture) for picture in pictures]
+    ids = [{e.get("id") for e in root.iter() if e.get("id")} for root in roots]
+    assert all(a.isdisjoint(b) for a, b in itertools.combinations(ids, 2))
+    assert len({root.get("class") for root in roots}) == 4
+    assert viz.render(graph, "svg") == pictures[0]

@@ -159,7 +159,7 @@ def test_lines_keep_their_ends_and_columns_are_those_of_a_terminal() -> None:
 def test_there_is_no_second_function_of_the_kind() -> None:
     package = Path(mt.__file__).parent
     users = {p.name for p in package.rglob("*.py") if re.search(r"unicodedata|isprintable", p.read_text("utf-8"))}
-    assert users == {"text.py", "pdf.py"}
+    assert users == {"text.py", "outlines.py"}
 
 
 # --- Graphviz -----------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def check_picture(text: str) -> None:
     packed = re.search(rb"FlateDecode >>\nstream\n(.*?)\nendstream", pdf, re.DOTALL)
     assert packed is not None
     content = zlib.decompress(packed[1])
-    assert content.count(b"BT ") == content.count(b"\nET")
+    assert content.count(b" BDC") == content.count(b"\nEMC")
     assert not re.search(rb"/(Annots|URI|JS|JavaScript|AA|OpenAction)", pdf.replace(packed[1], b""))
 
 
