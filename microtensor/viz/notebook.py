@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import sys
 from collections.abc import Collection
@@ -14,6 +15,7 @@ from microtensor.viz import engine as _engine
 from microtensor.viz import modules
 from microtensor.viz.dot import View, to_dot
 from microtensor.viz.engine import EngineError
+from microtensor.viz.letters import drawable
 from microtensor.viz.svg import finish
 from microtensor.viz.tree import to_tree
 
@@ -25,7 +27,10 @@ Bundle: TypeAlias = dict[str, str]
 # A tensor at the end of a cell is only glanced at. Above these sizes, a line says how to see more.
 GLANCE_NODES, COUNTED, ROWS = 16, 2000, 80
 GLANCE_SECONDS = 10.0
-TEXT, SVG, HTML = "text/plain", "image/svg+xml", "text/html"
+SCREEN_DPI = 96
+TEXT, SVG, PNG, HTML = "text/plain", "image/svg+xml", "image/png", "text/html"
+# A picture as an image keeps to itself, and a notebook that nobody has trusted yet shows it too.
+VALUE = '<pre style="margin:0 0 8px">{text}</pre><img alt="{title}" src="data:image/svg+xml;base64,{svg}"/>'
 FRAME = (
     '<iframe sandbox="allow-scripts" title="{title}" srcdoc="{page}" '
     'style="width:100%;height:720px;border:0;border-radius:8px"></iframe>'
@@ -37,9 +42,9 @@ def mimebundle(
 ) -> Bundle:
     """What ``_repr_mimebundle_`` returns: text, and a picture where there is one. It never raises.
 
-    A leaf is shown as text. A tensor with a history has its graph as well, folded to at most 16 nodes; a larger graph
-    is left out. A graph is drawn whole, but folded above 300 nodes. A module is shown as a tree with the numbers of its
-    parameters.
+    A leaf is shown as text. A tensor with a history has its graph below its value, folded to at most 16 nodes; a larger
+    graph is left out. A graph is drawn whole, but folded above 300 nodes. A module is shown as a tree with the numbers
+    of its parameters. A picture is there as SVG and as PNG: a notebook that nobody has trusted yet shows no SVG.
 
     Parameters
     ----------
@@ -59,11 +64,11 @@ def mimebundle(
         return (include is None or kind in include) and (exclude is None or kind not in exclude)
 
     try:
-        pictures = not _is_terminal()
+        pictures = not _is_terminal() and any(map(wanted, (SVG, PNG, HTML)))
         if isinstance(shown, Tensor):
-            bundle = _tensor(shown, pictures and wanted(SVG))
+            bundle = _tensor(shown, pictures)
         elif isinstance(shown, Graph):
-            bundle = _folded(shown, "forward", None, pictures and wanted(SVG))
+            bundle = _folded(shown, "forward", None, pictures)
         else:
             bundle = _module(shown)
     except Exception:  # a traceback of ours in place of a value would help nobody
@@ -132,7 +137,10 @@ def _tensor(tensor: Tensor, picture: bool) -> Bundle:
     folded = graph.collapsed(auto_depth(graph, GLANCE_NODES))
     if len(folded.nodes) > GLANCE_NODES:
         return {TEXT: f"{text}\nIts graph has {len(graph.nodes)} nodes; mt.show(tensor) draws it."}
-    return {TEXT: text, SVG: _svg(folded, "forward")}
+    pictures = _pictures(folded, "forward")
+    svg = base64.b64encode(pictures[SVG].encode()).decode()
+    title = html.escape(viz.describe(folded, "forward")[0])
+    return {TEXT: text, HTML: VALUE.format(text=html.escape(text), title=title, svg=svg), **pictures}
 
 
 def _is_large(tensor: Tensor) -> bool:
@@ -175,17 +183,20 @@ def _folded(graph: Graph, view: View, depth: int | None, picture: bool) -> Bundl
         many = f"{len(folded.nodes)} nodes, folded as far as the scopes allow, are too many to draw"
         return {TEXT: f"{text}\n{many}; name parts with mt.name_scope, or pass a smaller depth."}
     try:
-        return {TEXT: text, SVG: _svg(folded, view)}
+        return {TEXT: text, **_pictures(folded, view)}
     except EngineError as error:
         return {TEXT: f"{text}\nNo picture: {error}."}
 
 
-def _svg(graph: Graph, view: View) -> str:
-    """The picture."""
+def _pictures(graph: Graph, view: View) -> Bundle:
+    """The picture as SVG, and as PNG for where an SVG is not shown."""
     source = to_dot(graph, view=view)
     title, description = viz.describe(graph, view)
     raw = _engine.layout(source, "svg", timeout=GLANCE_SECONDS)
-    return finish(raw, title=title, description=description).decode("utf-8")
+    svg = finish(raw, title=title, description=description).decode("utf-8")
+    # Letters that are missing here are in the SVG.
+    png = _engine.layout(drawable(source)[0], "png", dpi=SCREEN_DPI, timeout=GLANCE_SECONDS)
+    return {SVG: svg, PNG: base64.b64encode(png).decode()}
 
 
 def _page(graph: Graph, output: Tensor | None) -> Bundle:

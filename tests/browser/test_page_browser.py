@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import escape
 
 import numpy as np
 import pytest
@@ -507,3 +508,33 @@ def test_a_picture_that_is_all_in_view_stays_where_it_is(visit, norm):
     for key in ("End", "Home", "ArrowRight"):
         page.keyboard.press(key)
         assert view(page) == whole
+
+
+def test_a_frame_that_gets_its_size_later_shows_the_whole_picture(chromium, norm):
+    page = chromium.new_page()
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    source = escape(norm.read_text(encoding="utf-8"))
+    page.set_content(f'<iframe style="display:none" sandbox="allow-scripts" srcdoc="{source}"></iframe>')
+    page.wait_for_timeout(200)
+    page.evaluate("document.querySelector('iframe').style = 'width:900px;height:700px'")
+    frame = page.frames[1]
+    view = "document.querySelector('#stage > svg:not([hidden])').getAttribute('viewBox')"
+    frame.wait_for_function(f"{view}.split(' ')[2] > 10")
+    box = frame.evaluate(view)
+    page.close()
+    assert all(abs(float(number)) < 1e5 for number in box.split())
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_frame_the_page_has_the_theme_around_it(chromium, norm, scheme):
+    # Without a theme of its own, as in a notebook.
+    page = chromium.new_page(color_scheme="null")
+    source = escape(norm.read_text(encoding="utf-8"))
+    frame = f'<iframe width=900 height=700 sandbox="allow-scripts" srcdoc="{source}"></iframe>'
+    page.set_content(f"<style>body{{color-scheme:{scheme}}}</style>{frame}")
+    page.frames[1].wait_for_selector("#stage > svg:not([hidden])")
+    ground = page.frames[1].evaluate("getComputedStyle(document.body).backgroundColor")
+    page.close()
+    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(11, 18, 32)"}[scheme]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
@@ -19,7 +20,8 @@ from microtensor.display import show
 from microtensor.graph import Graph
 from microtensor.viz import engine, modules, notebook
 
-TEXT, SVG, HTML = "text/plain", "image/svg+xml", "text/html"
+TEXT, SVG, PNG, HTML = "text/plain", "image/svg+xml", "image/png", "text/html"
+PICTURE = {SVG, PNG}
 
 
 class Shell:
@@ -73,6 +75,14 @@ def test_a_tensor_with_a_history_has_its_graph_beside_it() -> None:
     y = demos.batch_norm()
     bundle = asked(y)
     assert bundle[TEXT] == repr(y)
+    assert set(bundle) == {TEXT, HTML, *PICTURE}
+    assert base64.b64decode(bundle[PNG]).startswith(b"\x89PNG")
+    value, picture = re.fullmatch(
+        r"<pre[^>]*>(.*)</pre><img alt=\"([^\"]+)\" src=.*/>", bundle[HTML], re.DOTALL
+    ).groups()  # type: ignore[union-attr]
+    assert html.unescape(value) == repr(y)
+    assert "bn1" in picture
+    assert base64.b64encode(bundle[SVG].encode()).decode() in bundle[HTML]
     root = ElementTree.fromstring(bundle[SVG])
     words = ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"x", "γ", "β", "BatchNorm1d(4)"} <= set(words)
@@ -94,9 +104,9 @@ def test_a_larger_graph_is_folded_to_a_glance_and_a_still_larger_one_is_told() -
 def test_what_is_not_wanted_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     y = demos.batch_norm()
     assert set(asked(y, include={SVG})) == {SVG}
-    monkeypatch.setattr(notebook, "_svg", None)
+    monkeypatch.setattr(notebook, "_pictures", None)
     assert set(asked(y, include={TEXT})) == {TEXT}
-    assert set(asked(y, exclude={SVG})) == {TEXT}
+    assert set(asked(y, exclude={SVG, PNG, HTML})) == {TEXT}
 
 
 def test_a_terminal_gets_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +144,7 @@ def test_a_frozen_and_freed_graph_is_shown_too() -> None:
     x = mt.tensor([1.0, 2.0], requires_grad=True, name="x")
     loss = (x * x).sum()
     loss.backward()
-    assert set(asked(loss)) == {TEXT, SVG}
+    assert set(asked(loss)) == {TEXT, HTML, *PICTURE}
 
 
 # --- graphs ---------------------------------------------------------------------------------------------------
@@ -142,7 +152,7 @@ def test_a_frozen_and_freed_graph_is_shown_too() -> None:
 
 def test_a_graph_is_a_tree_and_a_picture() -> None:
     bundle = notebook.mimebundle(Graph.from_tensor(demos.batch_norm()))
-    assert set(bundle) == {TEXT, SVG}
+    assert set(bundle) == {TEXT, *PICTURE}
     assert "x  input" in bundle[TEXT]
 
 
@@ -262,7 +272,7 @@ def test_show_displays_in_a_notebook(shown: list[dict[str, str]], capsys: pytest
     show(demos.mlp(), depth=1)
     show(network())
     assert capsys.readouterr().out == ""
-    assert [set(bundle) for bundle in shown] == [{TEXT, SVG}, {TEXT, SVG}, {TEXT, HTML}]
+    assert [set(bundle) for bundle in shown] == [{TEXT, *PICTURE}, {TEXT, *PICTURE}, {TEXT, HTML}]
     assert "backward" in shown[0][SVG]
     show(demos.batch_norm(), view="combined")
     words = shown[-1][SVG]
@@ -273,7 +283,7 @@ def test_show_displays_in_a_notebook(shown: list[dict[str, str]], capsys: pytest
 def test_show_says_in_a_notebook_why_there_is_no_picture(
     shown: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notebook, "_svg", lambda *_: (_ for _ in ()).throw(engine.EngineError("it is on strike")))
+    monkeypatch.setattr(notebook, "_pictures", lambda *_: (_ for _ in ()).throw(engine.EngineError("it is on strike")))
     show(demos.batch_norm())
     assert shown[0][TEXT].endswith("No picture: it is on strike.")
 

@@ -488,7 +488,10 @@ const extent = () => stage.getBoundingClientRect();
 function frame() {
   const { x, y, k } = picture.view;
   const { width: w, height: h } = extent();
-  if (w && h) picture.svg.setAttribute("viewBox", `${x - w / 2 / k} ${y - h / 2 / k} ${w / k} ${h / k}`);
+  if (!w || !h) return;
+  // A frame that had no size when the page was opened has one now.
+  if (!k) home();
+  else picture.svg.setAttribute("viewBox", `${x - w / 2 / k} ${y - h / 2 / k} ${w / k} ${h / k}`);
 }
 
 function scaleToFit() { return Math.min(extent().width / picture.size[0], extent().height / picture.size[1], 1.6); }
