@@ -205,8 +205,8 @@ def _found(value: Any, shown: str, functions: bool, target: Target) -> Found:
 
 
 def _tensor(result: Any, shown: str) -> Tensor:
-    """The result of a call: a Tensor, or the first of several, as of a recurrent layer and its states."""
-    if isinstance(result, tuple) and result:
+    """The result of a call: a Tensor, or the first of several, as of a forward that returns a cache too."""
+    if isinstance(result, tuple) and len(result) > 1:
         result = result[0]
     if not isinstance(result, Tensor):
         raise TargetError(f"{shown} must return a Tensor, not a value of type {type(result).__name__}")
@@ -296,7 +296,8 @@ def _called(module: Module, shown: str, target: Target) -> Tensor:
         raise TargetError(
             f"{shown} does not take an input of shape {shapes}: {safe_text(str(error), LINE)}{hint}"
         ) from error
-    first = _tensor(result, shown)
+    # A recurrent layer returns its states as well.
+    first = _tensor(result[0] if isinstance(result, tuple) and result else result, shown)
     for _, node in history(first):
         # A module of the library was not called by a line of the program.
         if node.line.startswith(contextlib.__file__):
