@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import microtensor as mt
 from microtensor import nn, norms
-from microtensor.inspect.statistics import norms_of
+from microtensor.inspect.history import history
+from microtensor.inspect.statistics import norms_among, norms_of
 from microtensor.norms import AXES
 
 EPS = 1e-5
@@ -422,6 +423,22 @@ def test_what_is_no_norm_is_none(name):
     y = REFUSED[name](leaf(8, 5))
     assert norms_of(y) == []
     assert norms_of(two_pass(y * 1.0) if y.ndim == 2 and y.shape[0] > 1 else y)[1:] == []
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (2, 0), (0, 0)])
+def test_a_tensor_without_numbers_has_no_norm(shape):
+    x = mt.tensor(np.zeros(shape), requires_grad=True)
+    assert norms_of(two_pass(x * 1.0) if shape[0] else (x * 1.0 - x.sum(axis=0)) / mt.norm(x, axis=0)) == []
+
+
+def test_what_a_backward_pass_has_freed_hides_no_norm_after_it():
+    hidden = mt.tanh(leaf(8, 5))
+    y = two_pass(hidden)
+    hidden.sum().backward()
+    with pytest.raises(RuntimeError, match="freed"):
+        norms_of(y)
+    (norm,) = norms_among(history(y))
+    assert norm.input is hidden
 
 
 def test_a_leaf_has_no_norms():

@@ -12,7 +12,7 @@ z is the *input of a norm* when a scale of z meets a larger result, and what com
 between 1,000 z and 1,000,000 z. A gate such as x · var(x) grows with z, so it is no norm.
 """
 
-from microtensor.inspect.statistics.find import MOST, norms_of
+from microtensor.inspect.statistics.find import MOST, norms_among, norms_of
 from microtensor.inspect.statistics.model import Kind, Norm, Norms, Statistic
 
-__all__ = ["MOST", "Kind", "Norm", "Norms", "Statistic", "norms_of"]
+__all__ = ["MOST", "Kind", "Norm", "Norms", "Statistic", "norms_among", "norms_of"]

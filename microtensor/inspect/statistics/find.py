@@ -1,4 +1,4 @@
-"""The norms that a result was computed with."""
+"""The norms that a result was computed with, or those among some records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.history import history
+from microtensor.inspect.statistics.dependence import Records
 from microtensor.inspect.statistics.model import Norms
 from microtensor.inspect.statistics.scopes import scopes_of_norms
 from microtensor.inspect.statistics.search import Search
@@ -50,7 +51,28 @@ def norms_of(y: Tensor, most: int = MOST) -> Norms:
     >>> [(s.kind, s.value.node.primitive.name) for s in norm.statistics]
     [('shift', 'mean'), ('scale', 'mean'), ('scale', 'add'), ('scale', 'sqrt')]
     """
-    records = history(y, unfreed="norms_of")
+    return norms_among(history(y, unfreed="norms_of"), most)
+
+
+def norms_among(records: Records, most: int = MOST) -> Norms:
+    """The norms among some records, in the order of the program; see :func:`norms_of`. Some may have been freed.
+
+    Parameters
+    ----------
+    records : list of (Tensor, Node)
+        As :func:`~microtensor.inspect.history.history` returns them.
+    most : int
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import history
+    >>> from microtensor.inspect.statistics import norms_among
+    >>> x = mt.tensor([[3.0, 4.0], [6.0, 8.0]], requires_grad=True)
+    >>> (norm,) = norms_among(history(x / mt.sqrt((x * x).sum(axis=1, keepdims=True) + 1e-5)))
+    >>> norm.input is x, norm.axes, norm.centered
+    (True, (1,), False)
+    """
     found = Norms()
     found.complete = sum(max(result.size, LEAST_COUNT) for result, _ in records) <= most
     scopes = scopes_of_norms(records)
