@@ -202,6 +202,7 @@ class _Drawing:
     def picture(self, graph: Graph, output: Tensor | None = None, *, failed: bool = False) -> bytes:
         """The bytes of a graph's picture."""
         from microtensor import viz
+        from microtensor.viz.legend import NOT_SEARCHED
 
         given = self.options
         folding = {"collapse": given["collapse"], "expand": given["expand"], "repeats": not given["no_repeats"]}
@@ -224,6 +225,8 @@ class _Drawing:
                 raise
             raise CommandError(str(error)) from error
         common.note(*(str(remark.message) for remark in remarks))
+        if not graph.searched and (self.format != "tree" or given["color"]):
+            common.note(NOT_SEARCHED)
         return data
 
     def _refuse_large(self, shown: int) -> None:

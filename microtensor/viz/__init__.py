@@ -11,6 +11,7 @@ from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, EngineError
 from microtensor.viz.json import from_json, to_json
 from microtensor.viz.labels import View
+from microtensor.viz.legend import NOT_SEARCHED
 from microtensor.viz.mermaid import to_mermaid
 from microtensor.viz.pdf import to_pdf
 from microtensor.viz.picture import to_picture
@@ -192,6 +193,8 @@ def describe(graph: Graph, view: View) -> tuple[str, str]:
     words = f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"
     if statistics:
         words += f", {statistics} of the nodes on a path through a statistic"
+    if not graph.searched:
+        words += f"; {NOT_SEARCHED}"
     for mark, who in zip(("first", "second"), graph.compared, strict=False):
         words += f", {sum(node.mark == mark for node in graph.nodes)} only in {safe_text(who)}"
     if view != "forward" and graph.cotangent:

@@ -7,11 +7,13 @@ from microtensor.text import safe_text
 from microtensor.viz.labels import View
 from microtensor.viz.markup import bare, font, table
 
+NOT_SEARCHED = "only statistics of the library's norms are amber: the graph is too large to be searched for others"
+
 
 def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) -> str:
     """The legend as a label of the whole picture; empty when there is nothing to explain."""
     items = [(swatch, words) for occurs, swatch, words in _rows(graph, view, values, colours) if occurs]
-    if not items:
+    if not items and graph.searched:
         return ""
     cells = [
         (f"<TD>{swatch}</TD>" if swatch else "") + f'<TD ALIGN="LEFT">{font(words + "  ", 10, colours["muted"])}</TD>'
@@ -20,7 +22,11 @@ def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) ->
     # Two short rows are narrower than most pictures. One long row would be wider.
     half = len(cells) if len(cells) <= 5 else (len(cells) + 1) // 2
     rows = [f"<TR>{''.join(cells[i : i + half])}</TR>" for i in range(0, len(cells), half)]
-    return table([bare(row, spacing=3, padding=1) for row in rows], padding=0)
+    lines = [bare(row, spacing=3, padding=1) for row in rows]
+    # In two lines, so that the legend of a narrow picture is not much wider.
+    for part in () if graph.searched else NOT_SEARCHED.partition(": ")[::2]:
+        lines.append(font(part, 10, colours["muted"]))
+    return table(lines, padding=0)
 
 
 def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[tuple[bool, str, str]]:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 
 from microtensor.cli import main
+from microtensor.viz.legend import NOT_SEARCHED
 from tests.commands import runner
 
 HEAD = "import numpy as np\nimport microtensor as mt\n"
@@ -231,6 +232,15 @@ def test_a_png_of_fewer_dots_says_so() -> None:
     result = invoke(name, "-o", "a.png")
     assert result.exit_code == 0
     assert re.match(r"Note: the PNG is drawn with \d+ dots per inch instead of 144", message(result))
+
+
+def test_what_is_amber_in_a_graph_too_large_to_be_searched_is_said() -> None:
+    name = script("y = mt.tensor([1.0], requires_grad=True)\nfor _ in range(2001):\n    y = mt.tanh(y)\n")
+    result = invoke(name, "-f", "dot")
+    assert (result.exit_code, message(result)) == (0, f"Note: {NOT_SEARCHED}")
+    assert "Note" not in invoke(name, "-f", "tree").stderr
+    Path("small.json").write_text(invoke("demo:batch_norm", "-f", "json").stdout)
+    assert invoke("small.json", "-f", "dot").stderr == ""
 
 
 def test_a_pdf_is_not_written_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

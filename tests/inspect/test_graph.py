@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
 import microtensor as mt
-from microtensor import demos
-from microtensor.graph import Graph, auto_depth
+from microtensor import demos, norms
+from microtensor.graph import Graph, Reader, auto_depth, compare, read_failure
 from microtensor.inspect.history import random_cotangent
+from microtensor.inspect.statistics import norms_of
 from microtensor.support.modes import keep_graphs
+from tests.inspect.test_statistics import GAMMA, REFUSED, SPELLINGS, leaf, spelled, two_pass
 
 
 def batch_norm() -> Graph:
@@ -56,11 +59,89 @@ def test_a_loss_is_on_no_statistics_path() -> None:
     assert not any(node.statistics for node in graph.nodes)
 
 
-def test_softmax_normalises_through_a_statistic() -> None:
-    graph = Graph.from_tensor(mt.softmax(mt.tensor(np.eye(3), requires_grad=True)))
-    assert "sum" in {n.op for n in graph.nodes if n.statistics}
-    graph = Graph.from_tensor(mt.log_softmax(mt.tensor(np.eye(3), requires_grad=True)))
-    assert {n.op for n in graph.nodes if n.statistics} >= {"sum", "log"}
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_norm_is_on_no_statistics_path(name: str) -> None:
+    graph = Graph.from_tensor(REFUSED[name](leaf(8, 5)), gradients=False)
+    assert not any(node.statistics for node in graph.nodes)
+    assert not any(edge.kind == "statistics" for edge in graph.edges)
+    assert not any(scope.statistics for scope in graph.scopes)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=spelled)
+def test_the_statistics_of_every_spelling_are_on_the_path(spelling: Any) -> None:
+    x = leaf(8, 5)
+    y = spelling(x) * GAMMA
+    reader = Reader(y, gradients=False)
+    graph = reader.graph()
+    on_path = {reader.tensors[node.id] for node in graph.nodes if node.statistics}
+    (norm,) = norms_of(y)
+    assert on_path >= norm.inner
+    assert norm.output not in on_path
+    # The squares between x and the variance are read by the statistics only; they are on the path as well.
+    assert all(all(graph.nodes[e.target].statistics for e in graph.consumers()[n.id]) for n in graph.nodes
+               if n.statistics and reader.tensors[n.id] not in norm.inner)  # fmt: skip
+    inside = {e.kind for e in graph.edges if graph.nodes[e.source].statistics}
+    assert inside == {"statistics"}
+    direct = [e for e in graph.edges if e.kind == "direct"]
+    assert not any(graph.nodes[end].statistics for e in direct for end in (e.source, e.target))
+    assert {reader.tensors[e.source] for e in direct} >= {x}
+
+
+def test_a_norm_between_softmaxes_is_the_only_statistic() -> None:
+    x = leaf(6, 4, name="x")
+    scores = mt.softmax(x @ x.mT, axis=-1) @ x
+    normed = mt.matmul(np.full((1, 6), 1 / 6), scores)
+    centered = scores - normed
+    y = mt.log_softmax(centered / mt.sqrt(mt.mean(centered**2, axis=0) + 1e-5), axis=1)
+    graph = Graph.from_tensor(y)
+    assert [n.op for n in graph.nodes if n.statistics] == ["matmul", "power", "mean", "add", "sqrt"]
+
+
+def test_an_epsilon_that_is_learnt_is_a_parameter_and_on_no_path() -> None:
+    x, raw = leaf(8, 5, name="x"), mt.nn.Parameter(np.zeros(()), name="raw")
+    graph = Graph.from_tensor((x - x.mean(axis=0)) / mt.sqrt(x.var(axis=0) + mt.exp(raw)))
+    epsilon = next(n for n in graph.nodes if n.op == "exp")
+    assert not epsilon.statistics
+    assert {e.kind for e in graph.edges if epsilon.id in (e.source, e.target)} == {"parameter"}
+    assert [n.op for n in graph.nodes if n.statistics][-2:] == ["add", "sqrt"]
+
+
+def test_a_graph_too_large_to_be_searched_says_so() -> None:
+    x = leaf(8, 5)
+    y = two_pass(x)
+    for _ in range(2_000):
+        y = y + 1.0
+    graph = Graph.from_tensor(norms.batch_norm(y, training=True), gradients=False)
+    assert not graph.searched
+    # The library's norm is found by its scope; the spelled one may be one of many, and is not looked for.
+    assert [n.op for n in graph.nodes if n.statistics] == ["mean", "square", "mean", "add", "sqrt"]
+    assert not graph.collapsed(0).searched
+    assert not compare(graph, batch_norm()).searched
+    assert batch_norm().searched
+
+
+def test_what_a_backward_pass_has_freed_hides_no_statistic_after_it() -> None:
+    hidden = mt.tanh(leaf(8, 5))
+    y = two_pass(hidden)
+    hidden.sum().backward()
+    assert any(node.statistics for node in Graph.from_tensor(y).nodes)
+
+
+def test_the_statistics_before_an_operation_that_raised_are_found() -> None:
+    y = two_pass(leaf(8, 5))
+    graph = read_failure("add", "+", [y, np.ones(3)], "shapes (8, 5) and (3,)")
+    assert any(node.statistics for node in graph.nodes)
+    assert not graph.nodes[graph.root].statistics
+
+
+def test_no_hook_of_the_program_runs_and_nothing_of_it_changes() -> None:
+    x = leaf(8, 5)
+    hidden = x * 2.0
+    called: list[object] = []
+    hidden.register_hook(called.append)
+    Graph.from_tensor(two_pass(hidden), gradients=False)
+    assert called == []
+    assert x.grad is None
 
 
 def test_a_residual_connection_is_not_the_direct_path() -> None:

@@ -23,6 +23,7 @@ from microtensor import demos, viz
 from microtensor.graph import Graph
 from microtensor.viz import engine, labels
 from microtensor.viz.dot import to_dot
+from microtensor.viz.legend import NOT_SEARCHED
 from microtensor.viz.theme import TOKENS
 from tests.places import DOCS
 
@@ -255,6 +256,35 @@ def test_the_legend_explains_what_occurs_and_can_be_left_out() -> None:
     assert "direct path" in plain
     bare = [t.strip() for t in texts(viz.render(Graph.from_tensor(mt.exp(x)), "svg", legend=False))]
     assert "direct path" not in bare
+
+
+def large() -> tuple[mt.Tensor, Graph]:
+    """A graph that is too large to be searched for norms as a whole."""
+    x = mt.tensor(np.eye(3), requires_grad=True, name="x")
+    with mt.name_scope("many"):
+        y = x
+        for _ in range(2_001):
+            y = y * 1.0
+    return y, Graph.from_tensor(y, gradients=False)
+
+
+def test_a_picture_whose_graph_was_not_searched_for_norms_says_what_amber_is() -> None:
+    y, graph = large()
+    says = [text.strip() for text in texts(viz.render(graph, "svg", depth=0))]
+    assert says.index(NOT_SEARCHED.split(": ")[0]) == says.index(NOT_SEARCHED.split(": ")[1]) - 1
+    bare = ElementTree.fromstring(viz.render(graph, "svg", depth=0, legend=False))
+    assert NOT_SEARCHED in (bare.findtext(f"{SVG}desc") or "")
+    assert json.dumps(NOT_SEARCHED) in viz.render(graph, "html", depth=0, output=y).decode()
+    stored = viz.render(graph, "json")
+    assert json.loads(stored)["searched"] is False
+    assert viz.from_json(stored) == graph
+    assert NOT_SEARCHED.encode() not in viz.render(graph_of("batch_norm"), "svg")
+
+
+def test_a_graph_stored_without_the_flag_was_searched() -> None:
+    content = json.loads(viz.render(graph_of("batch_norm"), "json"))
+    del content["searched"]
+    assert viz.from_json(json.dumps(content)) == graph_of("batch_norm")
 
 
 # --- determinism and hostile text -------------------------------------------------------------------------

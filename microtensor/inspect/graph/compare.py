@@ -117,8 +117,9 @@ class _Union:
                 key = (place[edge.source], place[edge.target], edge.argument)
                 edges[key] = replace(edges[key], mark="") if key in edges else GraphEdge(*key, edge.kind, None, side)
         root = self.place[0][self.graphs[0].root]
+        searched = all(graph.searched for graph in self.graphs)
         ordered = tuple(edges[key] for key in sorted(edges, key=lambda key: (key[1], key[2], key[0])))
-        return Graph(tuple(self.nodes), ordered, tuple(self.scopes), root, "", self.names)
+        return Graph(tuple(self.nodes), ordered, tuple(self.scopes), root, "", self.names, searched)
 
 
 def _steps(a: list[Key], b: list[Key]) -> Iterator[tuple[int, int, int, int, bool]]:

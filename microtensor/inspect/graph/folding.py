@@ -144,8 +144,8 @@ class _Fold:
                 place |= {inside.id: len(nodes) for one in run for inside in self.members[one]}
                 nodes.append(self._card(len(nodes), run))
         edges, flows = self._edges(place)
-        whole = self.whole
-        return Graph(tuple(nodes), edges, self.scopes, place[whole.root], whole.cotangent, whole.compared, flows)
+        root = place[self.whole.root]
+        return replace(self.whole, nodes=tuple(nodes), edges=edges, scopes=self.scopes, root=root, _flows=flows)
 
     def _card(self, number: int, run: list[int]) -> GraphNode:
         first, scope = self.whole.scopes[run[0]], self.whole.scopes[run[-1]]

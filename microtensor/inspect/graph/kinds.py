@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 from microtensor.inspect.graph.model import EdgeKind, Kind
-
-REDUCTIONS = frozenset({"sum", "mean", "max", "min", "prod"})
-BROADCASTING = frozenset({"add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"})
 
 
 class Kinds:
@@ -16,14 +12,14 @@ class Kinds:
 
     Parameters
     ----------
-    values : list
-        The tensor or the constant of each node.
     kinds : list of str
         The kind of each node.
     edges : list of (int, int, int)
         Source, target and argument.
     root : int
         The result.
+    inner, normalized : set of int
+        The statistics of all norms with what is computed from them alone, and the inputs of the norms.
 
     Attributes
     ----------
@@ -31,8 +27,14 @@ class Kinds:
         The operations on a path through a statistic.
     """
 
-    def __init__(self, values: list[Any], kinds: list[Kind], edges: list[tuple[int, int, int]], root: int) -> None:
-        self.values = values
+    def __init__(
+        self,
+        kinds: list[Kind],
+        edges: list[tuple[int, int, int]],
+        root: int,
+        inner: set[int],
+        normalized: set[int],
+    ) -> None:
         self.kinds = kinds
         self.operations = [i for i, kind in enumerate(kinds) if kind == "operation"]
         self.into: dict[int, list[int]] = defaultdict(list)
@@ -41,7 +43,7 @@ class Kinds:
             if kinds[source] != "constant":
                 self.into[target].append(source)
                 self.out[source].append(target)
-        self.statistics = self._statistics()
+        self.statistics = self._path(inner, normalized)
         self.spine = self._spine(root)
         # The parameters, and the results that are computed from parameters alone, such as Wᵀ.
         self.derived = {i for i, kind in enumerate(kinds) if kind == "parameter"}
@@ -63,54 +65,19 @@ class Kinds:
         """Whether a node is computed from these nodes and from constants only."""
         return bool(self.into[i]) and all(source in nodes for source in self.into[i])
 
-    def _statistics(self) -> set[int]:
-        """The operations on a path through a statistic.
+    def _path(self, inner: set[int], normalized: set[int]) -> set[int]:
+        """The operations on a path through a statistic: the inner ones, and what only they read, such as (x − μ)².
 
-        A reduction starts such a path when its result meets a larger tensor in an operation that broadcasts. Between
-        the two stand only operations that the reduction and constants feed. Operations that the path alone feeds, or
-        that feed the path alone, belong to it too.
+        What does not depend on a tensor that is normalized belongs to no such path, such as an ε that is learnt.
         """
-        path: set[int] = set()
-        for start in self.operations:
-            # An operation that is on a path already leads to nothing new.
-            if start not in path and self._reduces(start):
-                reached = self._fed_only_by(start)
-                if self._meets_larger(reached):
-                    path |= reached
+        path, depending = set(inner), set(normalized)
         for i in self.operations:
-            if self._fed_by(i, path):
-                path.add(i)
+            if not depending.isdisjoint(self.into[i]):
+                depending.add(i)
         for i in reversed(self.operations):
-            if self.out[i] and all(target in path for target in self.out[i]):
+            if i in depending and self.out[i] and all(target in path for target in self.out[i]):
                 path.add(i)
         return path
-
-    def _name(self, i: int) -> str:
-        name: str = self.values[i].node.primitive.name
-        return name
-
-    def _reduces(self, i: int) -> bool:
-        return self._name(i) in REDUCTIONS and any(self.values[s].size > self.values[i].size for s in self.into[i])
-
-    def _fed_only_by(self, start: int) -> set[int]:
-        reached = {start}
-        frontier = [start]
-        while frontier:
-            for target in self.out[frontier.pop()]:
-                if target not in reached and self._fed_by(target, reached):
-                    reached.add(target)
-                    frontier.append(target)
-        return reached
-
-    def _meets_larger(self, reached: set[int]) -> bool:
-        return any(
-            self._name(target) in BROADCASTING
-            and self.values[target].size > self.values[i].size
-            and not self._fed_by(target, reached)
-            for i in reached
-            for target in self.out[i]
-            if target not in reached
-        )
 
     def _spine(self, root: int) -> set[tuple[int, int]]:
         """The steps of the direct path: from the result to the data, by the longest way that meets no statistic."""

@@ -129,6 +129,9 @@ class Graph:
         A description of the gradients; empty if there are none.
     compared : tuple of str
         The names of the two graphs that were compared; empty for the graph of one tensor.
+    searched : bool
+        Whether all of it was searched for norms. A very large graph is not: in it, only statistics of the library's
+        norms are found.
 
     Examples
     --------
@@ -145,6 +148,7 @@ class Graph:
     root: int
     cotangent: str = ""
     compared: tuple[str, ...] = ()
+    searched: bool = True
     _flows: Mapping[tuple[int, int, int], Array] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod

@@ -18,6 +18,7 @@ from microtensor.creation import Parameter
 from microtensor.inspect.graph.kinds import Kinds
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
 from microtensor.inspect.history import Origin, array_of, carried_back, cotangent_of, history, is_detached
+from microtensor.inspect.statistics import norms_among
 from microtensor.support.arrays import Array
 from microtensor.support.modes import Scope
 
@@ -100,7 +101,8 @@ class Reader:
         self.constants: dict[int, list[tuple[int, str]]] = defaultdict(list)
         # The operation that reads each node first.
         self.reader: dict[int, int] = {}
-        for output, node in history(root):
+        self.records = history(root)
+        for output, node in self.records:
             self._place(output, node)
         self.number = self._add(root)
         self.flows: Flows = {}
@@ -162,7 +164,9 @@ class Reader:
 
     def graph(self) -> Graph:
         kinds = self._kinds()
-        sorted_edges = Kinds(self.tensors, kinds, self.edges, self.number)
+        norms = norms_among(self.records)
+        inner = {self.ids[id(result)] for norm in norms for result in norm.inner}
+        sorted_edges = Kinds(kinds, self.edges, self.number, inner, {self.ids[id(norm.input)] for norm in norms})
         statistics = sorted_edges.statistics
         places, scopes = _scopes(
             [self._scope(i, kind) for i, kind in enumerate(kinds)],
@@ -172,7 +176,7 @@ class Reader:
         edges = tuple(
             GraphEdge(s, t, a, sorted_edges.edge(s, t), norm(self.flows.get((s, t, a)))) for s, t, a in self.edges
         )
-        return Graph(nodes, edges, scopes, self.number, self.cotangent, (), self.flows)
+        return Graph(nodes, edges, scopes, self.number, self.cotangent, (), norms.complete, self.flows)
 
     def _node(self, i: int, kind: Kind, scope: int | None, statistics: bool) -> GraphNode:
         value = self.tensors[i]

@@ -18,6 +18,7 @@ from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, auto_depth
 from microtensor.text import LINE, safe_text
 from microtensor.viz.engine import Engine
+from microtensor.viz.legend import NOT_SEARCHED
 from microtensor.viz.page.content import Content
 from microtensor.viz.page.drawing import draw
 from microtensor.viz.svg import Theme
@@ -90,6 +91,7 @@ def to_html(
     data = {
         "cotangent": safe_text(graph.cotangent, LINE),
         "legend": legend,
+        "note": "" if graph.searched else NOT_SEARCHED,
         "open": max((i for i, r in enumerate(records) if len(r["nodes"]) <= opening), default=0),
         "pictures": records,
         "tables": content.tables,

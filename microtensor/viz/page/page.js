@@ -431,7 +431,9 @@ function legend() {
   const items = Object.keys(words).filter((kind) => kinds.has(kind)).map((kind) => [kind, words[kind]]);
   if (picture.edges.some((edge) => edge.kind === "direct")) items.push(["direct", "direct path"]);
   if (picture.counts.backward > 0) items.push(["flow", "gradient"]);
-  $("legend").replaceChildren(...(data.legend ? items : []).map(([kind, text]) => make("li", {}, make("i", { className: kind }), text)));
+  const rows = items.map(([kind, text]) => make("li", {}, make("i", { className: kind }), text));
+  if (data.note) rows.push(make("li", {}, data.note));
+  $("legend").replaceChildren(...(data.legend ? rows : []));
 }
 
 // --- scopes folded in place: a card over the frame, and nothing else moves ---
