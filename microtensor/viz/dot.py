@@ -88,16 +88,18 @@ class _Picture:
         root = self.graph.nodes[self.graph.root]
         return root.kind not in ("data", "parameter", "constant") and root.shape != ()
 
-    def _pills(self) -> set[tuple[int, int]]:
-        """The edges with a pill: those of results that are used more than once, where contributions add up."""
+    def _pills(self) -> set[tuple[int, int, int]]:
+        """The edges with a pill: those of results that are used more than once, where contributions add up.
+
+        So is an edge with another result of a folded scope than the one that its card shows.
+        """
         if self.view == "forward":
             return set()
         return {
-            (edge.source, edge.target)
+            edge.key
             for edges in self.consumers.values()
-            if len(edges) > 1
             for edge in edges
-            if edge.grad is not None
+            if edge.grad is not None and (edge.other or sum(not e.other for e in edges) > 1)
         }
 
     def source(self, legend: bool) -> str:
@@ -267,12 +269,12 @@ class _Picture:
 
     def _pills_of(self, node: GraphNode) -> None:
         for edge in self.inputs.get(node.id, []):
-            if (edge.source, edge.target) not in self.pills:
+            if edge.key not in self.pills:
                 continue
             zero = edge.grad is not None and edge.grad < ZERO
             self.dot.node(
                 self._pill(edge),
-                label=f"‖g‖ = {labels.number(edge.grad)}",
+                label=safe_text(f"{edge.other}  " if edge.other else "", 24) + f"‖g‖ = {labels.number(edge.grad)}",
                 shape="box",
                 style="rounded,filled,dashed" if zero else "rounded,filled",
                 fillcolor="constant-fill" if zero else "pill-fill",
@@ -294,7 +296,7 @@ class _Picture:
     def _edge(self, edge: GraphEdge) -> None:
         tail, head = f"n{edge.source}", f"n{edge.target}"
         style = self._style(edge)
-        if (edge.source, edge.target) in self.pills:
+        if edge.key in self.pills:
             pill = self._pill(edge)
             up, down = ({"dir": "back"}, {"dir": "forward"}) if style.get("dir") == "both" else ({}, {"dir": "none"})
             self.dot.edge(tail, pill, **style | up)

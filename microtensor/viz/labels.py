@@ -162,7 +162,7 @@ def lines(
     if detail != "none" or view == "combined":
         found.append((down + values(node), "muted"))
     if view != "forward":
-        contributions = sum(edge.grad is not None for edge in uses)
+        contributions = sum(edge.grad is not None and not edge.other for edge in uses)
         if node.kind == "constant" or (node.kind == "data" and node.grad is None):
             found.append(("no gradient", "muted"))
         else:

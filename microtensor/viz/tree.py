@@ -31,8 +31,8 @@ def to_tree(
 ) -> str:
     """The graph from the result back to its inputs, one row per node.
 
-    Below a node stands the input with the longest history. Its other inputs branch off in between. A node that has
-    another row is only named; an arrow points to that row.
+    Below a node stands the input with the longest history, data before parameters. Its other inputs branch off in
+    between. A node that has another row is only named; an arrow points to that row.
 
     Parameters
     ----------
@@ -95,6 +95,10 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
     shown: set[int] = set()
     rows: list[tuple[str, GraphNode, bool]] = []
 
+    def rank(number: int) -> tuple[bool, int, bool, int]:
+        node = graph.nodes[number]
+        return not node.statistics, depth[number], node.kind == "data", -number
+
     def sources(number: int) -> list[int]:
         return list(dict.fromkeys(edge.source for edge in inputs.get(number, [])))
 
@@ -107,7 +111,7 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
             ahead = sources(number)
             if not ahead:
                 return found
-            number = max(ahead, key=lambda s: (not graph.nodes[s].statistics, depth[s], -s))
+            number = max(ahead, key=rank)
         return [*found, (number, True)]
 
     # A task is a chain, the position in it, the prefix of its next row, and the prefix of the rows after that.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -123,6 +126,7 @@ def test_a_folded_graph_keeps_its_ends_and_has_no_loose_edge(steps: list[tuple[i
         assert folded.nodes[folded.root].shape == (2,)
         assert all(edge.source != edge.target for edge in folded.edges)
         assert sum(node.repeats for node in folded.nodes) == len(graph.collapsed(depth, repeats=False).nodes)
+        check_sums(folded)
         to_tree(folded)
 
 
@@ -133,6 +137,147 @@ def test_a_long_program_folds_at_once() -> None:
             y = mt.standardize(y, axis=0)
     folded = viz.folded(Graph.from_tensor(y))
     assert cards(folded) == [("step0 … step299", 300)]
+
+
+# --- one module called several times ----------------------------------------------------------------------
+
+
+def check_sums(graph: Graph) -> None:
+    """The gradient of each result is the sum of what its edges bring, and each edge has the norm of what it brings."""
+    for node in graph.nodes:
+        uses = [edge for edge in graph.edges if edge.source == node.id]
+        flows = {edge.key: graph._flows[edge.key] for edge in uses if edge.key in graph._flows}
+        for edge in uses:
+            assert (edge.grad is None) == (edge.key not in flows)
+            if edge.grad is not None:
+                assert edge.grad == pytest.approx(np.linalg.norm(flows[edge.key]), rel=1e-12, abs=1e-300)
+        own = [flows[edge.key] for edge in uses if edge.key in flows and not edge.other]
+        if own and node.id != graph.root:
+            assert node.grad == pytest.approx(np.linalg.norm(sum(own)), rel=1e-9, abs=1e-300)
+
+
+def called(times: int, *, between: bool = False) -> mt.Tensor:
+    """One layer, called on its own output."""
+    layer = mt.nn.Linear(3, 3, rng=0)
+    y = mt.tensor(np.random.default_rng(0).normal(size=(4, 3)), requires_grad=True, name="x")
+    for _ in range(times):
+        y = mt.tanh(layer(y)) if between else layer(y)
+    return y
+
+
+@pytest.mark.parametrize("between", [False, True])
+@pytest.mark.parametrize("times", [2, 3, 5])
+def test_what_several_cards_read_stands_outside_them(times: int, between: bool) -> None:
+    graph = Graph.from_tensor(called(times, between=between))
+    folded = graph.collapsed(0)
+    assert cards(folded) == [("model", 1)] * times
+    check_sums(folded)
+    read = {node.name: [e for e in folded.edges if e.source == node.id] for node in folded.nodes}
+    of_cards = {node.id for node in folded.nodes if node.kind == "module"}
+    for name in ("W", "b"):
+        assert {edge.target for edge in read[name]} == of_cards
+        assert {edge.kind for edge in read[name]} == {"parameter"}
+    whole = {node.name: node.grad for node in graph.nodes if node.kind == "parameter"}
+    assert whole == {node.name: node.grad for node in folded.nodes if node.kind == "parameter"}
+    # Between two cards nothing flows but the result of the first.
+    inner = [e for e in folded.edges if e.source in of_cards]
+    assert len(inner) == len({e.source for e in inner})
+    assert not any(edge.other for edge in folded.edges)
+    backward = viz.render(graph, "dot", depth=0, view="backward").decode()
+    assert backward.count(f"= sum of {times}") == 2
+    assert backward.count("= sum of") == 2
+    tree = viz.render(graph, "tree", depth=0).decode()
+    assert "↓ model" not in tree
+    assert "↑ model" not in tree
+
+
+def test_a_module_called_very_often_is_one_card_beside_its_parameters() -> None:
+    folded = Graph.from_tensor(called(30)).collapsed(0)
+    assert cards(folded) == [("model", 30)]
+    assert [node.name for node in folded.nodes if node.kind == "parameter"] == ["W", "b"]
+    check_sums(folded)
+    assert cards(Graph.from_tensor(called(30)).collapsed(0, repeats=False)) == [("model", 1)] * 30
+
+
+def test_calls_of_two_modules_in_turn_share_no_card() -> None:
+    first, second = mt.nn.Linear(3, 3, rng=0), mt.nn.Linear(3, 3, rng=1)
+    y = mt.tensor(np.ones((2, 3)), requires_grad=True)
+    for _ in range(12):
+        y = second(first(y))
+    assert cards(Graph.from_tensor(y).collapsed(0)) == [("model", 1)] * 24
+
+
+def test_a_parameter_inside_a_model_that_calls_a_layer_twice_stands_in_the_model() -> None:
+    class Twice(mt.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.out = mt.nn.Linear(3, 3, rng=0), mt.nn.Linear(3, 2, rng=0)
+
+        def forward(self, x: mt.Tensor) -> mt.Tensor:
+            result: mt.Tensor = self.out(mt.tanh(self.fc(mt.tanh(self.fc(x)))))
+            return result
+
+    graph = Graph.from_tensor(Twice()(mt.tensor(np.ones((4, 3)), requires_grad=True)))
+    paths = [(node.name, graph.scope_path(node.scope)) for node in graph.nodes if node.kind == "parameter"]
+    assert paths == [("W", "model"), ("b", "model"), ("W", "model.out"), ("b", "model.out")]
+    (card,) = [node for node in graph.collapsed(0).nodes if node.kind == "module"]
+    assert card.parameters == (("W", (3, 3)), ("b", (3,)), ("W", (2, 3)), ("b", (2,)))
+    assert [n.parameters for n in graph.collapsed(1).nodes if n.op == "fc"] == [(), ()]
+
+
+def unrolled(steps: int, cell: mt.nn.Module, state: Any) -> mt.Tensor:
+    rng = np.random.default_rng(0)
+    for i in range(steps):
+        x = mt.tensor(rng.normal(size=(2, 3)), requires_grad=True, name=f"x{i}")
+        state = cell(x, state)
+    h = state[0] if isinstance(state, tuple) else state
+    return (h * h).mean()
+
+
+def test_a_recurrent_net_hands_on_each_of_its_states_by_an_edge_of_its_own() -> None:
+    h, c = (mt.tensor(np.zeros((2, 4)), name=name) for name in "hc")
+    folded = Graph.from_tensor(unrolled(4, mt.nn.LSTMCell(3, 4, rng=0), (h, c))).collapsed(0)
+    assert cards(folded) == [("model", 1)] * 4
+    check_sums(folded)
+    steps = [node.id for node in folded.nodes if node.kind == "module"]
+    for one, other in itertools.pairwise(steps):
+        between = [e for e in folded.edges if (e.source, e.target) == (one, other)]
+        assert [bool(edge.other) for edge in between].count(True) == 1
+        assert len({edge.key for edge in between}) == 2
+    stored = viz.from_json(viz.to_json(folded))
+    assert stored == folded
+    shared = [node for node in folded.nodes if node.kind == "parameter"]
+    assert [sum(e.source == node.id for e in folded.edges) for node in shared] == [4, 4, 4, 4]
+
+
+def test_an_edge_with_another_result_of_a_card_says_which_one() -> None:
+    x = mt.tensor([1.0, 2.0], requires_grad=True, name="x")
+    with mt.name_scope("pair"):
+        low = mt.label(mt.exp(x), "low")
+        high = mt.tanh(low * 2.0)
+    graph = Graph.from_tensor((low * high).sum())
+    folded = graph.collapsed(0)
+    (card,) = [node.id for node in folded.nodes if node.kind == "function"]
+    leaving = {e.other: e.grad for e in folded.edges if e.source == card}
+    of_whole = {(e.source, e.target): e.grad for e in graph.edges}
+    product = next(n.id for n in graph.nodes if n.op == "multiply" and n.scope is None)
+    sources = {graph.nodes[s].name: grad for (s, t), grad in of_whole.items() if t == product}
+    assert leaving == {"low": sources["low"], "": sources[""]}
+    dot = viz.render(graph, "dot", depth=0, view="backward").decode()
+    assert 'label="low  ‖g‖ = ' in dot
+    assert "sum of" not in dot
+
+
+def test_a_stored_graph_adds_no_norms_of_different_gradients() -> None:
+    whole = Graph.from_tensor(called(3))
+    stored = viz.from_json(viz.to_json(whole))
+    assert [e.grad for e in stored.collapsed(0).edges] == pytest.approx([e.grad for e in whole.collapsed(0).edges])
+    # Two of three contributions: their norms do not say what that of the sum is.
+    x = mt.tensor([1.0, 2.0], requires_grad=True, name="x")
+    with mt.name_scope("twice"):
+        inside = mt.exp(x) * mt.tanh(x)
+    graph = viz.from_json(viz.to_json(Graph.from_tensor((inside * x).sum())))
+    assert [e.grad is None for e in graph.collapsed(0).edges if e.source == 0] == [True, False]
 
 
 # --- two graphs on one sheet ------------------------------------------------------------------------------

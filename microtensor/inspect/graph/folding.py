@@ -10,13 +10,12 @@ from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode
 from microtensor.inspect.graph.reading import Flows, norm, totals
 from microtensor.text import LONGEST, safe_text
 
-FEWEST_REPEATS = 3
+# How many equal blocks share a card, and how many calls of one module. Each call adds to the same gradients.
+FEWEST_REPEATS, FEWEST_CALLS = 3, 10
 WILD = frozenset("*?[")
 # When several edges become one, it gets the first of these kinds that one of them has.
 CLEAREST = ("direct", "plain", "statistics", "parameter", "constant")
@@ -110,12 +109,15 @@ class _Fold:
     def __init__(self, graph: Graph, into: list[int | None], repeats: bool) -> None:
         self.whole = graph
         self.card = [None if node.scope is None else into[node.scope] for node in graph.nodes]
+        self.into, self.uses = graph.inputs(), graph.consumers()
         self.members: dict[int, list[GraphNode]] = defaultdict(list)
         for node in graph.nodes:
             scope = self.card[node.id]
             if scope is not None:
                 self.members[scope].append(node)
         self.crossing = [e for e in graph.edges if self.card[e.source] != self.card[e.target]]
+        # Parameters that several cards read stand outside.
+        self.shared = {e.source for e in self.crossing if graph.nodes[e.source].kind == "parameter"}
         leaving = {e.source for e in self.crossing} | {graph.root}
         # For each card the last node whose result is used outside of it.
         self.output = {
@@ -175,34 +177,46 @@ class _Fold:
         )
 
     def _edges(self, place: Mapping[int, int]) -> tuple[tuple[GraphEdge, ...], Flows]:
-        """The edges between the nodes that are left. The gradients of one tensor along several edges are added up."""
-        groups: dict[tuple[int, int], list[GraphEdge]] = defaultdict(list)
+        """The edges between the nodes that are left: one for each tensor, with the sum of its gradients."""
+        groups: dict[tuple[int, int, int], list[GraphEdge]] = defaultdict(list)
         for edge in self.whole.edges:
             source, target = place[edge.source], place[edge.target]
             if source != target:
-                groups[source, target].append(edge)
-        edges = []
+                groups[source, target, edge.source].append(edge)
+        results = {node.id for scope, node in self.output.items() if self.runs.get(scope, [scope])[-1] == scope}
+        edges: dict[tuple[int, int, int], GraphEdge] = {}
         flows: Flows = {}
-        for (source, target), merged in groups.items():
+        for (source, target, tensor), merged in groups.items():
             argument = merged[0].argument
+            while (source, target, argument) in edges:
+                argument += 1
+            key = source, target, argument
             sums = totals({edge.key: self.whole._flows[edge.key] for edge in merged if edge.key in self.whole._flows})
-            norms = [norm(total) for total in sums.values()] or [edge.grad for edge in merged]
-            known = [n for n in norms if n is not None]
-            grad = float(np.hypot.reduce(known)) if known else None
+            if sums:
+                flows[key] = sums[tensor]
+            grad = norm(flows[key]) if sums else self._stored_norm(merged)
             kind = min((edge.kind for edge in merged), key=CLEAREST.index)
             marks = {edge.mark for edge in merged}
-            edges.append(GraphEdge(source, target, argument, kind, grad, marks.pop() if len(marks) == 1 else ""))
-            if len(sums) == 1:
-                flows[source, target, argument] = next(iter(sums.values()))
-        return tuple(edges), flows
+            made = self.whole.nodes[tensor]
+            is_other = self.card[tensor] is not None and tensor not in results
+            other = (made.name or made.symbol or made.role or made.kind) if is_other else ""
+            edges[key] = GraphEdge(*key, kind, grad, marks.pop() if len(marks) == 1 else "", other)
+        return tuple(edges.values()), flows
+
+    def _stored_norm(self, merged: list[GraphEdge]) -> float | None:
+        """The norm of the sum of some gradients of one tensor, in a stored graph, which has norms alone."""
+        known = [edge.grad for edge in merged if edge.grad is not None]
+        if len(known) <= 1:
+            return known[0] if known else None
+        uses = self.uses[merged[0].source]
+        return self.whole.nodes[merged[0].source].grad if len(merged) == len(uses) else None
 
     # --- equal neighbours ---------------------------------------------------------------------------------
 
     def _runs(self) -> dict[int, list[int]]:
         """For each scope that shares a card, all the scopes on that card, in their order."""
-        into, out = self.whole.inputs(), self.whole.consumers()
         order = sorted(self.members, key=lambda scope: self.output[scope].id)
-        structure = {scope: self._structure(scope, into) for scope in order}
+        structure = {scope: self._structure(scope) for scope in order}
         feeds = {(self.card[e.source], self.card[e.target]) for e in self.crossing}
         runs: list[list[int]] = []
         for scope in order:
@@ -212,30 +226,40 @@ class _Fold:
             else:
                 runs.append([scope])
         return {
-            scope: run for run in runs if len(run) >= FEWEST_REPEATS and not self._comes_back(run, out) for scope in run
+            scope: run for run in runs if len(run) >= self._fewest(run) and not self._comes_back(run) for scope in run
         }
 
-    def _structure(self, scope: int, into: Mapping[int, list[GraphEdge]]) -> Any:
+    def _fewest(self, run: list[int]) -> int:
+        """How many such blocks share a card: more if they read the same parameters, as calls of one module do."""
+        read = {edge.source for node in self.members[run[0]] for edge in self.into[node.id]}
+        return FEWEST_REPEATS if self.shared.isdisjoint(read) else FEWEST_CALLS
+
+    def _structure(self, scope: int) -> Any:
         """What must be equal for two scopes to share a card: every operation inside, its shape and its inner edges."""
         inside = self.members[scope]
         at = {node.id: i for i, node in enumerate(inside)}
         own = self.whole.scopes[scope]
         content = [(node.kind, node.op, node.shape, node.dtype, node.mark) for node in inside]
-        edges = [[(at.get(edge.source, -1), edge.argument) for edge in into[node.id]] for node in inside]
+
+        def read(source: int) -> int:
+            """From outside only parameters are compared: calls of different modules are not equal."""
+            return at.get(source, -2 - source if source in self.shared else -1)
+
+        edges = [[(read(edge.source), edge.argument) for edge in self.into[node.id]] for node in inside]
         return own.parent, own.detail, content, edges
 
-    def _comes_back(self, run: list[int], out: Mapping[int, list[GraphEdge]]) -> bool:
+    def _comes_back(self, run: list[int]) -> bool:
         """Whether a path leaves the run and enters it again; one node for the whole run could not show this."""
         ours = set(run)
         end = self.output[run[-1]].id
-        stack = [edge.target for scope in run for node in self.members[scope] for edge in out[node.id]]
+        stack = [edge.target for scope in run for node in self.members[scope] for edge in self.uses[node.id]]
         seen: set[int] = set()
         while stack:
             at = stack.pop()
             if at in seen or at > end or self.card[at] in ours:
                 continue
             seen.add(at)
-            if any(self.card[edge.target] in ours for edge in out[at]):
+            if any(self.card[edge.target] in ours for edge in self.uses[at]):
                 return True
-            stack += [edge.target for edge in out[at]]
+            stack += [edge.target for edge in self.uses[at]]
         return False

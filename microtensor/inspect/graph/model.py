@@ -90,7 +90,20 @@ class GraphNode:
 
 @dataclass(frozen=True)
 class GraphEdge:
-    """A tensor that enters an operation. ``grad`` is the norm of the gradient along it; ``mark`` is as for a node."""
+    """A tensor that enters an operation.
+
+    Attributes
+    ----------
+    source, target, argument : int
+    kind : str
+    grad : float or None
+        The norm of the gradient along it.
+    mark : str
+        As for a node.
+    other : str
+        What it carries, when this is not the result that its source shows: the name of the other result, or else the
+        symbol of its operation. A folded scope may hand on several results.
+    """
 
     source: int
     target: int
@@ -98,6 +111,7 @@ class GraphEdge:
     kind: EdgeKind
     grad: float | None = None
     mark: Mark = ""
+    other: str = ""
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -238,7 +252,8 @@ class Graph:
     ) -> Graph:
         """The same graph with scopes folded into one node each.
 
-        Three or more folded scopes with the same structure, one after the other, share a node.
+        Three or more folded scopes with the same structure, one after the other, share a node. Calls of the same module
+        share one only when there are ten or more, because each of them adds to the gradients of its parameters.
 
         Parameters
         ----------

@@ -99,8 +99,8 @@ class Reader:
         self.ids: dict[int, int] = {}
         self.edges: list[tuple[int, int, int]] = []
         self.constants: dict[int, list[tuple[int, str]]] = defaultdict(list)
-        # The operation that reads each node first.
-        self.reader: dict[int, int] = {}
+        # The operations that read each node.
+        self.readers: dict[int, list[int]] = defaultdict(list)
         self.records = history(root)
         for output, node in self.records:
             self._place(output, node)
@@ -129,7 +129,7 @@ class Reader:
         self.constants[target] = folded
         for source, argument in sources:
             self.edges.append((source, target, argument))
-            self.reader.setdefault(source, target)
+            self.readers[source].append(target)
 
     def _gradients(self) -> None:
         seed, self.cotangent = seed_of(self.root)
@@ -158,9 +158,15 @@ class Reader:
         return [kind(value) for value in self.tensors]
 
     def _scope(self, i: int, kind: Kind) -> Scope | None:
-        """The scope of a node. A parameter or a constant has that of its first reader; data have none."""
-        at = i if kind == "operation" else self.reader.get(i) if kind != "data" else None
-        return None if at is None else self.tensors[at].node.scope
+        """The scope of a node. A parameter or a constant has the innermost one around all its readers; data have none.
+
+        So a parameter of a module that is called twice stands outside the two calls.
+        """
+        if kind == "operation":
+            scope: Scope | None = self.tensors[i].node.scope
+            return scope
+        readers = [] if kind == "data" else [self.tensors[reader].node.scope for reader in self.readers[i]]
+        return _common(list(dict.fromkeys(readers)))
 
     def graph(self) -> Graph:
         kinds = self._kinds()
@@ -261,6 +267,17 @@ def _shown_line(line: str) -> str:
     """The file without its directory, so that a picture is the same on every machine."""
     file, colon, rest = line.rpartition(":")
     return f"{os.path.basename(file)}{colon}{rest}"
+
+
+def _common(scopes: list[Scope | None]) -> Scope | None:
+    """The innermost scope around all of these."""
+    found = scopes[0] if scopes else None
+    for scope in scopes[1:]:
+        if found is None or scope is None:
+            return None
+        around = set(found.chain())
+        found = next((at for at in scope.chain() if at in around), None)
+    return found
 
 
 def _scopes(around: list[Scope | None], quiet: list[bool]) -> tuple[list[int | None], tuple[GraphScope, ...]]:

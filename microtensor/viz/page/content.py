@@ -93,7 +93,6 @@ class Content:
     def _edges(self, graph: Graph, origin: list[int], depth: int | None) -> list[Record]:
         """A record per edge: what comes back along it, and the sum so far at its source, in the order of the walk."""
         inputs = graph.inputs()
-        sources = _sources(self.graph, origin, depth)
         records: list[Record] = [{} for _ in graph.edges]
         walk = sorted(range(len(graph.edges)), key=lambda i: (-graph.edges[i].target, graph.edges[i].argument))
         sums: dict[int, Array | None] = {}
@@ -108,7 +107,7 @@ class Content:
             only = tuple(text if at == edge.argument else "" for at, text in enumerate(target.rules))
             if rule := labels.rules(replace(target, rules=only), inputs[edge.target], graph):
                 record["rule"] = rule
-            if sources[edge.source, edge.target] != {origin[edge.source]}:
+            if edge.other:
                 # A folded module has several results. This is the gradient of one that is not shown.
                 continue
             record["nth"] = count[edge.source] = count[edge.source] + 1
@@ -135,18 +134,6 @@ def _origins(graph: Graph, depth: int | None) -> list[int]:
     """For each node of the folded graph, the node of the full graph whose result it has."""
     named = replace(graph, nodes=tuple(replace(node, name=str(node.id)) for node in graph.nodes))
     return [int(node.name) for node in named.collapsed(depth, repeats=False).nodes]
-
-
-def _sources(graph: Graph, origin: list[int], depth: int | None) -> dict[tuple[int, int], set[int]]:
-    """For each pair of nodes of the folded graph, the nodes of the full graph whose results pass between them."""
-    chains = [graph.scope_chain(node.scope) for node in graph.nodes]
-    limit = len(graph.scopes) if depth is None else depth
-    place = {chains[full][limit] if len(chains[full]) > limit else -1 - full: i for i, full in enumerate(origin)}
-    at = [place[chain[limit] if len(chain) > limit else -1 - full] for full, chain in enumerate(chains)]
-    found: dict[tuple[int, int], set[int]] = defaultdict(set)
-    for edge in graph.edges:
-        found[at[edge.source], at[edge.target]].add(edge.source)
-    return found
 
 
 def _array(value: Any) -> Array:
