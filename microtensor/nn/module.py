@@ -15,11 +15,36 @@ from microtensor.core.tensor import Tensor
 from microtensor.creation import Parameter, zeros_like
 from microtensor.showing import shown
 from microtensor.support.arrays import Array, own_array, plain_dtype
-from microtensor.support.modes import name_scope
+from microtensor.support.modes import Mode, Scope, name_scope
 from microtensor.text import safe_text
 
 M = TypeVar("M", bound="Module")
+# The name of a module that has no other.
+UNNAMED = "model"
 _TABLES = ("_parameters", "_buffers", "_modules", "_transient")
+
+
+class ModuleScope(Scope):
+    """The scope of one call of a module. It knows the module, which may get a name later."""
+
+    __slots__ = ("module",)
+
+    def __init__(self, name: str, detail: str, parent: Scope | None, module: Module) -> None:
+        super().__init__(name, detail, parent)
+        self.module = module
+
+
+class _Call(name_scope):
+    """Inside, operations are recorded in the scope of a call of a module."""
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(module._name or UNNAMED, module.title())
+        self.module = module
+
+    def _next(self, mode: Mode) -> Mode:
+        if self.scope is None:
+            self.scope = ModuleScope(self.name, self.detail, mode.scope, self.module)
+        return super()._next(mode)
 
 
 class Module:
@@ -69,7 +94,7 @@ class Module:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() first")
-        with name_scope(self._name or "model", self.title()):
+        with _Call(self):
             return self.forward(*inputs, **options)
 
     def title(self) -> str:

@@ -16,9 +16,10 @@ from microtensor.core.primitive import Primitive
 from microtensor.core.tensor import Tensor
 from microtensor.functional import scoped
 from microtensor.inspect.graph import Graph, read_failure, size
-from microtensor.nn.module import Module
+from microtensor.nn.module import UNNAMED, Module
+from microtensor.script.names import is_a, name_scopes, name_variables
 from microtensor.script.process_state import TimedOut
-from microtensor.script.resolve import TargetError, is_a, name_variables
+from microtensor.script.resolve import TargetError
 from microtensor.script.target import PathError, Target
 from microtensor.support.modes import Scope
 from microtensor.text import LINE, safe_text
@@ -149,6 +150,7 @@ def _unfinished(error: BaseException, target: Target, message: str) -> Graph | N
         tensors = [x for x in call.inputs if is_a(x, Tensor)]
         if any(size(x) > LARGEST for x in tensors):
             return None
+        name_scopes(tensors)
         file, number, function = own[-1].f_code.co_filename, own[-1].f_lineno, own[-1].f_code.co_name
         line = f"{os.path.basename(file)}:{number} in {function}"
         scope = _scope_of(call.around, tensors)
@@ -200,7 +202,7 @@ def _scope_of(frames: Sequence[FrameType], tensors: Sequence[Tensor]) -> Scope |
     for frame in frames:
         if frame.f_code is Module.__call__.__code__:
             module = frame.f_locals["self"]
-            key = (module._name or "model", module.title())
+            key = (module._name or UNNAMED, module.title())
         elif frame.f_code is SCOPED:
             key = (frame.f_locals["function"].__name__, "")
         else:

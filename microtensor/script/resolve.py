@@ -17,6 +17,7 @@ from microtensor.inspect.history import history
 from microtensor.nn.embedding import Embedding
 from microtensor.nn.module import Module
 from microtensor.script.inputs import SEED, InputError, arguments, drawn
+from microtensor.script.names import is_a
 from microtensor.script.target import Target
 from microtensor.text import LINE, columns, padded, safe_text
 
@@ -50,18 +51,6 @@ class Found:
     function: Callable[..., Any] | None = None
     inputs: tuple[Tensor, ...] = ()
     failure: Exception | None = None
-
-
-def is_a(value: Any, kind: type) -> bool:
-    """Like isinstance, but it runs no code of the value, because a proxy may raise an error."""
-    return issubclass(type(value), kind)
-
-
-def name_variables(namespace: Mapping[str, Any]) -> None:
-    """Name each tensor without a name after its variable."""
-    for name, value in namespace.items():
-        if is_a(value, Tensor) and value.name is None and is_a(name, str):
-            value.name = name
 
 
 def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Found:

@@ -19,9 +19,10 @@ from typing import Any
 from microtensor.script import watch
 from microtensor.script.errors import ScriptError, report_of, script_errors, status_of
 from microtensor.script.forked import join, only_first
+from microtensor.script.names import name_scopes, name_variables
 from microtensor.script.pair import Pair
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
-from microtensor.script.resolve import Found, UndefinedError, made_by_then, name_variables, resolve
+from microtensor.script.resolve import Found, UndefinedError, made_by_then, resolve
 from microtensor.script.target import PathError, Target
 from microtensor.support.modes import keep_graphs, trace_lines
 
@@ -160,6 +161,7 @@ def _find(
         if made is None or failure is None:
             raise
         name_variables(namespace)
+        name_scopes([made])
         note = f"{target.shown} failed after {target.attr} was made; {doing} it as it was then"
         return Found(made, notes=(note,), failure=failure)
     join(others)
@@ -168,6 +170,8 @@ def _find(
     name_variables(namespace)
     try:
         found = find(namespace)
+        if isinstance(found, Found):
+            name_scopes([found.tensor])
     except UndefinedError:
         if status is None:
             raise

@@ -7,6 +7,7 @@ import textwrap
 from typing import Literal, TypeAlias
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.inspect.graph.names import is_of_library
 from microtensor.inspect.ledger.model import Step
 from microtensor.text import safe_text
 
@@ -57,6 +58,11 @@ def shape(node: GraphNode | Step) -> str:
 
 def title(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
     """The first line: the name of a leaf, the symbol of an operation."""
+    if node.kind == "parameter" and node.owner:
+        around = graph.scope_path(node.scope)
+        if not f"{around}.".startswith(f"{node.owner}."):
+            # It stands outside the frame of its module.
+            return safe_text(qualified(node).removeprefix(f"{around}."))
     if node.kind in ("data", "parameter", "constant"):
         return safe_text(node.name or node.role or node.kind)
     if node.kind in ("module", "function"):
@@ -113,8 +119,18 @@ def second(node: GraphNode) -> str:
         return shape(node)
     if is_epsilon(node):
         return f"ε = {float(node.constants[0][1]):.0e}".replace("e-0", "e-") + f"  {shape(node)}"
-    name = "" if not node.name or " " in node.name else safe_text(node.name, 24)
+    name = safe_text(own_name(node), 24)
     return f"{name}  {shape(node)}" if name else shape(node)
+
+
+def qualified(node: GraphNode) -> str:
+    """The name of a leaf with that of its module: ``model.enc.W``."""
+    return ".".join(filter(None, (node.owner, node.name or node.role or node.kind)))
+
+
+def own_name(node: GraphNode) -> str:
+    """The name of a result; empty for names of the library such as ``x − μ``, which the title says as well."""
+    return "" if " " in node.name and is_of_library(node.name) else node.name
 
 
 def rules(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:

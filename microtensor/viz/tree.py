@@ -89,7 +89,7 @@ def _painted(line: str, node: GraphNode) -> str:
 def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
     """Each row's text, its node, and whether the row only refers to it. There is no recursion, so any depth will do."""
     branch, bar, up, down = ("|- ", "|  ", "^ ", "v ") if ascii else ("├─ ", "│  ", "↑ ", "↓ ")
-    inputs = graph.inputs()
+    inputs, uses = graph.inputs(), graph.consumers()
     depth = _depths(graph, inputs)
     claimed: set[int] = set()
     shown: set[int] = set()
@@ -120,7 +120,7 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
         way, at, first, following = tasks.pop()
         number, refers = way[at]
         ahead = way[at + 1][0] if at + 1 < len(way) else None
-        name = _name(graph.nodes[number], inputs.get(number, []), graph)
+        name = _name(graph.nodes[number], inputs.get(number, []), graph, len(uses[number]) > 1)
         if refers:
             rows.append((f"{first}{up if number in shown else down}{name}", graph.nodes[number], True))
             continue
@@ -140,7 +140,7 @@ def _depths(graph: Graph, inputs: dict[int, list[GraphEdge]]) -> list[int]:
     return depth
 
 
-def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
+def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph, shared: bool) -> str:
     heading = labels.title(node, inputs, graph)
     if node.kind == "module":
         return f"{heading}  {safe_text(node.role)}"
@@ -148,6 +148,7 @@ def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
         role = safe_text(node.role)
         return f"{heading}  {role}" if role != heading else heading
     if node.kind == "parameter":
-        return f"{heading}  parameter"
-    name = node.name if node.name and " " not in node.name else ""
-    return f"{heading}  {safe_text(name)}" if name and name != heading else heading
+        # Where several operations read it, its other rows only refer to it. There are no frames that say whose it is.
+        return f"{safe_text(labels.qualified(node)) if shared else heading}  parameter"
+    name = safe_text(labels.own_name(node))
+    return f"{heading}  {name}" if name and name != heading else heading

@@ -187,8 +187,9 @@ def test_what_several_cards_read_stands_outside_them(times: int, between: bool) 
     assert backward.count(f"= sum of {times}") == 2
     assert backward.count("= sum of") == 2
     tree = viz.render(graph, "tree", depth=0).decode()
-    assert "↓ model" not in tree
-    assert "↑ model" not in tree
+    assert "↓ model  Linear" not in tree
+    assert "↑ model  Linear" not in tree
+    assert tree.count("↑ model.b  parameter") == times - 1
 
 
 def test_a_module_called_very_often_is_one_card_beside_its_parameters() -> None:

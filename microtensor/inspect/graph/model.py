@@ -64,6 +64,8 @@ class GraphNode:
         them. "failed" for the operation that raised an error.
     note : str
         An explanation of the mark.
+    owner : str
+        The names of the module that a parameter belongs to and of those around it, as in ``model.enc``; else empty.
     """
 
     id: int
@@ -86,6 +88,7 @@ class GraphNode:
     repeats: int = 1
     mark: Mark = ""
     note: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True)

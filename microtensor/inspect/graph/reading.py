@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -168,6 +168,15 @@ class Reader:
         readers = [] if kind == "data" else [self.tensors[reader].node.scope for reader in self.readers[i]]
         return _common(list(dict.fromkeys(readers)))
 
+    def _owner(self, i: int) -> str:
+        """The module of a parameter: the names around all its readers. If there are none, those around the first."""
+        paths = [
+            _modules(scope) for scope in dict.fromkeys(self.tensors[reader].node.scope for reader in self.readers[i])
+        ]
+        same = takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
+        common = [name for name, *_ in same] or next(filter(None, paths), [])
+        return ".".join(common)
+
     def graph(self) -> Graph:
         kinds = self._kinds()
         norms = norms_among(self.records)
@@ -210,6 +219,7 @@ class Reader:
             stats=_stats(np.asarray(array_of(value))) if self.values != "none" else (),
             table=_table(np.asarray(array_of(value))) if self.values == "full" else (),
             line=_shown_line(made.line) if made else "",
+            owner=self._owner(i) if kind == "parameter" else "",
         )
 
 
@@ -267,6 +277,12 @@ def _shown_line(line: str) -> str:
     """The file without its directory, so that a picture is the same on every machine."""
     file, colon, rest = line.rpartition(":")
     return f"{os.path.basename(file)}{colon}{rest}"
+
+
+def _modules(scope: Scope | None) -> list[str]:
+    """The names from the outermost scope to the innermost module, which has a detail; none without a module."""
+    chain = scope.chain() if scope else ()
+    return [at.name for at in dropwhile(lambda at: not at.detail, chain)][::-1]
 
 
 def _common(scopes: list[Scope | None]) -> Scope | None:

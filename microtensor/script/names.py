@@ -1,0 +1,52 @@
+"""Names for what a script has made: tensors and modules get those of their variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from microtensor.core.tensor import Tensor
+from microtensor.inspect.graph.names import is_by_library
+from microtensor.inspect.history import history
+from microtensor.nn.module import UNNAMED, Module, ModuleScope
+
+
+def is_a(value: Any, kind: type) -> bool:
+    """Like isinstance, but it runs no code of the value, because a proxy may raise an error."""
+    return issubclass(type(value), kind)
+
+
+def name_variables(namespace: Mapping[str, Any]) -> None:
+    """Name each tensor and each module after its first variable.
+
+    A name that the user gave stays. A module that is part of another has its name from there. The modules of a list or
+    a tuple have the name of its variable and their place.
+    """
+    seen: set[int] = set()
+    for name, value in namespace.items():
+        if not is_a(name, str) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if is_a(value, Tensor) and (value.name is None or is_by_library(value)):
+            value.name = name
+        elif is_a(value, Module):
+            _name_module(value, name)
+        elif type(value) in (list, tuple):
+            for i, part in enumerate(value):
+                if is_a(part, Module):
+                    _name_module(part, f"{name}.{i}")
+    name_scopes(value for value in namespace.values() if is_a(value, Tensor))
+
+
+def _name_module(module: Module, name: str) -> None:
+    # A module whose __init__ did not call that of Module has no place for a name.
+    if vars(module).get("_name") == "":
+        module._name = name
+
+
+def name_scopes(tensors: Iterable[Tensor]) -> None:
+    """Give the calls of modules that had no name yet the names that these have now."""
+    for _, node in history(*tensors):
+        for scope in node.scope.chain() if node.scope else ():
+            if isinstance(scope, ModuleScope) and scope.name == UNNAMED and scope.module._name:
+                scope.name = scope.module._name
