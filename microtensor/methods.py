@@ -18,6 +18,7 @@ from microtensor import functional, numpy_functions, ops
 from microtensor.core.primitive import Primitive, Watch
 from microtensor.core.tensor import Tensor, binary, method, of_sizes
 from microtensor.creation import Parameter
+from microtensor.ops.indexing import kept
 from microtensor.showing import shown
 from microtensor.support.arrays import Array
 from microtensor.support.modes import current_mode
@@ -53,10 +54,14 @@ def in_place(operation: Callable[[Tensor, Any], Tensor], symbol: str) -> Callabl
 
 
 def _plain_index(index: Any) -> Any:
-    """A copy of an index: tensors become arrays, lists and arrays are copied."""
+    """A copy of an index: lists and arrays are copied. Tensors and arrays of integers stay tensors, for pictures."""
     if isinstance(index, tuple):
         return tuple(_plain_index(i) for i in index)
-    if isinstance(index, (Tensor, np.ndarray, list)):
+    if isinstance(index, Tensor):
+        return kept(index, index.numpy())
+    if isinstance(index, np.ndarray) and index.ndim and index.dtype.kind in "iu":
+        return Tensor(index)
+    if isinstance(index, (np.ndarray, list)):
         plain = np.array(ops.as_array(index))
         # An empty list selects nothing, but NumPy converts it to an array of floats.
         return plain if plain.size or isinstance(index, np.ndarray) else plain.astype(np.intp)

@@ -111,6 +111,21 @@ def arrays_of(node: Node) -> list[Any]:
     return [array_of(value) for value in node.inputs]
 
 
+def indices_of(node: Node) -> list[Tensor]:
+    """The tensors by which a recorded operation chooses elements, as an embedding does by words.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import indices_of
+    >>> words, table = mt.tensor([2, 0], name="words"), mt.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> [index.name for index in indices_of(mt.take(table, words).node)]
+    ['words']
+    """
+    index = node.params.get("index")
+    return [i for i in (index if isinstance(index, tuple) else (index,)) if isinstance(i, Tensor)]
+
+
 def is_detached(x: Tensor) -> bool:
     """Whether x was made by ``detach`` or ``stop_gradient``.
 

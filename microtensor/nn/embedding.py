@@ -79,7 +79,7 @@ class Embedding(Module):
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < self.num_embeddings):
             bad = chosen.min() if chosen.min() < 0 else chosen.max()
             raise IndexError(f"{self.title()}: index {bad} is not from 0 to {self.num_embeddings - 1}")
-        rows: Tensor = ops.take(self.weight, chosen, axis=0)
+        rows: Tensor = ops.take(self.weight, indices if isinstance(indices, Tensor) else Tensor(chosen), axis=0)
         if self.padding_idx is None:
             return rows
         is_padding = np.expand_dims(chosen == self.padding_idx, -1)

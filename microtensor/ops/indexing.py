@@ -11,7 +11,7 @@ import numpy as np
 
 from microtensor.checks import check_flag, renamed
 from microtensor.core.ops import astype, reshape
-from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, primitive
+from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, label, new_tensor, primitive
 from microtensor.ops.common import as_operand, one_axis, shape_of
 from microtensor.ops.elementwise import masked, where
 from microtensor.ops.shape import expand_dims, flattened
@@ -48,7 +48,20 @@ __all__ = [
 ]
 
 
+def kept(indices: Any, own: Array) -> Any:
+    """What a record keeps of indices: for a tensor its value and its name, which a picture shows; else `own`."""
+    return label(new_tensor(indices._array), indices._name) if isinstance(indices, TensorBase) else own
+
+
+def _plain(index: Any) -> Any:
+    """The index with arrays in the place of tensors."""
+    if isinstance(index, tuple):
+        return tuple(i._array if isinstance(i, TensorBase) else i for i in index)
+    return index._array if isinstance(index, TensorBase) else index
+
+
 def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
+    index = _plain(index)
     if _is_basic(index):
         out = np.zeros(shape, dtype=g.dtype)
         out[index] = g
@@ -65,7 +78,7 @@ def _is_basic(index: Any) -> bool:
 
 
 def _getitem(x: Any, index: Any) -> Any:
-    return x[index]
+    return x[_plain(index)]
 
 
 getitem = primitive(
@@ -223,7 +236,7 @@ def take(x: Any, indices: Any, axis: SupportsIndex | None = 0) -> Any:
     """
     x, place = flattened(x, axis, "take")
     places = _within(_integer_indices(indices, "take"), x.shape[place], place, "take")
-    return getitem(x, index=(slice(None),) * place + (places,))
+    return getitem(x, index=(slice(None),) * place + (kept(indices, places),))
 
 
 def embedding(indices: Any, weight: Any) -> Any:
@@ -256,7 +269,7 @@ def embedding(indices: Any, weight: Any) -> Any:
         raise IndexError(
             f"embedding: index {rows.min() if rows.min() < 0 else rows.max()} is out of range of {weight.shape[0]} rows"
         )
-    return getitem(weight, index=rows)
+    return getitem(weight, index=kept(indices if isinstance(indices, TensorBase) else new_tensor(rows), rows))
 
 
 def _along(indices: Array, shape: tuple[int, ...], axis: int, who: str) -> tuple[Any, ...]:

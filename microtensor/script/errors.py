@@ -17,7 +17,7 @@ from microtensor.core.tensor import Tensor
 from microtensor.functional import scoped
 from microtensor.inspect.graph import Graph, read_failure, size
 from microtensor.nn.module import UNNAMED, Module
-from microtensor.script.names import is_a, name_scopes, name_variables
+from microtensor.script.names import is_a, name_records, name_variables
 from microtensor.script.process_state import TimedOut
 from microtensor.script.resolve import TargetError
 from microtensor.script.target import PathError, Target
@@ -150,7 +150,7 @@ def _unfinished(error: BaseException, target: Target, message: str) -> Graph | N
         tensors = [x for x in call.inputs if is_a(x, Tensor)]
         if any(size(x) > LARGEST for x in tensors):
             return None
-        name_scopes(tensors)
+        name_records(tensors, own[-1].f_globals)
         file, number, function = own[-1].f_code.co_filename, own[-1].f_lineno, own[-1].f_code.co_name
         line = f"{os.path.basename(file)}:{number} in {function}"
         scope = _scope_of(call.around, tensors)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph.names import is_by_library
-from microtensor.inspect.history import history
+from microtensor.inspect.history import history, indices_of
 from microtensor.nn.module import UNNAMED, Module, ModuleScope
 
 
@@ -35,7 +37,7 @@ def name_variables(namespace: Mapping[str, Any]) -> None:
             for i, part in enumerate(value):
                 if is_a(part, Module):
                     _name_module(part, f"{name}.{i}")
-    name_scopes(value for value in namespace.values() if is_a(value, Tensor))
+    name_records([value for value in namespace.values() if is_a(value, Tensor)], namespace)
 
 
 def _name_module(module: Module, name: str) -> None:
@@ -44,9 +46,19 @@ def _name_module(module: Module, name: str) -> None:
         module._name = name
 
 
-def name_scopes(tensors: Iterable[Tensor]) -> None:
-    """Give the calls of modules that had no name yet the names that these have now."""
+def name_records(tensors: Iterable[Tensor], namespace: Mapping[str, Any]) -> None:
+    """Give the calls of modules that had no name yet the names that these have now, and indices those of variables."""
     for _, node in history(*tensors):
+        for index in indices_of(node):
+            if index.name is None:
+                index.name = next((name for name, value in namespace.items() if _is_index(value, index)), None)
         for scope in node.scope.chain() if node.scope else ():
             if isinstance(scope, ModuleScope) and scope.name == UNNAMED and scope.module._name:
                 scope.name = scope.module._name
+
+
+def _is_index(value: Any, index: Tensor) -> bool:
+    """Whether an index was made from a variable: a tensor that shares its array, or an equal array."""
+    if is_a(value, Tensor):
+        return value._array is index._array
+    return type(value) is np.ndarray and value.dtype == index.dtype and np.array_equal(value, index._array)

@@ -19,7 +19,7 @@ from typing import Any
 from microtensor.script import watch
 from microtensor.script.errors import ScriptError, report_of, script_errors, status_of
 from microtensor.script.forked import join, only_first
-from microtensor.script.names import name_scopes, name_variables
+from microtensor.script.names import name_records, name_variables
 from microtensor.script.pair import Pair
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
 from microtensor.script.resolve import Found, UndefinedError, made_by_then, resolve
@@ -161,7 +161,7 @@ def _find(
         if made is None or failure is None:
             raise
         name_variables(namespace)
-        name_scopes([made])
+        name_records([made], namespace)
         note = f"{target.shown} failed after {target.attr} was made; {doing} it as it was then"
         return Found(made, notes=(note,), failure=failure)
     join(others)
@@ -171,7 +171,7 @@ def _find(
     try:
         found = find(namespace)
         if isinstance(found, Found):
-            name_scopes([found.tensor])
+            name_records([found.tensor], namespace)
     except UndefinedError:
         if status is None:
             raise

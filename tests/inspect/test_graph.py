@@ -175,6 +175,63 @@ def test_a_plain_leaf_that_is_learnt_counts_as_a_parameter() -> None:
     assert kinds == {"w": "parameter", "x": "data"}
 
 
+WORDS = np.array([1, 2, 3, 1])
+BY_INDEX: dict[str, Any] = {
+    "an embedding": lambda table, words: mt.embedding(words, table),
+    "take": lambda table, words: mt.take(table, words),
+    "brackets": lambda table, words: table[words],
+    "brackets with a slice": lambda table, words: table[words, 1:],
+}
+
+
+def words_of(graph: Graph) -> list[tuple[str, str, tuple[int, ...]]]:
+    return [(n.name, n.role, n.shape) for n in graph.nodes if n.kind == "data"]
+
+
+@pytest.mark.parametrize("spelling", BY_INDEX)
+def test_what_data_choose_from_parameters_is_data(spelling: str) -> None:
+    table = mt.nn.Parameter(np.ones((10, 4)), name="table")
+    y = mt.tanh(BY_INDEX[spelling](table, mt.tensor(WORDS, name="words")))
+    graph = Graph.from_tensor(y)
+    assert words_of(graph) == [("words", "indices", (4,))]
+    assert next(graph.nodes[e.source].name for e in graph.edges if e.kind == "direct") == "words"
+    assert {e.kind for e in graph.edges if graph.nodes[e.source].name == "table"} == {"parameter"}
+    # An array has no name. That of take may come from the library itself.
+    expected = [] if spelling == "take" else [("", "indices", (4,))]
+    assert words_of(Graph.from_tensor(BY_INDEX[spelling](table, WORDS))) == expected
+
+
+def test_tied_embeddings_have_a_direct_path_from_the_words() -> None:
+    words = mt.tensor(WORDS, name="words")
+    emb, fc = mt.nn.Embedding(10, 4, rng=0), mt.nn.Linear(4, 4, rng=0)
+    y = mt.tanh(fc(emb(words))) @ emb.weight.T + emb(words).sum()
+    graph = Graph.from_tensor(y)
+    assert words_of(graph) == [("words", "indices", (4,))]
+    direct = [graph.nodes[e.target].op for e in graph.edges if e.kind == "direct"]
+    assert direct == ["getitem", "matmul", "add", "tanh", "matmul", "add"]
+    assert [n.kind for n in graph.nodes if n.name == "W"] == ["parameter", "parameter"]
+    labels = mt.tensor([0, 1, 0, 1], name="t")
+    loss = Graph.from_tensor(mt.cross_entropy(y, labels))
+    assert words_of(loss) == [("words", "indices", (4,)), ("t", "labels", (4,))]
+
+
+def test_indices_that_the_library_makes_are_no_data() -> None:
+    x = leaf(4, 3, name="x")
+    y = mt.sort(x, axis=0) + mt.roll(x, 1, axis=0) + mt.repeat(x[:2], 2, axis=0) + mt.take_along_axis(x, [[0, 1, 2]], 0)
+    assert words_of(Graph.from_tensor(y)) == [("x", "input", (4, 3))]
+
+
+def test_a_record_keeps_the_indices_of_the_call() -> None:
+    words, table = mt.tensor(WORDS), leaf(10, 4)
+    y = mt.take(table, words) * 2.0
+    words.assign_([0, 0, 0, 0])
+    y.sum().backward()
+    assert table.grad is not None
+    np.testing.assert_array_equal(table.grad.numpy()[:, 0], [0, 4, 2, 2, 0, 0, 0, 0, 0, 0])
+    (first,) = mt.grad((mt.take(table, words) ** 3).sum(), [table], create_graph=True)
+    assert ("", "indices", (4,)) in words_of(Graph.from_tensor(first))
+
+
 def test_a_frame_round_one_operation_or_round_all_of_its_parent_is_dropped() -> None:
     x = mt.tensor(np.ones((4, 3)), requires_grad=True)
     net = mt.nn.Sequential(mt.nn.Linear(3, 2, rng=0), mt.nn.ReLU())

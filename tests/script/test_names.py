@@ -180,6 +180,12 @@ def test_the_list_of_names_is_that_of_the_library() -> None:
     assert LIBRARY - given == set("QKVcg") - given
 
 
+@pytest.mark.parametrize("words", ["mt.tensor([1, 2, 3, 1])", "np.array([1, 2, 3, 1])"])
+def test_a_variable_names_the_indices_of_an_embedding(draw: Draw, words: str) -> None:
+    graph = draw(f"other = mt.tensor([1, 2, 3, 0])\nwords = {words}\ny = nn.Embedding(10, 4, rng=0)(words) * 2.0")
+    assert [(node.name, node.role) for node in graph.nodes if node.kind == "data"] == [("words", "indices")]
+
+
 # --- references in the tree -------------------------------------------------------------------------------
 
 

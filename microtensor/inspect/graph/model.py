@@ -36,7 +36,7 @@ class GraphNode:
     name : str
         The name of the result, from the user or the library; may be empty.
     role : str
-        For a leaf "input", "labels", "constant" or "detached"; for a folded module its description.
+        For a leaf "input", "labels", "indices", "constant" or "detached"; for a folded module its description.
     shape : tuple of int
     dtype : str
     scope : int or None

@@ -17,7 +17,7 @@ from microtensor.core.tensor import Tensor
 from microtensor.creation import Parameter
 from microtensor.inspect.graph.kinds import Kinds
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
-from microtensor.inspect.history import Origin, array_of, carried_back, cotangent_of, history, is_detached
+from microtensor.inspect.history import Origin, array_of, carried_back, cotangent_of, history, indices_of, is_detached
 from microtensor.inspect.statistics import norms_among
 from microtensor.support.arrays import Array
 from microtensor.support.modes import Scope
@@ -97,6 +97,8 @@ class Reader:
         self.values = values
         self.tensors: list[Any] = []
         self.ids: dict[int, int] = {}
+        # What chooses elements, by its array: each record has a tensor of its own.
+        self.indices: dict[int, Tensor] = {}
         self.edges: list[tuple[int, int, int]] = []
         self.constants: dict[int, list[tuple[int, str]]] = defaultdict(list)
         # The operations that read each node.
@@ -125,11 +127,16 @@ class Reader:
                 folded.append((argument, f"{np.asarray(value).item():.6g}"))
             else:
                 sources.append((self._add(value), argument))
+        sources += [(self._add_index(index), len(node.inputs) + i) for i, index in enumerate(indices_of(node))]
         target = self._add(output)
         self.constants[target] = folded
         for source, argument in sources:
             self.edges.append((source, target, argument))
             self.readers[source].append(target)
+
+    def _add_index(self, index: Tensor) -> int:
+        """An index is one node, whatever it chooses from."""
+        return self._add(self.indices.setdefault(id(index._array), index))
 
     def _gradients(self) -> None:
         seed, self.cotangent = seed_of(self.root)
@@ -199,7 +206,7 @@ class Reader:
         made = tensor.node if tensor is not None else None
         role = ""
         if kind == "data":
-            role = "labels" if value.dtype.kind in "iu" else "input"
+            role = "indices" if id(value._array) in self.indices else "labels" if value.dtype.kind in "iu" else "input"
         elif kind == "constant":
             role = "constant" if tensor is None else "detached"
         return GraphNode(
