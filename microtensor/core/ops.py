@@ -37,7 +37,7 @@ reshape = primitive(
     "reshape",
     _reshape,
     lambda g, y, x, shape, copy=None: g.reshape(x.shape),
-    rule_text=("g",),
+    rule_text=("reshape(g)",),
     settle=axes.settled_reshape,
     doc="""Same elements in another shape, in row-major order.
 
@@ -65,7 +65,7 @@ permute_dims = primitive(
     _permute_dims,
     _permute_rule,
     symbol="permute",
-    rule_text=("g",),
+    rule_text=("permute(g, axes)",),
     settle=axes.settled_permutation,
     doc="""Axes in another order: axis i of the result is axis ``axes[i]`` of x.
 
@@ -167,7 +167,7 @@ subtract: Binary = primitive(
     # Where b was broadcast, g is summed before it is negated: less work.
     lambda g, y, a, b: -(g if g.shape == b.shape else sum_to(g, shape=b.shape)),
     symbol="−",
-    rule_text=("g", "-g"),
+    rule_text=("g", "−g"),
     doc="""Difference of two tensors, elementwise with broadcasting: y = a − b.
 
     >>> import microtensor as mt
@@ -182,7 +182,7 @@ multiply: Binary = primitive(
     lambda g, y, a, b: _product_to(g, b, a),
     lambda g, y, a, b: _product_to(g, a, b),
     symbol="×",
-    rule_text=("g*b", "g*a"),
+    rule_text=("g·b", "g·a"),
     doc="""Product of two tensors, elementwise with broadcasting: y = a · b.
 
     >>> import microtensor as mt
@@ -198,7 +198,7 @@ divide: Binary = primitive(
     # b is constant along the axes that it is broadcast over, so the sum over them comes before the division.
     lambda g, y, a, b: -(_product_to(g, y, b) / b),
     symbol="÷",
-    rule_text=("g/b", "-g*y/b"),
+    rule_text=("g/b", "−g·y/b"),
     doc="""Quotient of two tensors, elementwise with broadcasting: y = a / b.
 
     Division by zero gives ±∞ or NaN, without a warning.
@@ -214,7 +214,7 @@ negative: Unary = primitive(
     np.negative,
     lambda g, y, x: -g,
     symbol="−( )",
-    rule_text=("-g",),
+    rule_text=("−g",),
     doc="""Negative, elementwise: y = −x.
 
     >>> import microtensor as mt
@@ -232,7 +232,7 @@ square: Unary = primitive(
     # The product is a new array, and 2 is exact: doubling it in place saves a pass over the inputs of variances.
     lambda g, y, x: np.multiply(p, 2, p) if type(p := g * x) is np.ndarray else p * 2,
     symbol="( )²",
-    rule_text=("2x*g",),
+    rule_text=("2x·g",),
     doc="""Square, elementwise: y = x².
 
     >>> import microtensor as mt
@@ -261,7 +261,7 @@ exp: Unary = primitive(
     "exp",
     np.exp,
     lambda g, y, x: g * y,
-    rule_text=("g*y",),
+    rule_text=("g·y",),
     doc="""Exponential, elementwise: y = eˣ.
 
     >>> import microtensor as mt
@@ -378,7 +378,7 @@ multiply_sum = primitive(
     lambda g, y, a, b, shape: g * b,
     lambda g, y, a, b, shape: g * a,
     symbol="Σ( × )",
-    rule_text=("g*b", "g*a"),
+    rule_text=("g·b", "g·a"),
     doc="""Product of two tensors of one shape, summed to `shape`: ``sum_to(a * b, shape)`` without the array a * b.
 
     It gives the gradient of a broadcast factor in a product. In float32 the sum over leading axes has a

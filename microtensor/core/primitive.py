@@ -176,7 +176,7 @@ class Primitive(Generic[P]):
     symbol : str, optional
         What a drawing shows in place of the name.
     rule_text : tuple of str
-        The rules as text for the drawing. They use ``g``, ``y`` and the arguments ``a``, ``b``.
+        The rules as formulas for the drawing. They use ``g``, ``y`` and the arguments: ``x``, or ``a``, ``b``, ``c``.
     settle : callable, optional
         ``settle(params, arrays)`` replaces options by a plain form. For example, an axis becomes a tuple of integers.
     doc : str

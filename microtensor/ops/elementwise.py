@@ -65,7 +65,7 @@ masked = primitive(
     lambda g, y, x, mask: chosen(g, mask),
     None,
     symbol="[ ]",
-    rule_text=("g where true", ""),
+    rule_text=("g·[b ≠ 0]", ""),
     doc="""x where `mask` is true, 0 elsewhere; both broadcast. x is not multiplied by 0, because ∞ · 0 is NaN.
 
     >>> import microtensor as mt
@@ -85,7 +85,7 @@ where = primitive(
     None,
     lambda g, y, condition, a, b: chosen(g, condition),
     lambda g, y, condition, a, b: chosen(g, ~np.asarray(as_array(condition), bool)),
-    rule_text=("", "g where true", "g where false"),
+    rule_text=("", "g·[a ≠ 0]", "g·[a = 0]"),
     doc="""Elementwise choice: a where `condition` is true, b elsewhere; all three broadcast.
 
     The value that is not chosen gets the gradient 0. But if a function with derivative ∞ or NaN made that value, 0 · ∞
@@ -116,7 +116,7 @@ power: Binary = primitive(
     _base_rule,
     _exponent_rule,
     symbol="xʸ",
-    rule_text=("g*b*a^(b-1)", "g*y*log a"),
+    rule_text=("b·a^(b − 1)·g", "g·y·log(a)"),
     doc="""Power, elementwise with broadcasting: y = aᵇ.
 
     As in NumPy, 0⁰ = 1, and a negative base with a fractional exponent gives NaN. At base 0 and an exponent ≥ 0, the
@@ -134,7 +134,7 @@ relu = primitive(
     "relu",
     lambda x: np.maximum(x, 0),
     lambda g, y, x: chosen(g, np.greater(as_array(y), 0)),
-    rule_text=("g*[x>0]",),
+    rule_text=("g·[x > 0]",),
     doc="""Rectified linear unit, elementwise: y = max(x, 0). The derivative at 0 is 0. Integers stay integers.
 
     >>> import microtensor as mt
@@ -151,7 +151,7 @@ tanh: Unary = primitive(
     np.tanh,
     # Not g − g·y², which is ∞ − ∞·0 for an infinite cotangent where y is 0.
     lambda g, y, x: g * ((_ONE[y.dtype] if type(y) is np.ndarray else 1) - y * y),
-    rule_text=("g*(1-y²)",),
+    rule_text=("g·(1 − y²)",),
     doc="""Hyperbolic tangent, elementwise: y = tanh x.
 
     >>> import microtensor as mt
@@ -175,7 +175,7 @@ sigmoid = primitive(
     "sigmoid",
     _sigmoid,
     lambda g, y, x: g * (y * (1 - y)),
-    rule_text=("g*y*(1-y)",),
+    rule_text=("g·y·(1 − y)",),
     doc="""Logistic sigmoid, elementwise: y = 1 / (1 + e⁻ˣ), without overflow.
 
     Integers give float64. float16 is computed in float32.
@@ -191,7 +191,7 @@ absolute: Unary = primitive(
     np.abs,
     lambda g, y, x: chosen(g, ~equal(x, 0)) * sign(x),
     symbol="|x|",
-    rule_text=("g*sign(x)",),
+    rule_text=("g·sign(x)",),
     doc="""Absolute value, elementwise: y = |x|. The derivative at 0 is 0.
 
     >>> import microtensor as mt
@@ -225,7 +225,7 @@ maximum: Binary = primitive(
     np.maximum,
     lambda g, y, a, b: _share(g, a, y, b),
     lambda g, y, a, b: _share(g, b, y, a),
-    rule_text=("g*[a>b]", "g*[b>a]"),
+    rule_text=("g·([a > b] + [a = b]/2)", "g·([b > a] + [a = b]/2)"),
     doc="""Larger of two tensors, elementwise with broadcasting: y = max(a, b).
 
     Where both are equal, each gets half of the gradient.
@@ -241,7 +241,7 @@ minimum: Binary = primitive(
     np.minimum,
     lambda g, y, a, b: _share(g, a, y, b),
     lambda g, y, a, b: _share(g, b, y, a),
-    rule_text=("g*[a<b]", "g*[b<a]"),
+    rule_text=("g·([a < b] + [a = b]/2)", "g·([b < a] + [a = b]/2)"),
     doc="""Smaller of two tensors, elementwise with broadcasting: y = min(a, b).
 
     Where both are equal, each gets half of the gradient.
@@ -256,7 +256,7 @@ expm1: Unary = primitive(
     "expm1",
     np.expm1,
     lambda g, y, x: g * (y + 1),
-    rule_text=("g*(y+1)",),
+    rule_text=("g·(y + 1)",),
     doc="""Exponential minus one, elementwise: y = eˣ − 1, accurate also near 0.
 
     >>> import microtensor as mt
@@ -269,7 +269,7 @@ log1p: Unary = primitive(
     "log1p",
     np.log1p,
     lambda g, y, x: g / (1 + x),
-    rule_text=("g/(1+x)",),
+    rule_text=("g/(1 + x)",),
     doc="""Logarithm of one plus x, elementwise: y = ln(1 + x), accurate also near 0; NaN below −1.
 
     >>> import microtensor as mt
@@ -282,7 +282,7 @@ log2: Unary = primitive(
     "log2",
     np.log2,
     lambda g, y, x: g / (x * math.log(2)),
-    rule_text=("g/(x·ln2)",),
+    rule_text=("g/(x·log(2))",),
     doc="""Logarithm to base 2, elementwise: y = log₂ x; −∞ at 0, NaN below 0.
 
     >>> import microtensor as mt
@@ -295,7 +295,7 @@ sin: Unary = primitive(
     "sin",
     np.sin,
     lambda g, y, x: g * cos(x),
-    rule_text=("g*cos(x)",),
+    rule_text=("g·cos(x)",),
     doc="""Sine, elementwise: y = sin x, x in radians.
 
     >>> import microtensor as mt
@@ -308,7 +308,7 @@ cos: Unary = primitive(
     "cos",
     np.cos,
     lambda g, y, x: -(g * sin(x)),
-    rule_text=("-g*sin(x)",),
+    rule_text=("−g·sin(x)",),
     doc="""Cosine, elementwise: y = cos x, x in radians.
 
     >>> import microtensor as mt
@@ -321,7 +321,7 @@ tan: Unary = primitive(
     "tan",
     np.tan,
     lambda g, y, x: g * (1 + y * y),
-    rule_text=("g*(1+y²)",),
+    rule_text=("g·(1 + y²)",),
     doc="""Tangent, elementwise: y = tan x, x in radians.
 
     >>> import microtensor as mt
@@ -334,7 +334,7 @@ arcsin: Unary = primitive(
     "arcsin",
     np.arcsin,
     lambda g, y, x: g / sqrt(1 - x * x),
-    rule_text=("g/√(1-x²)",),
+    rule_text=("g/√(1 − x²)",),
     doc="""Inverse sine, elementwise, in radians from −π/2 to π/2; NaN outside [−1, 1], derivative ∞ at ±1.
 
     >>> import microtensor as mt
@@ -347,7 +347,7 @@ arccos: Unary = primitive(
     "arccos",
     np.arccos,
     lambda g, y, x: -(g / sqrt(1 - x * x)),
-    rule_text=("-g/√(1-x²)",),
+    rule_text=("−g/√(1 − x²)",),
     doc="""Inverse cosine, elementwise, in radians from 0 to π; NaN outside [−1, 1], derivative −∞ at ±1.
 
     >>> import microtensor as mt
@@ -370,7 +370,7 @@ arctan: Unary = primitive(
     "arctan",
     np.arctan,
     lambda g, y, x: _turn(g, 1.0, x),
-    rule_text=("g/(1+x²)",),
+    rule_text=("g/(1 + x²)",),
     doc="""Inverse tangent, elementwise, in radians from −π/2 to π/2.
 
     >>> import microtensor as mt
@@ -384,7 +384,7 @@ arctan2: Binary = primitive(
     np.arctan2,
     lambda g, y, a, b: _turn(g, b, a),
     lambda g, y, a, b: -_turn(g, a, b),
-    rule_text=("g*b/(a²+b²)", "-g*a/(a²+b²)"),
+    rule_text=("g·b/(a² + b²)", "−g·a/(a² + b²)"),
     doc="""Angle of the point (b, a), elementwise with broadcasting, in radians from −π to π.
 
     The derivative at the origin is NaN, as in JAX; PyTorch gives 0.
@@ -399,7 +399,7 @@ sinh: Unary = primitive(
     "sinh",
     np.sinh,
     lambda g, y, x: g * cosh(x),
-    rule_text=("g*cosh(x)",),
+    rule_text=("g·cosh(x)",),
     doc="""Hyperbolic sine, elementwise: y = sinh x.
 
     >>> import microtensor as mt
@@ -412,7 +412,7 @@ cosh: Unary = primitive(
     "cosh",
     np.cosh,
     lambda g, y, x: g * sinh(x),
-    rule_text=("g*sinh(x)",),
+    rule_text=("g·sinh(x)",),
     doc="""Hyperbolic cosine, elementwise: y = cosh x.
 
     >>> import microtensor as mt
@@ -433,7 +433,7 @@ erf = primitive(
     "erf",
     _erf,
     lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-(x * x)),
-    rule_text=("g*2/√π*exp(-x²)",),
+    rule_text=("g·2/√π·exp(−x²)",),
     doc="""Error function, elementwise: y = (2/√π) ∫₀ˣ exp(−t²) dt. Integers give float64.
 
     >>> import microtensor as mt
@@ -446,7 +446,7 @@ softplus = primitive(
     "softplus",
     lambda x: np.logaddexp(np.zeros((), plain_array(x).dtype), x),
     lambda g, y, x: g * sigmoid(x),
-    rule_text=("g*sigmoid(x)",),
+    rule_text=("g·sigmoid(x)",),
     doc="""Smooth ReLU, elementwise: y = ln(1 + eˣ), without overflow. Integers give the dtype of ``np.logaddexp``.
 
     >>> import microtensor as mt

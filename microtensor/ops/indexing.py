@@ -86,7 +86,7 @@ getitem = primitive(
     _getitem,
     lambda g, y, x, index: put(g, index=index, shape=x.shape),
     symbol="x[i]",
-    rule_text=("g at i",),
+    rule_text=("g at [i]",),
     doc="""Elements by NumPy's indexing: integers, slices, arrays of integers or booleans, None and Ellipsis.
 
     An element selected twice gets the sum of both gradients. Raises IndexError for an index out of range.
@@ -180,7 +180,7 @@ pick = primitive(
     _pick,
     lambda g, y, x, indices, axis=-1: place(g, indices, axis=axis, size=x.shape[axis]),
     None,
-    rule_text=("g at i", ""),
+    rule_text=("g where picked", ""),
     settle=_settle_pick,
     doc="""One element along `axis` per position of the other axes: y[i] = x[i, indices[i]] for a matrix.
 
@@ -198,7 +198,7 @@ place: Primitive[Any] = primitive(
     _place,
     lambda g, y, x, indices, axis, size: pick(g, indices, axis=axis),
     None,
-    rule_text=("g[i]", ""),
+    rule_text=("g where placed", ""),
     settle=_settle_place,
     doc="""The adjoint of pick: zeros with a new `axis` of size `size`, and x at `indices` along it.
 
@@ -620,6 +620,7 @@ _join: Primitive[Any] = primitive(
     "concat",
     _concat,
     VariadicRule(_concat_rule),
+    rule_text=("its part of g",),
     settle=_settle_concat,
     doc="""Join tensors along an existing axis.
 

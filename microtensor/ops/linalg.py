@@ -178,6 +178,7 @@ einsum_core: Primitive[Any] = primitive(
     "contract",
     _contract,
     VariadicRule(_contract_rule),
+    rule_text=("einsum of g and the others",),
     symbol="einsum",
     doc="""The core of einsum: no operand repeats a label, and each label is also in the output or another operand.
 

@@ -50,7 +50,7 @@ max = primitive(
     "max",
     _extreme(np.maximum, "max", "largest"),
     _extreme_rule,
-    rule_text=("g at the max",),
+    rule_text=("g·[x = y]/count(x = y)",),
     settle=settled_axes("max"),
     doc="""Largest element over axes. Equal largest elements share the gradient equally.
 
@@ -68,7 +68,7 @@ min = primitive(
     "min",
     _extreme(np.minimum, "min", "smallest"),
     _extreme_rule,
-    rule_text=("g at the min",),
+    rule_text=("g·[x = y]/count(x = y)",),
     settle=settled_axes("min"),
     doc="""Smallest element over axes. Equal smallest elements share the gradient equally.
 
@@ -129,7 +129,7 @@ prod: Primitive[Any] = primitive(
     "prod",
     _prod,
     _prod_rule,
-    rule_text=("g*y/x",),
+    rule_text=("g times the other factors",),
     settle=settled_axes("prod"),
     doc="""Product over axes: y = Π xᵢ. Derivatives of any order are right for elements that are 0, too.
 
@@ -165,7 +165,7 @@ cumsum: Primitive[Any] = primitive(
     "cumsum",
     _cumsum,
     _cumsum_rule,
-    rule_text=("Σ g from i on",),
+    rule_text=("g summed from here to the end",),
     settle=_settle_cumsum,
     doc="""Running sum along an axis: yᵢ = x₀ + … + xᵢ. None sums the flattened tensor.
 

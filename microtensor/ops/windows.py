@@ -157,7 +157,7 @@ sliding_windows: Primitive[Any] = primitive(
         g, window=window, stride=stride, dilation=dilation, positions=tuple(x.shape[2:])
     ),
     symbol="windows",
-    rule_text=("Σ g over windows",),
+    rule_text=("g summed over the windows",),
     doc="""All windows that slide over the positions: (N, C, …) → (N, C, *window, *number of windows).
 
     Raises ValueError when a window does not fit.

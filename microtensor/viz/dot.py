@@ -79,7 +79,8 @@ class _Picture:
         self.normed = {scope.parent for scope in graph.scopes if scope.statistics}
         self.output = self._needs_output()
         self.pills = self._pills()
-        norms = [e.grad for e in graph.edges if e.grad is not None and math.isfinite(e.grad) and e.grad >= ZERO]
+        norms = [abs(e.grad) for e in graph.edges if e.grad is not None and math.isfinite(e.grad)]
+        norms = [norm for norm in norms if norm >= ZERO]
         self.low, self.high = (min(norms), max(norms)) if norms else (1.0, 1.0)
         self.dot = Source("microtensor", self.colour)
 
@@ -201,15 +202,15 @@ class _Picture:
 
     def _node(self, node: GraphNode) -> None:
         inputs = self.inputs.get(node.id, [])
-        lines = labels.lines(node, self.graph, inputs, self.consumers.get(node.id, []), self.view, self.values)
+        lines = labels.lines(node, self.consumers.get(node.id, []), self.view, self.values)
         write = {"parameter": self._parameter, "module": self._module}.get(node.kind, self._box)
         write(node, labels.title(node, inputs, self.graph), lines)
 
     def _rows(self, node: GraphNode, lines: list[tuple[str, str]]) -> list[str]:
-        """The lines as markup, with the numbers of a small array in place of the second one."""
+        """The lines as markup, with the numbers of a small array in place of their range."""
         rows = [font(text, 10, self.colour[colour]) for text, colour in lines]
         if self.values == "full" and node.table and node.shape != ():
-            rows[1] = numbers(node.table, self.colour["muted"])
+            rows[len(labels.heading(node, self.view))] = numbers(node.table, self.colour["muted"])
         return rows
 
     def _write(self, node: GraphNode, attributes: dict[str, str]) -> None:
@@ -221,7 +222,8 @@ class _Picture:
     def _box(self, node: GraphNode, title: str, lines: list[tuple[str, str]]) -> None:
         size = DATA_SIZE if node.kind == "data" else {"margin": "0.13,0.04", "width": "0.95"}
         repeated = {"peripheries": "2"} if node.repeats > 1 else {}
-        box = boxed(title, self._rows(node, lines), labels.family(node), self.colour)
+        beside = labels.beside(node, self.view)
+        box = boxed(title, self._rows(node, lines), labels.family(node), self.colour, beside)
         self._write(node, box | size | repeated | MARKS.get(node.mark, {}))
 
     def _parameter(self, node: GraphNode, title: str, lines: list[tuple[str, str]]) -> None:
@@ -271,10 +273,11 @@ class _Picture:
         for edge in self.inputs.get(node.id, []):
             if edge.key not in self.pills:
                 continue
-            zero = edge.grad is not None and edge.grad < ZERO
+            zero = edge.grad is not None and abs(edge.grad) < ZERO
             self.dot.node(
                 self._pill(edge),
-                label=safe_text(f"{edge.other}  " if edge.other else "", 24) + f"‖g‖ = {labels.number(edge.grad)}",
+                label=safe_text(f"{edge.other}  " if edge.other else "", 24)
+                + labels.flow(edge, self.graph.nodes[edge.source], safe_text(self.graph.letters[0], 8)),
                 shape="box",
                 style="rounded,filled,dashed" if zero else "rounded,filled",
                 fillcolor="constant-fill" if zero else "pill-fill",
@@ -285,7 +288,7 @@ class _Picture:
                 height="0.24",
                 width="0.3",
                 margin="0.07,0.02",
-                tooltip="norm of the contribution along this edge",
+                tooltip="the contribution along this edge",
                 **{"class": "mt-pill"} | ({"group": "spine"} if edge.kind == "direct" else {}),
             )
 
@@ -319,12 +322,12 @@ class _Picture:
         style = {"class": f"mt-edge mt-gradient mt-{edge.kind}", "dir": "back", "arrowsize": "0.7"}
         if edge.kind == "direct":
             style["weight"] = "9"
-        if edge.grad is None or edge.grad < ZERO:
+        if edge.grad is None or abs(edge.grad) < ZERO:
             style |= {"color": "edge-constant", "penwidth": "1", "style": "dashed"}
             return style if edge.grad is not None else style | {"dir": "none"}
         if math.isfinite(edge.grad):
-            return style | {"color": "gradient", "penwidth": f"{self._width(edge.grad):.2f}"}
-        return style | {"color": "gradient:gradient", "penwidth": "2.5", "label": f" {labels.number(edge.grad)}"}
+            return style | {"color": "gradient", "penwidth": f"{self._width(abs(edge.grad)):.2f}"}
+        return style | {"color": "gradient:gradient", "penwidth": "2.5", "label": f" {labels.signed(edge.grad)}"}
 
     def _width(self, norm: float) -> float:
         if self.high <= self.low:

@@ -13,6 +13,7 @@ from microtensor.inspect.records import json_text, plain
 from microtensor.text import LINE, safe_text
 
 SCHEMA = "microtensor.graph/1"
+LETTERS = ("gradient", "result", "first input", "second input", "third input")
 # What an integer and a shape of NumPy can be.
 LARGEST, MOST_AXES = 2**63, 64
 
@@ -91,6 +92,8 @@ def _restored(kind: Any, value: Any) -> Any:
 
 def _check_links(graph: Graph) -> None:
     nodes, scopes = len(graph.nodes), len(graph.scopes)
+    if len(graph.letters) != len(LETTERS):
+        raise ValueError(f"letters must be {len(LETTERS)} texts")
     ends = [graph.root, *(end for edge in graph.edges for end in (edge.source, edge.target))]
     counted = [node.id for node in graph.nodes] == [*range(nodes)] and [s.id for s in graph.scopes] == [*range(scopes)]
     inside = all(node.scope is None or 0 <= node.scope < scopes for node in graph.nodes)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from typing import Literal, TypeAlias
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
+from microtensor.inspect.graph.formula import RAISED
 from microtensor.inspect.graph.names import is_of_library
 from microtensor.inspect.ledger.model import Step
 from microtensor.text import safe_text
@@ -16,6 +18,11 @@ View: TypeAlias = Literal["forward", "backward", "combined"]
 # A note stands in a box, so it has few and short lines.
 NOTE_WIDTH, NOTE_LINES = 36, 5
 TOOLTIP = 500
+# The formulas of a node that reads several inputs are longer than a name.
+RULES = 200
+# Formulas that are longer together stand below each other.
+TOGETHER = 32
+APART = ",  "
 
 
 def number(value: float | None) -> str:
@@ -38,9 +45,25 @@ def number(value: float | None) -> str:
     return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e")
 
 
-def signed(value: float) -> str:
+def signed(value: float | None) -> str:
     """A value with two significant digits. The minus sign is −, not a hyphen."""
-    return f"−{number(-value)}" if value < 0 else number(value)
+    text = number(abs(value) if value is not None else None)
+    return f"−{text}" if value is not None and value < 0 and text != "0" else text
+
+
+def is_number(node: GraphNode) -> bool:
+    """Whether the gradient of a node is a single number."""
+    return math.prod(node.shape) == 1
+
+
+def is_single(edge: GraphEdge, source: GraphNode) -> bool:
+    """Whether the gradient along an edge is a single number. A folded scope may hand on other results than it shows."""
+    return (edge.grad is not None and edge.grad < 0) or (is_number(source) and not edge.other)
+
+
+def flow(edge: GraphEdge, source: GraphNode, letter: str = "g") -> str:
+    """The gradient along an edge: ``g = −1.5`` of a number, ``‖g‖ = 1.5`` of an array."""
+    return f"{letter if is_single(edge, source) else f'‖{letter}‖'} = {signed(edge.grad)}"
 
 
 def values(node: GraphNode) -> str:
@@ -70,10 +93,11 @@ def title(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
     if node.constants and node.op in ("add", "subtract", "multiply", "divide", "power"):
         return _with_constant(node)
     if node.op == "subtract" and len(inputs) == 2:
-        right = graph.nodes[inputs[1].source]
+        left, right = (graph.nodes[edge.source] for edge in inputs)
         if right.kind == "operation" and right.statistics and right.name:
-            left = graph.nodes[inputs[0].source]
-            return safe_text(f"{left.name if 0 < len(left.name) <= 3 else 'x'} − {right.name}")
+            # The library names this result, with x where the minuend has no name, unless another result is x.
+            minuend = left.name if 0 < len(left.name) <= 3 else "x" if node.name == f"x − {right.name}" else "( )"
+            return safe_text(f"{minuend} − {right.name}")
     return safe_text(node.symbol)
 
 
@@ -104,9 +128,13 @@ def _with_constant(node: GraphNode) -> str:
     argument, value = node.constants[0]
     if is_epsilon(node):
         return "+ ε"
+    value = value.replace("e-0", "e-").replace("e+0", "e+")
+    signed_value = f"(−{value[1:]})" if value.startswith("-") else value
     if node.op == "power":
-        return safe_text(f"( )^{value}" if argument == 1 else f"{value}^( )")
-    return safe_text(f"{node.symbol} {value}" if argument == 1 else f"{value} {node.symbol}")
+        exponent = value.replace("-", "−")
+        raised = "".join(RAISED[sign] for sign in exponent) if set(exponent) <= RAISED.keys() else f"^{signed_value}"
+        return safe_text(f"( ){raised}" if argument == 1 else f"{signed_value}^( )")
+    return safe_text(f"{node.symbol} {signed_value}" if argument == 1 else f"{signed_value} {node.symbol}")
 
 
 def second(node: GraphNode) -> str:
@@ -133,47 +161,67 @@ def own_name(node: GraphNode) -> str:
     return "" if " " in node.name and is_of_library(node.name) else node.name
 
 
-def rules(node: GraphNode, inputs: list[GraphEdge], graph: Graph) -> str:
-    """The local derivative rules with the names of their inputs: ``g/σ,  -g*x̂/σ``."""
-    names = {"y": node.name or "y"}
-    for edge in inputs:
-        source = graph.nodes[edge.source]
-        letter = "x" if len(node.rules) == 1 else "ab"[edge.argument] if edge.argument < 2 else ""
-        if letter:
-            names[letter] = source.name or letter
-    for argument, value in node.constants:
-        names["ab"[argument] if argument < 2 else ""] = value
-    names = {letter: name for letter, name in names.items() if " " not in name and len(name) <= 4}
-    needed = {edge.argument for edge in inputs if graph.nodes[edge.source].kind != "constant"}
-    texts = [text for argument, text in enumerate(node.rules) if text and argument in needed]
-    named = [re.sub(r"(?<![A-Za-z])[abxy](?![A-Za-z])", lambda m: names.get(m[0], m[0]), text) for text in texts]
-    return safe_text(",  ".join(named).replace("ᵀᵀ", ""))
+def over(node: GraphNode) -> str:
+    """The axes of a sum or a mean: ``over axis 0``. Those of a call that failed are not known."""
+    return safe_text(node.over) if node.mark != "failed" else ""
+
+
+def letters(graph: Graph) -> str:
+    """What the letters in the rules of a graph stand for, if they occur."""
+    texts = " ".join(text for node in graph.nodes for text in node.rules)
+    # ᵀ and ² are letters to a regular expression.
+    used = set(re.findall(r"(?<![^\W\d])[^\W\d_ᵀ²³]+[₀-₉]*", texts))
+    gradient, result, *inputs = graph.letters
+    meanings = [(gradient, "gradient that arrives"), (result, "result")]
+    meanings += zip(inputs, ("first input", "second input", "third input"), strict=False)
+    return ",  ".join(f"{safe_text(letter, 8)}: {meaning}" for letter, meaning in meanings if letter in used)
+
+
+def rules(node: GraphNode) -> str:
+    """What an operation adds to the gradients of its inputs: ``g/σ,  −Σᵢ g·x̂/σ``."""
+    # Equal rules of many inputs, such as those of a concatenation, are written once.
+    texts = list(dict.fromkeys(filter(None, node.rules))) if len(node.rules) > 2 else [*filter(None, node.rules)]
+    return safe_text(APART.join(texts), RULES)
+
+
+def added(node: GraphNode, arguments: list[int]) -> str:
+    """What an operation adds to the gradient of one result that it reads as these arguments."""
+    texts = [node.rules[argument] for argument in arguments if argument < len(node.rules) and node.rules[argument]]
+    return safe_text(" + ".join(texts).replace("+ −", "− "), RULES)
+
+
+def beside(node: GraphNode, view: View) -> str:
+    """The name of a result, where a formula stands in the line that has the name in a forward picture."""
+    hidden = view == "backward" and node.kind == "operation" and rules(node)
+    return safe_text(own_name(node), 24) if hidden else ""
+
+
+def heading(node: GraphNode, view: View) -> list[str]:
+    """The lines before the numbers: the axes of a reduction, and the shape or the formulas."""
+    words = [second(node)]
+    if view == "backward" and node.kind == "operation" and (found := rules(node)):
+        words = [found] if len(found) <= TOGETHER else found.split(APART)
+    return [*filter(None, [over(node)]), *words]
 
 
 def gradient(node: GraphNode, contributions: int) -> str:
-    """The gradient line of a backward picture. It says how many contributions were added up."""
-    text = f"grad {number(node.grad)}"
-    return f"{text} = sum of {contributions}" if contributions > 1 and node.grad is not None else text
+    """The gradient line of a backward picture: a number or a norm. It says how many contributions were added up."""
+    text = f"{'grad' if is_number(node) else '‖grad‖'} {signed(node.grad)}"
+    return f"{text}, sum of {contributions}" if contributions > 1 and node.grad is not None else text
 
 
-def lines(
-    node: GraphNode, graph: Graph, inputs: list[GraphEdge], uses: list[GraphEdge], view: View, detail: Values
-) -> list[tuple[str, str]]:
+def lines(node: GraphNode, uses: list[GraphEdge], view: View, detail: Values) -> list[tuple[str, str]]:
     """The lines under the title, each with the name of its colour.
 
     Parameters
     ----------
     node : GraphNode
-    graph : Graph
-    inputs, uses : list of GraphEdge
-        The edges that enter and that leave the node.
+    uses : list of GraphEdge
+        The edges that leave the node.
     view : {"forward", "backward", "combined"}
     detail : {"none", "stats", "full"}
     """
-    words = second(node)
-    if view == "backward" and node.kind == "operation":
-        words = rules(node, inputs, graph) or words
-    found = [(words, "muted")]
+    found = [(text, "muted") for text in heading(node, view)]
     down, up = ("↓ ", "↑ ") if view == "combined" else ("", "")
     if detail != "none" or view == "combined":
         found.append((down + values(node), "muted"))
@@ -196,5 +244,5 @@ def notes(node: GraphNode) -> list[tuple[str, str]]:
 
 def tooltip(node: GraphNode) -> str:
     """All about a node in one line: its operation, name, shape and type, and the line of the program."""
-    words = [node.op or node.role or node.kind, node.name, shape(node), node.dtype, node.line, node.note]
+    words = [node.op or node.role or node.kind, node.over, node.name, shape(node), node.dtype, node.line, node.note]
     return safe_text("  ".join(word for word in words if word), TOOLTIP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from microtensor.inspect.graph import Graph, Values
 from microtensor.text import safe_text
+from microtensor.viz import labels
 from microtensor.viz.labels import View
 from microtensor.viz.markup import bare, font, table
 
@@ -23,6 +24,8 @@ def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) ->
     half = len(cells) if len(cells) <= 5 else (len(cells) + 1) // 2
     rows = [f"<TR>{''.join(cells[i : i + half])}</TR>" for i in range(0, len(cells), half)]
     lines = [bare(row, spacing=3, padding=1) for row in rows]
+    if view == "backward" and (signs := labels.letters(graph)):
+        lines.append(font(signs, 10, colours["muted"]))
     # In two lines, so that the legend of a narrow picture is not much wider.
     for part in () if graph.searched else NOT_SEARCHED.partition(": ")[::2]:
         lines.append(font(part, 10, colours["muted"]))

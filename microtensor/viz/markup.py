@@ -33,11 +33,14 @@ def bare(rows: str, spacing: int = 0, padding: int = 0) -> str:
     return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="{spacing}" CELLPADDING="{padding}">{rows}</TABLE>'
 
 
-def boxed(title: str, rows: list[str], kind: str, c: dict[str, str]) -> dict[str, str]:
+def boxed(title: str, rows: list[str], kind: str, c: dict[str, str], beside: str = "") -> dict[str, str]:
     """The attributes of a node in the colours of its kind, with a title and rows of markup below it."""
     is_data = kind == "data"
+    heading = font(title, 15 if is_data else 14, c["ink"], bold=True)
+    if beside:
+        heading += font(f"  {beside}", 12, c["ink"])
     return {
-        "label": table([font(title, 15 if is_data else 14, c["ink"], bold=True), *rows]),
+        "label": table([heading, *rows]),
         "shape": "box",
         "style": "rounded,filled,dashed" if kind == "constant" else "rounded,filled",
         "fillcolor": f"{kind}-fill",

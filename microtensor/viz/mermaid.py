@@ -43,7 +43,7 @@ def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none")
     ----------
     graph : Graph
     view : {"forward", "backward", "combined"}
-        The last two write the norm of the gradient on every edge.
+        The last two write the gradient on every edge: a single number, or the norm of an array.
     values : {"none", "stats", "full"}
         As in :func:`to_dot`, but small arrays are never shown whole.
 
@@ -93,10 +93,11 @@ class _Chart:
         title = entities(labels.title(node, inputs, self.graph))
         if node.kind == "module":
             title += f"</b> {entities(safe_text(node.role))}<b>"
-        lines = [f"<b>{title}</b>".removesuffix("<b></b>")]
+        name = labels.beside(node, self.view)
+        lines = [f"<b>{title}</b>".removesuffix("<b></b>") + (f" {entities(name)}" if name else "")]
         if node.parameters:
             lines.append(entities(labels.parameters(node)))
-        found = labels.lines(node, self.graph, inputs, uses, self.view, self.values)
+        found = labels.lines(node, uses, self.view, self.values)
         lines += [entities(text) for text, _ in found]
         left, right = OPEN_CLOSE[node.kind]
         return f'n{node.id}{left}"{"<br/>".join(lines)}"{right}:::{_class(node)}'
@@ -107,7 +108,7 @@ class _Chart:
             arrow = {"==>": "===", "-.->": "-.-"}.get(arrow, "---")
         label = ""
         if self.view != "forward" and edge.grad is not None:
-            label = f'|"↑ {labels.number(edge.grad)}"|'
+            label = f'|"↑ {labels.signed(edge.grad)}"|'
         return f"n{edge.source} {arrow}{label} n{edge.target}"
 
     def _styles(self) -> None:

@@ -38,7 +38,7 @@ def to_tree(
     ----------
     graph : Graph
     view : {"forward", "backward", "combined"}
-        The last two add the norms of the gradients.
+        The last two add the gradients: single numbers, and the norms of arrays.
     ascii : bool
         Whether to draw with plain characters.
     color : bool
@@ -71,7 +71,7 @@ def to_tree(
 def _columns(node: GraphNode, view: View, values: Values, lines: bool) -> list[str]:
     cells = [labels.shape(node) if node.mark != "failed" else ""]
     if view != "forward":
-        cells.append(labels.number(node.grad) if node.kind != "constant" else "")
+        cells.append(labels.signed(node.grad) if node.kind != "constant" else "")
     if values != "none":
         cells.append(labels.values(node))
     if lines:
@@ -151,4 +151,5 @@ def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph, shared: bool) 
         # Where several operations read it, its other rows only refer to it. There are no frames that say whose it is.
         return f"{safe_text(labels.qualified(node)) if shared else heading}  parameter"
     name = safe_text(labels.own_name(node))
+    heading = f"{heading} {labels.over(node)}" if node.over else heading
     return f"{heading}  {name}" if name and name != heading else heading

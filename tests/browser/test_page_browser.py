@@ -83,8 +83,8 @@ def test_values_come_down_and_gradients_go_up_with_the_numbers_of_the_engine(vis
     for k, node in enumerate(reversed(operations), 1):
         page.keyboard.press("ArrowRight")
         assert page.locator("#where").text_content() == f"Backward {k} of {len(operations)}"
-        assert re.match(rf"grad {re.escape(labels.number(node.grad))}( |$)", number(page, node.id))
-    assert number(page, 0) == f"grad {labels.number(graph.nodes[0].grad)} = sum of 2"
+        assert re.match(rf"(‖grad‖|grad) {re.escape(labels.signed(node.grad))}(,| |$)", number(page, node.id))
+    assert number(page, 0) == f"‖grad‖ {labels.number(graph.nodes[0].grad)}, sum of 2"
     assert page.locator("#next").is_disabled()
     page.keyboard.press("Home")
     assert page.locator("#where").text_content() == f"Forward 0 of {len(operations)}"
@@ -103,12 +103,32 @@ def test_the_tables_show_the_numbers_of_the_tensors(visit, norm):
 
 def test_every_contribution_is_added_where_they_meet(visit, norm):
     page = visit(norm, "#step=17")
-    assert number(page, 2) == "grad 0.095 = sum of 2"
+    assert number(page, 2) == "‖grad‖ 0.095, sum of 2"
     page.keyboard.press("ArrowLeft")
-    assert number(page, 2) == "grad 0.10  (1 of 2)"
+    assert number(page, 2) == "‖grad‖ 0.10  (1 of 2)"
     page.goto(norm.as_uri() + "#step=17")
-    assert "(x − μ).grad += 2x*g" in page.locator(".tell").text_content()
+    assert "(x − μ).grad += 2(x − μ)·g" in page.locator(".tell").text_content()
     assert "2 of 2, together ‖g‖ = 0.095" in page.locator("#details").text_content()
+
+
+def test_a_number_keeps_its_sign_and_letters_are_explained(visit, tmp_path):
+    def output():
+        x, g = (mt.tensor(value, requires_grad=True, name=name) for value, name in ((2.0, "x"), (0.5, "g")))
+        return mt.square(x * -1.5) * g - x[None][0]
+
+    page = visit(write(tmp_path / "number.html", output))
+    page.keyboard.press("End")
+    assert number(page, 0) == "grad 3.5, sum of 2"
+    assert page.locator("#legend").text_content().endswith("δ: gradient that arrives,  a: first input")
+    assert "‖" not in page.locator("#details").text_content()
+    assert "δ = " in page.locator("#details").text_content()
+    told = set()
+    for _ in range(steps(page) - 1):
+        told |= set(page.evaluate("tell()").split("\n"))
+        page.keyboard.press("ArrowLeft")
+    assert told >= {
+        "(x × (−1.5))²", "x[None]", "(x × (−1.5)).grad += 2a·δ", "x.grad += δ at [None]", "g.grad += δ·a",
+    }  # fmt: skip
 
 
 def test_arrows_turn_and_pills_appear_with_the_gradient(visit, norm):

@@ -315,7 +315,7 @@ def test_a_combined_edge_has_a_lane_each_way() -> None:
     assert f'color="{direct}:{gradient}"' in dot
     assert "dir=both" in dot
     assert "↓ −3.7 … 0.67 … 4" in dot
-    assert "↑ grad 0.081 = sum of 2" in dot
+    assert "↑ ‖grad‖ 0.081, sum of 2" in dot
     pills = re.findall(r"^\t+(g\d+_\d+_\d+) \[", dot, re.MULTILINE)
     assert pills == re.findall(r"^\t+(g\d+_\d+_\d+) \[", to_dot(graph, view="backward"), re.MULTILINE)
 

@@ -276,7 +276,7 @@ def test_show_displays_in_a_notebook(shown: list[dict[str, str]], capsys: pytest
     assert "backward" in shown[0][SVG]
     show(demos.batch_norm(), view="combined")
     words = shown[-1][SVG]
-    assert "↑ grad 0.0" in words
+    assert "↑ ‖grad‖ 0.0" in words
     assert re.search(r"↓ −?[0-9]", words)
 
 

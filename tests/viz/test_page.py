@@ -163,7 +163,7 @@ def test_a_gradient_arrives_in_the_order_of_the_walk_back(batch_norm):
     into_x = sorted((e for e in record["edges"] if e["source"] == 0), key=lambda e: e["nth"])
     assert [record["nodes"][e["target"]]["title"] for e in into_x] == ["x − μ", "mean"]
     rules = {record["nodes"][e["target"]]["op"]: e["rule"] for e in record["edges"] if e.get("source") == 2}
-    assert rules == {"square": "2x*g", "divide": "g/σ"}
+    assert rules == {"square": "2(x − μ)·g", "divide": "g/σ"}
 
 
 def test_the_second_result_of_a_folded_scope_is_not_added_to_the_first():

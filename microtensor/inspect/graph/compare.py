@@ -119,7 +119,11 @@ class _Union:
         root = self.place[0][self.graphs[0].root]
         searched = all(graph.searched for graph in self.graphs)
         ordered = tuple(edges[key] for key in sorted(edges, key=lambda key: (key[1], key[2], key[0])))
-        return Graph(tuple(self.nodes), ordered, tuple(self.scopes), root, "", self.names, searched)
+        # Rules with different letters cannot stand in one picture.
+        letters = self.graphs[0].letters
+        rules_fit = letters == self.graphs[1].letters
+        nodes = tuple(node if rules_fit else replace(node, rules=()) for node in self.nodes)
+        return Graph(nodes, ordered, tuple(self.scopes), root, "", self.names, searched, letters)
 
 
 def _steps(a: list[Key], b: list[Key]) -> Iterator[tuple[int, int, int, int, bool]]:

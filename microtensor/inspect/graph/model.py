@@ -44,13 +44,15 @@ class GraphNode:
     statistics : bool
         Whether it is on a path through a statistic. For a folded scope: whether an operation inside is on such a path.
     rules : tuple of str
-        The derivative rules as text, one per argument.
+        What the operation adds to the gradient of each argument, as a formula; empty for constants.
+    over : str
+        What a sum, mean, maximum, minimum or product goes over, such as ``over axis 0``.
     constants : tuple
         (argument, text) for each single number that the operation reads.
     parameters : tuple
         (name, shape) for each parameter inside a folded scope.
     grad : float or None
-        The norm of the gradient of the result; None when it was not computed.
+        The gradient of the result: a single number with its sign, the norm of an array. None when it was not computed.
     stats : tuple of float
         Minimum, mean, maximum and standard deviation of the result; empty when they were not read.
     table : tuple of tuple of float
@@ -89,6 +91,7 @@ class GraphNode:
     mark: Mark = ""
     note: str = ""
     owner: str = ""
+    over: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class GraphEdge:
     source, target, argument : int
     kind : str
     grad : float or None
-        The norm of the gradient along it.
+        The gradient along it: a single number with its sign, the norm of an array.
     mark : str
         As for a node.
     other : str
@@ -149,6 +152,9 @@ class Graph:
     searched : bool
         Whether all of it was searched for norms. A very large graph is not: in it, only statistics of the library's
         norms are found.
+    letters : tuple of str
+        What stands in `rules` for the gradient that arrives, for the result, and for the first, second and third input
+        without a name. No variable has such a name.
 
     Examples
     --------
@@ -166,6 +172,7 @@ class Graph:
     cotangent: str = ""
     compared: tuple[str, ...] = ()
     searched: bool = True
+    letters: tuple[str, ...] = ("g", "y", "a", "b", "c")
     _flows: Mapping[tuple[int, int, int], Array] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod

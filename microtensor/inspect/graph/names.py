@@ -37,4 +37,4 @@ def is_of_library(name: str) -> bool:
     >>> is_of_library("x − μ"), is_of_library("W_ihᵀ"), is_of_library("my loss")
     (True, True, False)
     """
-    return name in LIBRARY or name.endswith("ᵀ")
+    return name in LIBRARY or name.endswith(("ᵀ", " − μ"))

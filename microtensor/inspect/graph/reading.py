@@ -17,6 +17,8 @@ from microtensor.core.tensor import Tensor
 from microtensor.creation import Parameter
 from microtensor.inspect.graph.kinds import Kinds
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
+from microtensor.inspect.graph.options import index_text, over
+from microtensor.inspect.graph.rules import Rules, is_constant, is_transposition
 from microtensor.inspect.history import Origin, array_of, carried_back, cotangent_of, history, indices_of, is_detached
 from microtensor.inspect.statistics import norms_among
 from microtensor.support.arrays import Array
@@ -107,6 +109,7 @@ class Reader:
         for output, node in self.records:
             self._place(output, node)
         self.number = self._add(root)
+        self.rules = Rules(self.tensors)
         self.flows: Flows = {}
         self.totals: dict[int, Array] = {}
         self.cotangent = ""
@@ -156,7 +159,7 @@ class Reader:
         trains = any(not t.requires_grad and t.dtype.kind == "f" for t in leaves)
 
         def kind(value: Any) -> Kind:
-            if not isinstance(value, Tensor) or (value.is_leaf and is_detached(value)):
+            if is_constant(value):
                 return "constant"
             if value.node is not None:
                 return "operation"
@@ -198,7 +201,8 @@ class Reader:
         edges = tuple(
             GraphEdge(s, t, a, sorted_edges.edge(s, t), norm(self.flows.get((s, t, a)))) for s, t, a in self.edges
         )
-        return Graph(nodes, edges, scopes, self.number, self.cotangent, (), norms.complete, self.flows)
+        letters = self.rules.letters
+        return Graph(nodes, edges, scopes, self.number, self.cotangent, (), norms.complete, letters, self.flows)
 
     def _node(self, i: int, kind: Kind, scope: int | None, statistics: bool) -> GraphNode:
         value = self.tensors[i]
@@ -214,13 +218,14 @@ class Reader:
             kind=kind,
             op=made.primitive.name if made else "",
             symbol=_symbol(value, made) if made else "",
-            name=(tensor.name or "") if tensor is not None else "",
+            name=self.rules.name(tensor) if tensor is not None else "",
             role=role,
             shape=tuple(value.shape),
             dtype=str(value.dtype),
             scope=scope,
             statistics=statistics,
-            rules=made.primitive.rule_text if made else (),
+            rules=self.rules.texts(value, made) if made else (),
+            over=over(made) if made else "",
             constants=tuple(self.constants[i]),
             grad=norm(self.totals.get(i)),
             stats=_stats(np.asarray(array_of(value))) if self.values != "none" else (),
@@ -231,11 +236,10 @@ class Reader:
 
 
 def _symbol(output: Tensor, node: Node) -> str:
-    if node.primitive.name == "permute_dims":
-        ndim = output.ndim
-        axes = node.params.get("axes") or range(ndim)[::-1]
-        if ndim >= 2 and tuple(a % ndim for a in axes) == (*range(ndim - 2), ndim - 1, ndim - 2):
-            return "( )ᵀ"
+    if is_transposition(output, node):
+        return "( )ᵀ"
+    if node.primitive.name == "getitem" and "index" in node.params:
+        return index_text(node.params["index"])
     symbol: str = node.primitive.symbol
     return symbol
 
@@ -257,9 +261,11 @@ def totals(
 
 
 def norm(value: Array | None) -> float | None:
-    """The Euclidean norm of all entries, in float64; None for None."""
+    """The Euclidean norm of all entries, in float64. A single number keeps its sign. None for None."""
     if value is None:
         return None
+    if value.size == 1:
+        return float(value.item())
     with np.errstate(all="ignore"):
         return float(np.sqrt(np.sum(np.square(value, dtype=np.float64))))
 

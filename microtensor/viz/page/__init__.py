@@ -17,6 +17,7 @@ from string import Template
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, auto_depth
 from microtensor.text import LINE, safe_text
+from microtensor.viz import labels
 from microtensor.viz.engine import Engine
 from microtensor.viz.legend import NOT_SEARCHED
 from microtensor.viz.page.content import Content
@@ -92,6 +93,8 @@ def to_html(
         "cotangent": safe_text(graph.cotangent, LINE),
         "legend": legend,
         "note": "" if graph.searched else NOT_SEARCHED,
+        "letter": safe_text(graph.letters[0], 8),
+        "letters": labels.letters(graph),
         "open": max((i for i, r in enumerate(records) if len(r["nodes"]) <= opening), default=0),
         "pictures": records,
         "tables": content.tables,

@@ -74,13 +74,16 @@ class Content:
             "kind": "statistics" if node.statistics and node.kind == "operation" else node.kind,
             "role": safe_text(node.role),
             "shape": labels.shape(node),
+            "over": labels.over(node),
             "dtype": safe_text(node.dtype),
             "scope": node.scope,
             "of": origin,
             "constants": [safe_text(text) for _, text in node.constants],
         }
         if node.grad is not None:
-            record["grad"] = labels.number(node.grad)
+            record["grad"] = labels.signed(node.grad)
+        if labels.is_number(node):
+            record["scalar"] = True
         if self.values:
             array = _array(self.values[origin])
             record["value"] = self.table(array)
@@ -92,7 +95,7 @@ class Content:
 
     def _edges(self, graph: Graph, origin: list[int], depth: int | None) -> list[Record]:
         """A record per edge: what comes back along it, and the sum so far at its source, in the order of the walk."""
-        inputs = graph.inputs()
+        arguments = _arguments(graph, _carried(self.graph, origin, depth))
         records: list[Record] = [{} for _ in graph.edges]
         walk = sorted(range(len(graph.edges)), key=lambda i: (-graph.edges[i].target, graph.edges[i].argument))
         sums: dict[int, Array | None] = {}
@@ -103,9 +106,9 @@ class Content:
             record = records[i] = {"source": edge.source, "target": edge.target, "kind": edge.kind}
             if edge.grad is None:
                 continue
-            record["grad"] = labels.number(edge.grad)
-            only = tuple(text if at == edge.argument else "" for at, text in enumerate(target.rules))
-            if rule := labels.rules(replace(target, rules=only), inputs[edge.target], graph):
+            record["grad"] = labels.signed(edge.grad)
+            record["scalar"] = labels.is_single(edge, graph.nodes[edge.source])
+            if rule := labels.added(target, arguments[i]):
                 record["rule"] = rule
             if edge.other:
                 # A folded module has several results. This is the gradient of one that is not shown.
@@ -117,7 +120,7 @@ class Content:
                 sums[edge.source] = None
                 continue
             total = sums[edge.source] = flow if before is None else before + flow
-            record |= {"adds": self.table(flow), "sum": self.table(total), "after": labels.number(norm(total))}
+            record |= {"adds": self.table(flow), "sum": self.table(total), "after": labels.signed(norm(total))}
         return records
 
     def table(self, array: Array) -> int:
@@ -134,6 +137,41 @@ def _origins(graph: Graph, depth: int | None) -> list[int]:
     """For each node of the folded graph, the node of the full graph whose result it has."""
     named = replace(graph, nodes=tuple(replace(node, name=str(node.id)) for node in graph.nodes))
     return [int(node.name) for node in named.collapsed(depth, repeats=False).nodes]
+
+
+def _carried(graph: Graph, origin: list[int], depth: int | None) -> dict[tuple[int, int], list[GraphEdge]]:
+    """For each pair of nodes of the folded graph, the edges of the full graph between them."""
+    chains = [graph.scope_chain(node.scope) for node in graph.nodes]
+    limit = len(graph.scopes) if depth is None else depth
+    place = {chains[full][limit] if len(chains[full]) > limit else -1 - full: i for i, full in enumerate(origin)}
+    at = [place[chain[limit] if len(chain) > limit else -1 - full] for full, chain in enumerate(chains)]
+    found: dict[tuple[int, int], list[GraphEdge]] = defaultdict(list)
+    for edge in graph.edges:
+        found[at[edge.source], at[edge.target]].append(edge)
+    return found
+
+
+def _arguments(graph: Graph, carried: dict[tuple[int, int], list[GraphEdge]]) -> list[list[int]]:
+    """The arguments that each edge of the folded graph stands for.
+
+    Where a card gives an operation a tensor as several of its inputs, they have one edge, and the rules add up on it.
+    """
+    between: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, edge in enumerate(graph.edges):
+        between[edge.source, edge.target].append(i)
+    found: list[list[int]] = [[] for _ in graph.edges]
+    for pair, edges in between.items():
+        full = carried[pair]
+        tensors = list(dict.fromkeys(edge.source for edge in full))
+        if len(edges) == len(full):
+            groups = [[edge.argument] for edge in full]
+        elif len(edges) == len(tensors):
+            groups = [[edge.argument for edge in full if edge.source == tensor] for tensor in tensors]
+        else:
+            groups = [[edge.argument for edge in full]] * len(edges)
+        for i, group in zip(edges, groups, strict=True):
+            found[i] = group
+    return found
 
 
 def _array(value: Any) -> Array:

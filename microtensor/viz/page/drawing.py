@@ -56,7 +56,8 @@ def draw(graph: Graph, *, title: str, description: str, prefix: str, engine: Eng
     shown = replace(graph, nodes=tuple(replace(node, rules=()) for node in graph.nodes))
     source = to_dot(shown, view="backward", legend=False).rstrip().removesuffix("}") + "ranksep=0.22 }"
     # The line of the gradient shows the value first, which needs room for two numbers.
-    source = re.sub(r">( ?(?:grad [^<]*|no gradient))<", lambda m: f">{m[1]}{PADDING * (ROOM - len(m[1]))}<", source)
+    number = r">( ?(?:(?:grad|‖grad‖) [^<]*|no gradient))<"
+    source = re.sub(number, lambda m: f">{m[1]}{PADDING * (ROOM - len(m[1]))}<", source)
     root = ElementTree.fromstring(layout(source, "svg", engine))
     _mark(root, graph)
     dress(root, title, description, "light", prefix)

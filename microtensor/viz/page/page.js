@@ -147,6 +147,7 @@ function formula(node, depth = 2) {
   if (!node.into.length || (node.name && depth < 2)) return nameOf(node).includes(" − ") ? `(${nameOf(node)})` : nameOf(node);
   if (!depth) return node.title;
   const inputs = node.into.map((edge) => formula(picture.nodes[edge.source], depth - 1));
+  if (node.op === "getitem") return (/^\S*$/.test(inputs[0]) ? inputs[0] : `(${inputs[0]})`) + node.title;
   const join = (text) => (depth === 2 ? text : `(${text})`);
   if (inputs.length === 2 && /^[+−×÷@]$|^\S+ − \S+$/.test(node.title)) return join(inputs.join(` ${node.op === "subtract" ? "−" : node.title} `));
   if (node.title.includes("( )")) return node.title.replace("( )", () => (/^\(|^\S*$/.test(inputs[0]) ? inputs[0] : `(${inputs[0]})`));
@@ -173,7 +174,7 @@ function tell() {
   if (phase === "forward") {
     if (!node) return "The inputs and parameters are given.";
     const named = node.name && node.name !== node.title ? `${node.name} = ` : "";
-    return named + formula(node);
+    return [named + formula(node), node.over].filter(Boolean).join(" ");
   }
   if (!node) return `The cotangent enters: ${data.cotangent}.`;
   const into = node.into.filter((edge) => edge.grad !== undefined);
@@ -220,14 +221,17 @@ function valueSection(node) {
   return section;
 }
 
+// A single number is shown with its sign, an array by its norm.
+const normOf = (node) => (node.scalar ? data.letter : `‖${data.letter}‖`);
+
 function gradientSection(node) {
   if (node.grad === undefined) return make("p", {}, "No gradient comes back here.");
   const { all, here, complete } = picture.arrived(node, step);
   if (!complete && !here.length) return make("p", {}, "Its gradient has not come back yet.");
   const latest = here.at(-1);
   const norm = complete ? node.grad : latest?.after ?? "–";
-  const note = all.length > 1 ? (complete ? ` = sum of ${all.length}` : ` so far, ${here.length} of ${all.length}`) : "";
-  const section = make("section", { className: "grad" }, make("h3", {}, make("span", {}, "Gradient"), make("b", {}, `‖g‖ = ${norm}${note}`)));
+  const note = all.length > 1 ? (complete ? `, sum of ${all.length}` : ` so far, ${here.length} of ${all.length}`) : "";
+  const section = make("section", { className: "grad" }, make("h3", {}, make("span", {}, "Gradient"), make("b", {}, `${normOf(node)} = ${norm}${note}`)));
   const index = complete ? node.gradient : latest?.sum;
   if (index !== undefined && data.tables[index].rows.length) section.append(heat(index, "gradient", `Gradient of ${nameOf(node)}`));
   return section;
@@ -242,10 +246,10 @@ function contributions(node, edges, heading, other) {
     const several = total.outof.filter((e) => e.grad !== undefined).length;
     const row = make("div", {},
       make("span", {}, ...(other === "source" ? [label(end, gradOf(end))] : ["from ", label(end, nameOf(end))]), make("code", {}, ` += ${edge.rule ?? ""}`)),
-      make("b", {}, `‖·‖ = ${edge.grad}`));
+      make("b", {}, edge.scalar ? `= ${edge.grad}` : `‖·‖ = ${edge.grad}`));
     const item = make("li", { className: picture.flowed(edge, step) ? "" : "later" }, row);
     if (other === "source") {
-      if (several > 1 && edge.nth) item.append(make("small", {}, edge.nth === 1 ? `the first of ${several}` : `${edge.nth} of ${several}, together ‖g‖ = ${edge.after ?? "–"}`));
+      if (several > 1 && edge.nth) item.append(make("small", {}, edge.nth === 1 ? `the first of ${several}` : `${edge.nth} of ${several}, together ${normOf(total)} = ${edge.after ?? "–"}`));
       if (edge.adds !== undefined && data.tables[edge.adds].rows.length) item.append(heat(edge.adds, "gradient", `Added to ${nameOf(total)}`));
     }
     list.append(item);
@@ -344,7 +348,7 @@ function render() {
       const number = box.lastElementChild, showsGradient = backward && (reached || output) && node.grad !== undefined;
       number.classList.toggle("value", !showsGradient);
       if (!showsGradient) number.textContent = ready ? node.range ?? "" : "";
-      else number.textContent = complete || output ? box.total : `grad ${here.at(-1).after ?? "–"}  (${here.length} of ${all.length})`;
+      else number.textContent = complete || output ? box.total : `${node.scalar ? "grad" : "‖grad‖"} ${here.at(-1).after ?? "–"}  (${here.length} of ${all.length})`;
     }
   }
   for (const edge of picture.edges) {
@@ -432,6 +436,7 @@ function legend() {
   if (picture.edges.some((edge) => edge.kind === "direct")) items.push(["direct", "direct path"]);
   if (picture.counts.backward > 0) items.push(["flow", "gradient"]);
   const rows = items.map(([kind, text]) => make("li", {}, make("i", { className: kind }), text));
+  if (picture.counts.backward > 0 && data.letters) rows.push(make("li", {}, data.letters));
   if (data.note) rows.push(make("li", {}, data.note));
   $("legend").replaceChildren(...(data.legend ? rows : []));
 }
