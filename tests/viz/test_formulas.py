@@ -611,6 +611,17 @@ def test_a_number_shows_its_sign_and_an_array_its_norm() -> None:
     assert labels.signed(-1e-13) == "0"
 
 
+def test_a_card_that_shows_a_number_keeps_its_sign() -> None:
+    x = mt.tensor([1.0, 2.0], requires_grad=True, name="x")
+    with mt.name_scope("inner"):
+        total = mt.exp(x).sum()
+    graph = Graph.from_tensor(-2.0 * total).collapsed(0)
+    assert [node.grad for node in graph.nodes if node.op == "inner"] == [-2.0]
+    dot = viz.render(graph, "dot", view="backward").decode()
+    assert ">grad −2<" in dot
+    assert "‖grad‖ −" not in dot
+
+
 def test_widths_do_not_depend_on_signs() -> None:
     x = mt.tensor(2.0, requires_grad=True, name="x")
     negative = Graph.from_tensor(x * -3.0 + x * 0.5)

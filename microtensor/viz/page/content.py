@@ -107,7 +107,8 @@ class Content:
             if edge.grad is None:
                 continue
             record["grad"] = labels.signed(edge.grad)
-            record["scalar"] = labels.is_single(edge, graph.nodes[edge.source])
+            if labels.is_single(edge, graph.nodes[edge.source]):
+                record["scalar"] = True
             if rule := labels.added(target, arguments[i]):
                 record["rule"] = rule
             if edge.other:
