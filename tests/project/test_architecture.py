@@ -261,8 +261,8 @@ def test_a_plain_import_loads_no_drawing_and_values_are_shown_all_the_same():
     *shown, bundles = done.stdout.splitlines()
     assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
     assert shown[1].split() == ["x", "input", "(2,)"]
-    pictured = ["image/svg+xml", "text/plain"]
-    assert bundles == f"{pictured} {pictured} {['text/html', 'text/plain']}"
+    pictured = ["image/png", "image/svg+xml", "text/plain"]
+    assert bundles == f"{[*pictured[:2], 'text/html', 'text/plain']} {pictured} {['text/html', 'text/plain']}"
 
 
 def test_everything_exported_exists_and_is_listed_once():

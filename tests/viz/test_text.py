@@ -339,11 +339,14 @@ def test_a_notebook_shows_names_as_text(text: str) -> None:
     assert bundle_tags(module(text)._repr_mimebundle_()) == bundle_tags(module("name")._repr_mimebundle_())
     assert all(is_quiet(value) for value in module(text)._repr_mimebundle_().values())
     shown = Graph.from_tensor(result_of(text))._repr_mimebundle_()
-    assert shown.keys() == {"text/plain", "image/svg+xml"}
+    assert shown.keys() == {"text/plain", "image/svg+xml", "image/png"}
     assert parts_of(shown["image/svg+xml"].encode()) == parts_of(
         Graph.from_tensor(result_of("name"))._repr_mimebundle_()["image/svg+xml"].encode()
     )
     assert is_quiet(shown["text/plain"])
+    value, other = (result_of(name)._repr_mimebundle_()["text/html"] for name in (text, "name"))
+    assert is_quiet(value)
+    assert re.sub(r'"[^"]*"', "", value.partition("<img")[2]) == re.sub(r'"[^"]*"', "", other.partition("<img")[2])
 
 
 @pytest.mark.parametrize("text", ["<lambda>", *WORST])
