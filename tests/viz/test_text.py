@@ -184,6 +184,7 @@ def test_only_what_our_own_code_marks_is_markup() -> None:
     assert lines[1:-1] == ['a [label="<b>"]', "b [label=<<B>b</B>>]", 'c [label="<<B>b</B>>"]']
 
 
+@pytest.mark.filterwarnings("ignore:the font of a PDF lacks")
 @settings(max_examples=8, deadline=None)
 @given(text=hostile)
 def test_a_picture_has_the_parts_that_harmless_names_give_it(text: str) -> None:
