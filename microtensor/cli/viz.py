@@ -177,7 +177,7 @@ class _Drawing:
                 raise script.PathError(f"cannot read {goal.shown}: {error.strerror}") from error
             except ValueError as error:
                 raise script.PathError(f"{goal.shown}: {error}") from error
-        with script.running(goal, self.args, self.timeout) as found:
+        with script.running(goal, self.args, self.timeout, unrecorded=True) as found:
             many = size(found.tensor)
             asked = options["depth"] is not None or options["collapse"]
             if many > HUGE and not asked and self.format not in ("json", "dot", "mermaid"):

@@ -262,7 +262,7 @@ def run(
     """Run the reverse walk, on arrays or with `create_graph` on tensors. The gradients share no memory."""
     if create_graph:
         with enable_grad():
-            tensors = {t: g if isinstance(g, TensorBase) else new_tensor(g) for t, g in seeds.items()}
+            tensors = {t: g if isinstance(g, TensorBase) else new_tensor(g, None, "backward") for t, g in seeds.items()}
             return _owned(quietly(reverse, tensors, wanted, create_graph=True, walk=walk), tensors)
     arrays = {t: g._array if isinstance(g, TensorBase) else g for t, g in seeds.items()}
     return _owned(quietly(reverse, arrays, wanted, walk=walk), arrays)

@@ -47,7 +47,9 @@ class TensorBase:
     _version: int  # how often the value was replaced
     _name: str | None
     _watch: Watch | None
-    _origin: str  # why it has no history: "detached", "unrecorded", or "" for a leaf
+    # Why it has no history: it starts a "backward" pass, was "computed" from tensors without history, was "detached",
+    # or was left "unrecorded"; "" for a leaf.
+    _origin: str
 
 
 class Watch:
@@ -113,12 +115,9 @@ def use_tensor_type(kind: type[TensorBase]) -> None:
 def new_tensor(array: Array, node: Node | None = None, origin: str = "") -> Any:
     """A tensor that holds `array` itself, so nobody else may write to it. With a node it requires a gradient."""
     out = _new(_tensor_type)
-    out._array = array
-    out._node = node
-    out._requires_grad = node is not None
+    out._array, out._node, out._requires_grad = array, node, node is not None
     out._grad = out._name = out._watch = None
-    out._version = 0
-    out._origin = origin
+    out._version, out._origin = 0, origin
     return out
 
 
@@ -135,6 +134,11 @@ def as_array(x: Any) -> Any:
     if type(x) not in _PLAIN:
         refuse_lossy(x, "an argument")
     return x
+
+
+def origin_of(inputs: tuple[Any, ...]) -> str:
+    """Why a result of inputs without gradients has no history: as that of them whose word comes last."""
+    return max("computed", *[x._origin for x in inputs if isinstance(x, TensorBase)])
 
 
 def label(value: R, name: str | None) -> R:
@@ -267,12 +271,13 @@ class Primitive(Generic[P]):
             set_errors(loud)
         if type(value) is not np.ndarray:
             value = np.asarray(value)
-        recording, scope, watched, lines, _ = current_mode()
+        recording, scope, watched, lines, _, aside = current_mode()
         if watched:
             check_result(value, self.name, arrays, calling_line())
         # Integers have no gradient.
         if not (needs_grad and recording and value.dtype.kind == "f"):
-            return new_tensor(value, None, "unrecorded" if needs_grad else "")
+            left = new_tensor(value, None, "unrecorded" if needs_grad else origin_of(inputs))
+            return aside(left, self, inputs, params) if aside else left
         line = lines() if lines else ""
         return new_tensor(value, Node(self, inputs, params or _NO_PARAMS, scope, version, line))
 

@@ -18,6 +18,7 @@ from microtensor.core import backprop, ops
 from microtensor.core.primitive import Node, Primitive, TensorBase, as_array, label, new_tensor, use_tensor_type
 from microtensor.support import errors
 from microtensor.support.arrays import Array, own_array, quietly
+from microtensor.support.modes import current_mode
 
 if TYPE_CHECKING:
     # What the rooms above attach, for type checkers and editors.
@@ -231,8 +232,9 @@ class Tensor(TensorBase, Methods):
 
     def _replace(self, array: Array) -> None:
         """Store an array of the same shape and dtype, and count a version. Nobody else may write to the array."""
-        self._array = array
-        self._version += 1
+        self._array, self._version = array, self._version + 1
+        if aside := current_mode().aside:
+            aside(self)
 
     def item(self) -> float | int | bool:
         """The only element as a Python number.

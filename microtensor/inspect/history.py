@@ -1,9 +1,13 @@
-"""What every view of a recorded graph shares: one walk over its history, one way to run it again, its cotangent."""
+"""What every view of a recorded graph shares: one walk over its history, one way to run it again, its cotangent.
+
+Also the records of what the engine does not record, which a picture draws dashed.
+"""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -53,6 +57,105 @@ def history(*results: Tensor, unfreed: str = "") -> list[tuple[Tensor, Node]]:
                 f"pass; pass retain_graph=True to that pass, or call {unfreed} before it"
             )
     return found
+
+
+class _Aside(NamedTuple):
+    """The record of a result that requires no gradient, and the step of the program in which it was made."""
+
+    result: weakref.KeyedRef[int, Tensor]
+    node: Node
+    step: int
+    size: int
+
+
+class Asides:
+    """Records of results that the engine does not record, for pictures only.
+
+    A record ends with its result. It ends too when an unrecorded operation reads its result in a later step of the
+    program, or reads it as a leaf that requires a gradient. So no record leads from one step of a training to the one
+    before. Only records of the last two steps are kept, and not more than a fixed number of them and of bytes.
+    """
+
+    MOST, MOST_BYTES = 20_000, 64 * 2**20
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._kept: dict[int, _Aside] = {}
+        # Records whose results have ended. They are dropped one after the other, because one may end the next.
+        self._ended: list[weakref.KeyedRef[int, Tensor]] = []
+        self._bytes = 0
+
+    def keep(self, result: Tensor, node: Node) -> None:
+        """Keep the record of a result that has none. The records of its inputs that must not reach it end here."""
+        self._end(node.inputs)
+        size = result.data.nbytes + sum(x.nbytes for x in node.inputs if not isinstance(x, Tensor))
+        reference = weakref.KeyedRef(result, self._ended.append, id(result))
+        self._drop(id(result))
+        self._kept[id(result)] = _Aside(reference, node, self._step, size)
+        self._bytes += size
+        while len(self._kept) > self.MOST or self._bytes > self.MOST_BYTES:
+            self._drop(next(iter(self._kept)))
+
+    def _end(self, inputs: Iterable[Any]) -> None:
+        while self._ended:
+            reference = self._ended.pop()
+            if reference.key in self._kept and self._kept[reference.key].result is reference:
+                self._drop(reference.key)
+        for x in inputs:
+            aside = self._kept.get(id(x))
+            if aside is not None and (aside.step < self._step or self.of(x) is None):
+                self._drop(id(x))
+
+    def begin_step(self) -> None:
+        """Drop the records of all steps but the last: the program begins another one."""
+        self._step += 1
+        while self._kept and next(iter(self._kept.values())).step < self._step - 1:
+            self._drop(next(iter(self._kept)))
+
+    def of(self, tensor: Tensor) -> Node | None:
+        """The record of a result, if there is one, and nothing else was assigned to the result since."""
+        aside = self._kept.get(id(tensor))
+        if aside is None or aside.result() is not tensor or tensor._version or tensor.requires_grad:
+            return None
+        return aside.node
+
+    def _drop(self, key: int) -> None:
+        if key in self._kept:
+            self._bytes -= self._kept.pop(key).size
+
+
+# Empty unless a tool runs the program and keeps records; see microtensor.script.unrecorded.
+asides = Asides()
+
+
+def made_by(tensor: Tensor) -> Node | None:
+    """The record of a result, or the one that was kept aside for pictures; None for a leaf."""
+    return asides.of(tensor) if tensor.node is None else tensor.node
+
+
+def with_asides(*results: Tensor) -> list[tuple[Tensor, Node]]:
+    """The history of the results, and what else they were computed with for which there are records kept aside.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import history, with_asides
+    >>> y = mt.tensor([1.0, 2.0], requires_grad=True) * 3.0
+    >>> with_asides(y) == history(y)
+    True
+    """
+    records = history(*results)
+    found = dict(records)
+    todo: list[Any] = [*results, *(x for _, node in records for x in node.inputs)]
+    while todo:
+        x = todo.pop()
+        if isinstance(x, Tensor) and x not in found and (node := made_by(x)) is not None:
+            # A recorded result is reached here when its gradient was cut off.
+            for other, its in [(x, node)] if x.node is None else history(x):
+                if other not in found:
+                    found[other] = its
+                    todo += its.inputs
+    return sorted(found.items(), key=lambda record: record[1].index)
 
 
 def rerun(
@@ -138,6 +241,22 @@ def is_detached(x: Tensor) -> bool:
     (False, True)
     """
     return x._origin == "detached"
+
+
+def why_constant(x: Tensor) -> str:
+    """Why no gradient reaches x although it is no data; empty for data, and for what requires a gradient.
+
+    "backward": x starts a backward pass. "computed": it was computed from data. "detached", "unrecorded": as they say.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.history import why_constant
+    >>> x = mt.tensor([1.0])
+    >>> why_constant(x), why_constant(x * 2), why_constant(x.detach() * 2)
+    ('', 'computed', 'detached')
+    """
+    return "" if x.requires_grad else x._origin
 
 
 def cotangent_of(y: Tensor) -> tuple[Array, Origin]:

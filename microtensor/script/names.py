@@ -9,7 +9,7 @@ import numpy as np
 
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph.names import is_by_library
-from microtensor.inspect.history import history, indices_of
+from microtensor.inspect.history import indices_of, with_asides
 from microtensor.nn.module import UNNAMED, Module, ModuleScope
 
 
@@ -48,7 +48,7 @@ def _name_module(module: Module, name: str) -> None:
 
 def name_records(tensors: Iterable[Tensor], namespace: Mapping[str, Any]) -> None:
     """Give the calls of modules that had no name yet the names that these have now, and indices those of variables."""
-    for _, node in history(*tensors):
+    for _, node in with_asides(*tensors):
         for index in indices_of(node):
             if index.name is None:
                 index.name = next((name for name, value in namespace.items() if _is_index(value, index)), None)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.core.tensor import Tensor
-from microtensor.inspect.history import history
+from microtensor.inspect.history import history, made_by, with_asides
 from microtensor.nn.embedding import Embedding
 from microtensor.nn.module import Module
 from microtensor.script.inputs import SEED, InputError, arguments, drawn
@@ -112,8 +112,12 @@ def _tensors(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _results(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors with a history from which no other one was made."""
-    made = {name: value for name, value in _tensors(namespace).items() if value.node is not None}
-    used = {id(x) for _, node in history(*made.values()) for x in node.inputs}
+    tensors = _tensors(namespace)
+    made = {name: value for name, value in tensors.items() if value.node is not None}
+    if not made:
+        # Nothing requires a gradient. What was recorded for the picture alone can still be drawn.
+        made = {name: value for name, value in tensors.items() if made_by(value) is not None}
+    used = {id(x) for _, node in with_asides(*made.values()) for x in node.inputs}
     return {name: value for name, value in made.items() if id(value) not in used}
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import tokenize
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from traceback import walk_tb
@@ -24,6 +24,7 @@ from microtensor.script.pair import Pair
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
 from microtensor.script.resolve import Found, UndefinedError, made_by_then, resolve
 from microtensor.script.target import PathError, Target
+from microtensor.script.unrecorded import unrecorded_kept
 from microtensor.support.modes import keep_graphs, trace_lines
 
 
@@ -52,13 +53,18 @@ def running_pair(
     """
     if target.demo is not None:
         raise PathError(f"{target.shown} has no backward to grade; name a script with one")
-    with _running(target, args, timeout, True, find) as pair:
+    with _running(target, args, timeout, True, find, nullcontext()) as pair:
         yield pair
 
 
 @contextmanager
 def running(
-    target: Target, args: Sequence[str] = (), timeout: float | None = None, *, functions: bool = False
+    target: Target,
+    args: Sequence[str] = (),
+    timeout: float | None = None,
+    *,
+    functions: bool = False,
+    unrecorded: bool = False,
 ) -> Iterator[Found]:
     """Run a target and give its tensor. Inside the block, the process is in the state in which the script left it.
 
@@ -79,6 +85,8 @@ def running(
         Whether to accept functions. Every parameter of such a function must have a tensor, an array or a float as its
         default. The result holds the function and its inputs. The block may call the function, so the time limit holds
         inside the block too.
+    unrecorded : bool
+        Whether to record for the picture what the engine does not record. See :mod:`microtensor.script.unrecorded`.
 
     Raises
     ------
@@ -89,7 +97,8 @@ def running(
     TargetError
         The target is missing, is not a tensor, or is not unique.
     """
-    with _running(target, args, timeout, functions, lambda names: resolve(names, target, functions)) as found:
+    kept = unrecorded_kept() if unrecorded else nullcontext()
+    with _running(target, args, timeout, functions, lambda names: resolve(names, target, functions), kept) as found:
         yield found
 
 
@@ -100,6 +109,7 @@ def _running(
     timeout: float | None,
     functions: bool,
     find: Callable[[Mapping[str, Any]], Any],
+    around: AbstractContextManager[None],
 ) -> Iterator[Any]:
     if target.graph is not None:
         raise PathError(f"{target.shown} is a stored graph, which has no tensors to run; name a script")
@@ -116,7 +126,8 @@ def _running(
         state.enter_context(only_first(target, ours.repair))
         # The script's errors may run code when they are shown. This counts as the script's time as well.
         with time_limit(timeout), script_errors(target, timeout):
-            found = _find(target, args, functions, ours, find)
+            with around:
+                found = _find(target, args, functions, ours, find)
             if functions:
                 yield found
         if not functions:

@@ -9,7 +9,7 @@ import numpy as np
 
 from microtensor.support.arrays import is_finite
 
-ORIGINS = {
+WHY = {
     "detached": "it was detached from its graph",
     "unrecorded": "it was made under mt.no_grad(), or by an operation that has no derivative",
     "": "neither it nor a tensor that it was made from has requires_grad=True; a gradient can be differentiated again "
@@ -123,9 +123,9 @@ def check_name(value: Any) -> None:
         raise TypeError(f"name: got {value!r} of type {type(value).__name__}; it must be a string or None")
 
 
-def no_history(who: str, shape: tuple[int, ...], origin: str) -> RuntimeError:
+def no_history(who: str, shape: tuple[int, ...], why: str) -> RuntimeError:
     """The error for the gradient of a tensor that does not require one."""
-    return RuntimeError(f"{who}: this tensor of shape {shape} does not require a gradient: {ORIGINS[origin]}")
+    return RuntimeError(f"{who}: this tensor of shape {shape} does not require a gradient: {WHY.get(why, WHY[''])}")
 
 
 def no_single_gradient(who: str, shape: tuple[int, ...], what: str) -> RuntimeError:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
-from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,13 +38,18 @@ class Scope:
 
 
 class Mode(NamedTuple):
-    """The settings that every call reads: recording, scope, watching, what tells its line, keeping graphs."""
+    """The settings that every call reads: recording, scope, watching, what tells its line, keeping graphs.
+
+    `aside`, if there is one, is told of each result that is left without a record, and returns it:
+    ``aside(result, operation, inputs, params)``. It is told of each tensor that gets another value: ``aside(tensor)``.
+    """
 
     recording: bool = True
     scope: Scope | None = None
     watched: bool = False
     lines: Callable[[], str] | None = None
     keeping: bool = False
+    aside: Callable[..., Any] | None = None
 
 
 _current: ContextVar[Mode] = ContextVar("microtensor", default=Mode())
@@ -69,9 +73,7 @@ class ModeSwitch:
         self._tokens.append(_current.set(self._next(current_mode())))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         _current.reset(self._tokens.pop())
 
     if TYPE_CHECKING:
@@ -200,7 +202,7 @@ class name_scope(ModeSwitch):
         if self.scope is None:
             self.scope = Scope(self.name, self.detail, mode.scope)
         # By position: three times as fast as _replace, and every norm enters scopes.
-        return Mode(mode.recording, self.scope, mode.watched, mode.lines, mode.keeping)
+        return Mode(mode.recording, self.scope, mode.watched, mode.lines, mode.keeping, mode.aside)
 
 
 def calling_line() -> str:

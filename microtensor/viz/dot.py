@@ -100,7 +100,7 @@ class _Picture:
             edge.key
             for edges in self.consumers.values()
             for edge in edges
-            if edge.grad is not None and (edge.other or sum(not e.other for e in edges) > 1)
+            if edge.grad is not None and (edge.other or sum(e.grad is not None and not e.other for e in edges) > 1)
         }
 
     def source(self, legend: bool) -> str:

@@ -105,6 +105,8 @@ def family(node: GraphNode) -> str:
     """The name of a node's colours."""
     if node.kind in ("data", "parameter", "constant"):
         return node.kind
+    if node.unrecorded:
+        return "constant"
     return "statistics" if node.statistics else "operation"
 
 
@@ -227,7 +229,7 @@ def lines(node: GraphNode, uses: list[GraphEdge], view: View, detail: Values) ->
         found.append((down + values(node), "muted"))
     if view != "forward":
         contributions = sum(edge.grad is not None and not edge.other for edge in uses)
-        if node.kind == "constant" or (node.kind == "data" and node.grad is None):
+        if node.kind == "constant" or node.unrecorded or (node.kind == "data" and node.grad is None):
             found.append(("no gradient", "muted"))
         else:
             found.append((up + gradient(node, contributions), "gradient"))

@@ -54,6 +54,11 @@ def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[t
             _box(c, "statistics", 1),
             statistics if True in plain else "holds a statistics path",
         ),
+        (
+            any(node.unrecorded or node.role == "unrecorded" for node in nodes),
+            _box(c, "constant", 1),
+            "not recorded: no gradient",
+        ),
         (not back and any(edge.kind == "direct" for edge in graph.edges), _line(c["edge-direct"]), "direct path"),
         (view == "combined", _line(c["gradient"]), "gradient"),
         *((mark in marks, _line(c[mark]), f"only in {safe_text(name, 30)}") for mark, name in names.items()),
@@ -68,8 +73,9 @@ def _line(colour: str) -> str:
 
 
 def _box(c: dict[str, str], kind: str, width: int) -> str:
+    style = "ROUNDED,DASHED" if kind == "constant" else "ROUNDED"
     return (
-        f'<TABLE BORDER="{width}" CELLBORDER="0" STYLE="ROUNDED" COLOR="{c[f"{kind}-border"]}" '
+        f'<TABLE BORDER="{width}" CELLBORDER="0" STYLE="{style}" COLOR="{c[f"{kind}-border"]}" '
         f'BGCOLOR="{c[f"{kind}-fill"]}" CELLPADDING="0"><TR><TD WIDTH="22" HEIGHT="9"></TD></TR></TABLE>'
     )
 

@@ -82,7 +82,7 @@ def _columns(node: GraphNode, view: View, values: Values, lines: bool) -> list[s
 
 
 def _painted(line: str, node: GraphNode) -> str:
-    kind = node.mark or ("statistics" if node.statistics else node.kind)
+    kind = node.mark or labels.family(node)
     return f"\x1b[{COLOURS[kind]}m{line}\x1b[0m" if kind in COLOURS else line
 
 
@@ -95,9 +95,10 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
     shown: set[int] = set()
     rows: list[tuple[str, GraphNode, bool]] = []
 
-    def rank(number: int) -> tuple[bool, int, bool, int]:
+    def rank(number: int) -> tuple[int, int, int]:
         node = graph.nodes[number]
-        return not node.statistics, depth[number], node.kind == "data", -number
+        last = [node.statistics, node.kind == "parameter", node.unrecorded, True]
+        return last.index(True), depth[number], -number
 
     def sources(number: int) -> list[int]:
         return list(dict.fromkeys(edge.source for edge in inputs.get(number, [])))
@@ -136,14 +137,17 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
 def _depths(graph: Graph, inputs: dict[int, list[GraphEdge]]) -> list[int]:
     depth = [0] * len(graph.nodes)
     for node in graph.nodes:
+        if node.unrecorded:
+            continue
         depth[node.id] = max((depth[e.source] + 1 for e in inputs.get(node.id, []) if e.source < node.id), default=0)
     return depth
 
 
 def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph, shared: bool) -> str:
     heading = labels.title(node, inputs, graph)
+    unrecorded = "  unrecorded" if node.unrecorded else ""
     if node.kind == "module":
-        return f"{heading}  {safe_text(node.role)}"
+        return f"{heading}  {safe_text(node.role)}{unrecorded}"
     if node.kind in ("data", "constant"):
         role = safe_text(node.role)
         return f"{heading}  {role}" if role != heading else heading
@@ -152,4 +156,4 @@ def _name(node: GraphNode, inputs: list[GraphEdge], graph: Graph, shared: bool) 
         return f"{safe_text(labels.qualified(node)) if shared else heading}  parameter"
     name = safe_text(labels.own_name(node))
     heading = f"{heading} {labels.over(node)}" if node.over else heading
-    return f"{heading}  {name}" if name and name != heading else heading
+    return (f"{heading}  {name}" if name and name != heading else heading) + unrecorded

@@ -11,10 +11,11 @@ import pytest
 import microtensor as mt
 from microtensor import demos, norms
 from microtensor.graph import Graph, Reader, auto_depth, compare, read_failure
+from microtensor.inspect.graph.reading import LOSSES
 from microtensor.inspect.history import random_cotangent
 from microtensor.inspect.statistics import norms_of
 from microtensor.support.modes import keep_graphs
-from tests.inspect.test_statistics import GAMMA, REFUSED, SPELLINGS, leaf, spelled, two_pass
+from tests.inspect.test_statistics import GAMMA, REFUSED, SPELLINGS, draw, leaf, spelled, two_pass
 
 
 def batch_norm() -> Graph:
@@ -230,6 +231,125 @@ def test_a_record_keeps_the_indices_of_the_call() -> None:
     np.testing.assert_array_equal(table.grad.numpy()[:, 0], [0, 4, 2, 2, 0, 0, 0, 0, 0, 0])
     (first,) = mt.grad((mt.take(table, words) ** 3).sum(), [table], create_graph=True)
     assert ("", "indices", (4,)) in words_of(Graph.from_tensor(first))
+
+
+# --- what was not recorded is no data ---------------------------------------------------------------------
+
+
+def roles(graph: Graph) -> dict[str, tuple[str, str]]:
+    return {node.name: (node.kind, node.role) for node in graph.nodes if node.name}
+
+
+def without_grad(x: mt.Tensor) -> tuple[mt.Tensor, mt.Tensor]:
+    with mt.no_grad():
+        return mt.label(x.mean(axis=0), "mu"), mt.label(x.var(axis=0), "var")
+
+
+def test_statistics_under_no_grad_are_constants_and_x_is_data() -> None:
+    x = leaf(4, 3, name="x")
+    mu, var = without_grad(x)
+    sigma = mt.label(mt.sqrt(var + 1e-5), "sigma")
+    graph = Graph.from_tensor((x - mu) / sigma)
+    assert roles(graph) == {
+        "x": ("data", "input"), "mu": ("constant", "unrecorded"), "sigma": ("constant", "unrecorded"),
+    }  # fmt: skip
+    assert {e.kind for e in graph.edges} == {"direct", "constant"}
+
+
+def test_what_is_computed_from_detached_statistics_is_detached() -> None:
+    x = leaf(4, 3, name="x")
+    sigma = mt.label(mt.sqrt(x.var(axis=0).detach() + 1e-5) * 2.0, "sigma")
+    graph = Graph.from_tensor((x - x.mean(axis=0)) / sigma)
+    assert roles(graph)["sigma"] == ("constant", "detached")
+    assert roles(graph)["x"] == ("data", "input")
+
+
+def test_beside_parameters_plain_leaves_are_data_whatever_else_there_is() -> None:
+    x, target, h0 = leaf(2, 3, name="x"), mt.tensor(np.ones((2, 4)), name="t"), mt.label(mt.zeros((2, 4)), "h0")
+    cell = mt.nn.RNNCell(3, 4, rng=0)
+    graph = Graph.from_tensor(mt.losses.mse_loss(cell(x, h0), target))
+    data = {name for name, (kind, _) in roles(graph).items() if kind == "data"}
+    assert data == {"x", "t", "h0"}
+    assert next(graph.nodes[e.source].name for e in graph.edges if e.kind == "direct") in ("x", "h0")
+
+
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "huber_loss", "binary_cross_entropy_with_logits", "kl_div"])
+def test_a_float_target_makes_no_parameter_of_x(loss: str) -> None:
+    x, target = leaf(4, 3, name="x"), mt.tensor(np.full((4, 3), 0.5), name="t")
+    graph = Graph.from_tensor(getattr(mt.losses, loss)(two_pass(x), target))
+    assert roles(graph) | {"x": ("data", "input"), "t": ("data", "input")} == roles(graph)
+    w = leaf(3, name="w")
+    inputs = mt.tensor(np.ones((4, 3)), name="inputs")
+    graph = Graph.from_tensor(getattr(mt.losses, loss)(inputs * w, target))
+    assert [roles(graph)[name][0] for name in ("w", "inputs", "t")] == ["parameter", "data", "data"]
+
+
+def test_the_list_of_losses_is_that_of_the_library() -> None:
+    assert set(LOSSES) == set(mt.losses.__all__)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x / 255.0,
+        lambda x: x.detach() * 2.0,
+        lambda x: mt.stop_gradient(leaf(4, 3) * x),
+        lambda x: without_grad(leaf(2, 4, 3))[0] + x,
+    ],
+    ids=["plain", "detached", "stopped", "no_grad"],
+)
+def test_the_direct_path_begins_at_what_was_not_recorded(make: Any) -> None:
+    fc = mt.nn.Linear(3, 2, rng=0)
+    before = mt.label(make(mt.tensor(draw(4, 3))), "before")
+    graph = Graph.from_tensor(mt.tanh(fc(before)))
+    assert roles(graph)["before"][0] == "constant"
+    assert [graph.nodes[e.target].op for e in graph.edges if e.kind == "direct"] == ["add", "tanh"]
+    assert {e.kind for e in graph.edges if graph.nodes[e.source].name == "Wᵀ"} == {"parameter"}
+
+
+def test_a_leaf_that_is_made_from_results_is_a_leaf() -> None:
+    x = mt.label((mt.tensor([1.0, 2.0]) * 2.0).requires_grad_(), "x")
+    z = mt.label(x.detach().requires_grad_(), "z")
+    w = mt.nn.Parameter([1.0, 1.0], name="w")
+    assert roles(Graph.from_tensor(w * x * z)) == {
+        "x": ("data", "input"), "z": ("data", "input"), "w": ("parameter", ""),
+    }  # fmt: skip
+
+
+def test_a_graph_of_second_order_has_no_data_but_x() -> None:
+    x = leaf(4, 3, name="x")
+    (first,) = mt.grad(two_pass(x), [x], np.ones((4, 3)), create_graph=True)
+    graph = Graph.from_tensor(first)
+    assert [n.name for n in graph.nodes if n.kind == "data"] == ["x"]
+    assert "parameter" not in {n.kind for n in graph.nodes}
+    assert "cotangent" in {n.role for n in graph.nodes}
+    (second,) = mt.grad((first * first).sum(), [x], create_graph=True)
+    assert [n.name for n in Graph.from_tensor(second).nodes if n.kind == "data"] == ["x"]
+
+
+def test_the_directions_of_spectral_norm_are_no_place_for_the_direct_path_to_begin() -> None:
+    fc = mt.nn.utils.spectral_norm(mt.nn.Linear(3, 2, rng=0))
+    graph = Graph.from_tensor(fc(leaf(4, 3, name="x")))
+    direct = [e for e in graph.edges if e.kind == "direct"]
+    assert graph.nodes[direct[0].source].name == "x"
+    assert [graph.nodes[e.target].op for e in direct] == ["matmul", "add"]
+
+
+def test_dead_branches_are_not_drawn() -> None:
+    x = leaf(4, 3, name="x")
+    mt.exp(x) + without_grad(x)[0]
+    assert [n.op or n.name for n in Graph.from_tensor(mt.tanh(x)).nodes] == ["x", "tanh"]
+
+
+def test_two_losses_share_what_they_share() -> None:
+    x, target = leaf(4, 3, name="x"), mt.tensor(np.zeros((4, 2)), name="t")
+    out = mt.label(mt.nn.Linear(3, 2, rng=0)(x), "out")
+    one = mt.losses.mse_loss(out, target)
+    two = mt.losses.l1_loss(out, target)
+    graph = Graph.from_tensor(one + 0.1 * two)
+    assert [roles(graph)[name] for name in "xt"] == [("data", "input"), ("data", "input")]
+    (shared,) = [node.id for node in graph.nodes if node.name == "out"]
+    assert sum(edge.source == shared for edge in graph.edges) == 2
 
 
 def test_a_frame_round_one_operation_or_round_all_of_its_parent_is_dropped() -> None:

@@ -168,6 +168,7 @@ class _Fold:
             dtype=output.dtype,
             scope=self._around(scope.parent),
             statistics=any(node.statistics for node in every),
+            unrecorded={node.unrecorded for node in every if node.kind == "operation"} == {True},
             parameters=tuple((n.name or "parameter", n.shape) for n in inside if n.kind == "parameter"),
             grad=output.grad,
             stats=output.stats,

@@ -20,6 +20,8 @@ class Kinds:
         The result.
     inner, normalized : set of int
         The statistics of all norms with what is computed from them alone, and the inputs of the norms.
+    unrecorded : set of int
+        The results through which no gradient passes, although they are computed from data.
 
     Attributes
     ----------
@@ -34,7 +36,11 @@ class Kinds:
         root: int,
         inner: set[int],
         normalized: set[int],
+        unrecorded: set[int],
     ) -> None:
+        self.unrecorded = unrecorded
+        # The operations that read one that is drawn as a constant.
+        self.readers = {target for source, target, _ in edges if source in unrecorded and kinds[source] == "constant"}
         self.kinds = kinds
         self.operations = [i for i, kind in enumerate(kinds) if kind == "operation"]
         self.into: dict[int, list[int]] = defaultdict(list)
@@ -48,12 +54,12 @@ class Kinds:
         # The parameters, and the results that are computed from parameters alone, such as Wᵀ.
         self.derived = {i for i, kind in enumerate(kinds) if kind == "parameter"}
         for i in self.operations:
-            if self._fed_by(i, self.derived):
+            if self._fed_by(i, self.derived) and i not in self.readers:
                 self.derived.add(i)
 
     def edge(self, source: int, target: int) -> EdgeKind:
         """The kind of an edge: the first that applies of constant, parameter, statistics and direct; else plain."""
-        if self.kinds[source] == "constant":
+        if self.kinds[source] == "constant" or not self.unrecorded.isdisjoint((source, target)):
             return "constant"
         if source in self.derived and not {source, target} <= self.statistics:
             return "parameter"
@@ -84,12 +90,16 @@ class Kinds:
         depth = [0 if kind == "data" else -1 for kind in self.kinds]
         for i in self.operations:
             below = max((depth[s] for s in self.into[i]), default=-1)
-            depth[i] = below + 1 if below >= 0 else -1
+            if i in self.unrecorded:
+                # A gradient goes no further, so a long way to here is no longer path.
+                depth[i] = min(below, 0)
+            else:
+                depth[i] = below + 1 if below >= 0 else 0 if i in self.readers else -1
         spine: set[tuple[int, int]] = set()
         at: int | None = root
         while at is not None:
             ahead = [s for s in self.into[at] if s not in self.statistics and depth[s] >= 0]
-            below_it = max(ahead, key=lambda s: (depth[s], -s), default=None)
+            below_it = max(ahead, key=lambda s: (s not in self.unrecorded, depth[s], -s), default=None)
             if below_it is not None:
                 spine.add((below_it, at))
             at = below_it

@@ -36,7 +36,8 @@ class GraphNode:
     name : str
         The name of the result, from the user or the library; may be empty.
     role : str
-        For a leaf "input", "labels", "indices", "constant" or "detached"; for a folded module its description.
+        For a leaf "input", "labels", "indices", "constant", "detached", "unrecorded" or "cotangent". For a folded
+        module its description.
     shape : tuple of int
     dtype : str
     scope : int or None
@@ -66,6 +67,9 @@ class GraphNode:
         them. "failed" for the operation that raised an error.
     note : str
         An explanation of the mark.
+    unrecorded : bool
+        Whether an operation is in the picture only, because the engine has no record of it. For a folded scope: whether
+        this is so of all operations inside.
     owner : str
         The names of the module that a parameter belongs to and of those around it, as in ``model.enc``; else empty.
     """
@@ -90,6 +94,7 @@ class GraphNode:
     repeats: int = 1
     mark: Mark = ""
     note: str = ""
+    unrecorded: bool = False
     owner: str = ""
     over: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from microtensor.core.tensor import Tensor
+from microtensor.inspect.history import made_by
 
 LIBRARY = frozenset(
     {
@@ -25,7 +26,8 @@ def is_by_library(result: Tensor) -> bool:
     >>> is_by_library(mt.losses.mse_loss(x, mt.tensor([0.0, 0.0]))), is_by_library(mt.label(x * x, "loss"))
     (True, False)
     """
-    return result.node is not None and result.node.scope is not None and is_of_library(result.name or "")
+    node = made_by(result)
+    return node is not None and node.scope is not None and is_of_library(result.name or "")
 
 
 def is_of_library(name: str) -> bool:

@@ -17,9 +17,19 @@ from microtensor.core.tensor import Tensor
 from microtensor.creation import Parameter
 from microtensor.inspect.graph.kinds import Kinds
 from microtensor.inspect.graph.model import Graph, GraphEdge, GraphNode, GraphScope, Kind, Values
+from microtensor.inspect.graph.names import is_of_library
 from microtensor.inspect.graph.options import index_text, over
 from microtensor.inspect.graph.rules import Rules, is_constant, is_transposition
-from microtensor.inspect.history import Origin, array_of, carried_back, cotangent_of, history, indices_of, is_detached
+from microtensor.inspect.history import (
+    Origin,
+    array_of,
+    carried_back,
+    cotangent_of,
+    history,
+    indices_of,
+    why_constant,
+    with_asides,
+)
 from microtensor.inspect.statistics import norms_among
 from microtensor.support.arrays import Array
 from microtensor.support.modes import Scope
@@ -28,6 +38,14 @@ if TYPE_CHECKING:
     pass
 
 TABLE = 4
+LOSSES = frozenset(
+    {
+        *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "hinge_loss", "hinge_embedding_loss", "nll_loss"),
+        *("cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"),
+    }
+)
+# What a constant is called, by the reason why no gradient reaches it.
+ROLES = {"backward": "cotangent", "computed": "unrecorded", "detached": "detached", "unrecorded": "unrecorded"}
 # The gradient along each edge, by source, target and argument.
 Flows: TypeAlias = dict[tuple[int, int, int], Array]
 COTANGENTS: dict[Origin, str] = {
@@ -106,7 +124,9 @@ class Reader:
         # The operations that read each node.
         self.readers: dict[int, list[int]] = defaultdict(list)
         self.records = history(root)
-        for output, node in self.records:
+        # The record of each result, also of those that the engine has not recorded.
+        self.made: dict[int, Node] = {}
+        for output, node in with_asides(root):
             self._place(output, node)
         self.number = self._add(root)
         self.rules = Rules(self.tensors)
@@ -132,6 +152,7 @@ class Reader:
                 sources.append((self._add(value), argument))
         sources += [(self._add_index(index), len(node.inputs) + i) for i, index in enumerate(indices_of(node))]
         target = self._add(output)
+        self.made[target] = node
         self.constants[target] = folded
         for source, argument in sources:
             self.edges.append((source, target, argument))
@@ -154,18 +175,25 @@ class Reader:
         self.totals = totals(self.flows, self.number, seed)
 
     def _kinds(self) -> list[Kind]:
-        leaves = [t for t in self.tensors if isinstance(t, Tensor) and t.is_leaf and not is_detached(t)]
-        # When some data require no gradient, the plain leaves that require one are what is learnt.
-        trains = any(not t.requires_grad and t.dtype.kind == "f" for t in leaves)
+        leaves = [(i, t) for i, t in enumerate(self.tensors) if isinstance(t, Tensor) and i not in self.made]
+        # Without parameters, the plain leaves that require a gradient are what is learnt when some inputs require none.
+        plain = [i for i, t in leaves if not t.requires_grad and t.dtype.kind == "f" and not why_constant(t)]
+        has_parameters = any(isinstance(t, Parameter) for _, t in leaves)
+        learns = not has_parameters and not all(map(self._is_target, plain))
 
-        def kind(value: Any) -> Kind:
+        def kind(i: int, value: Any) -> Kind:
+            if i in self.made:
+                return "operation"
             if is_constant(value):
                 return "constant"
-            if value.node is not None:
-                return "operation"
-            return "parameter" if isinstance(value, Parameter) or (value.requires_grad and trains) else "data"
+            return "parameter" if isinstance(value, Parameter) or (value.requires_grad and learns) else "data"
 
-        return [kind(value) for value in self.tensors]
+        return [kind(i, value) for i, value in enumerate(self.tensors)]
+
+    def _is_target(self, i: int) -> bool:
+        """Whether only losses of the library read a leaf."""
+        scopes = [self.made[reader].scope for reader in self.readers[i]]
+        return all(scope is not None and any(at.name in LOSSES for at in scope.chain()) for scope in scopes)
 
     def _scope(self, i: int, kind: Kind) -> Scope | None:
         """The scope of a node. A parameter or a constant has the innermost one around all its readers; data have none.
@@ -173,16 +201,28 @@ class Reader:
         So a parameter of a module that is called twice stands outside the two calls.
         """
         if kind == "operation":
-            scope: Scope | None = self.tensors[i].node.scope
-            return scope
-        readers = [] if kind == "data" else [self.tensors[reader].node.scope for reader in self.readers[i]]
+            return self.made[i].scope
+        readers = [] if kind == "data" else [self.made[reader].scope for reader in self.readers[i]]
         return _common(list(dict.fromkeys(readers)))
+
+    def _unrecorded(self, kinds: list[Kind]) -> set[int]:
+        """The results without a record of their own from which a direct path may come, when they are not data.
+
+        What the library detaches for its own use, such as the directions of spectral norm, is not among them.
+        """
+
+        def is_one(i: int, value: Any) -> bool:
+            if kinds[i] != "constant" or not isinstance(value, Tensor):
+                return kinds[i] == "operation" and value.node is None
+            why = why_constant(value)
+            own = why == "detached" and is_of_library(value.name or "")
+            return value.dtype.kind == "f" and why != "backward" and not own
+
+        return {i for i, value in enumerate(self.tensors) if is_one(i, value)}
 
     def _owner(self, i: int) -> str:
         """The module of a parameter: the names around all its readers. If there are none, those around the first."""
-        paths = [
-            _modules(scope) for scope in dict.fromkeys(self.tensors[reader].node.scope for reader in self.readers[i])
-        ]
+        paths = [_modules(scope) for scope in dict.fromkeys(self.made[reader].scope for reader in self.readers[i])]
         same = takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False))
         common = [name for name, *_ in same] or next(filter(None, paths), [])
         return ".".join(common)
@@ -191,7 +231,8 @@ class Reader:
         kinds = self._kinds()
         norms = norms_among(self.records)
         inner = {self.ids[id(result)] for norm in norms for result in norm.inner}
-        sorted_edges = Kinds(kinds, self.edges, self.number, inner, {self.ids[id(norm.input)] for norm in norms})
+        normalized = {self.ids[id(norm.input)] for norm in norms}
+        sorted_edges = Kinds(kinds, self.edges, self.number, inner, normalized, self._unrecorded(kinds))
         statistics = sorted_edges.statistics
         places, scopes = _scopes(
             [self._scope(i, kind) for i, kind in enumerate(kinds)],
@@ -207,12 +248,12 @@ class Reader:
     def _node(self, i: int, kind: Kind, scope: int | None, statistics: bool) -> GraphNode:
         value = self.tensors[i]
         tensor = value if isinstance(value, Tensor) else None
-        made = tensor.node if tensor is not None else None
+        made = self.made.get(i)
         role = ""
         if kind == "data":
             role = "indices" if id(value._array) in self.indices else "labels" if value.dtype.kind in "iu" else "input"
         elif kind == "constant":
-            role = "constant" if tensor is None else "detached"
+            role = "constant" if tensor is None else ROLES[why_constant(tensor)]
         return GraphNode(
             id=i,
             kind=kind,
@@ -224,13 +265,14 @@ class Reader:
             dtype=str(value.dtype),
             scope=scope,
             statistics=statistics,
-            rules=self.rules.texts(value, made) if made else (),
+            rules=self.rules.texts(value, made) if made and value.node is not None else (),
             over=over(made) if made else "",
             constants=tuple(self.constants[i]),
             grad=norm(self.totals.get(i)),
             stats=_stats(np.asarray(array_of(value))) if self.values != "none" else (),
             table=_table(np.asarray(array_of(value))) if self.values == "full" else (),
             line=_shown_line(made.line) if made else "",
+            unrecorded=kind == "operation" and value.node is None,
             owner=self._owner(i) if kind == "parameter" else "",
         )
 

@@ -23,7 +23,7 @@ from microtensor.inspect.graph.formula import (
     written,
 )
 from microtensor.inspect.graph.options import index_text, reduced_axes
-from microtensor.inspect.history import array_of, is_detached
+from microtensor.inspect.history import array_of, why_constant
 from microtensor.support.arrays import broadcasts
 from microtensor.support.axes import axis_count
 from microtensor.text import columns
@@ -48,8 +48,8 @@ CENTERED = "x − μ"
 
 
 def is_constant(value: Any) -> bool:
-    """Whether a value is not part of what is differentiated: an array, a number, or a tensor that was detached."""
-    return not isinstance(value, Tensor) or (value.is_leaf and is_detached(value))
+    """Whether a value is not part of what is differentiated: an array, a number, or what no gradient reaches."""
+    return not isinstance(value, Tensor) or why_constant(value) != ""
 
 
 def is_usable(name: str) -> bool:
