@@ -12,28 +12,25 @@ from microtensor.inspect.grading import words
 from microtensor.inspect.grading.factors import PARALLEL, Fit
 from microtensor.inspect.grading.forward import Forward, run_forward
 from microtensor.inspect.grading.paths import NormPaths
-from microtensor.inspect.grading.reading import Reading, Stretch, reading_of
+from microtensor.inspect.grading.reading import Context, Reading, Stretch, reading_of
 from microtensor.inspect.grading.verdict import Judged
 from microtensor.inspect.statistics import norms_of
 from microtensor.support.arrays import Array
 
 
-def candidates(judged: Judged, stretch: Stretch, reading: Reading, subject: str, tolerance: float) -> list[str]:
+def candidates(context: Context, reading: Reading, subject: str, tolerance: float) -> list[str]:
     """What backward may compute instead: the right paths for other arguments, or sums over another axis."""
     paths, told = reading.paths, []
-    for i in judged.point.floats:
-        name = judged.point.names[i]
-        if judged.run.arguments[name] is stretch.start:
-            continue
-        found = _with_ones(judged, stretch, reading, i)
+    for name in context.arguments:
+        found = context.with_ones(name)
         if found is not None and found.residue <= tolerance:
-            told += words.of_ones(subject, paths, name, found.factors, judged.where, tolerance)
+            told += words.of_ones(subject, paths, name, found.factors, context.where, tolerance)
     for power in (1.5, 1.0):
         # √(σ² + ε) and σ + ε.
         without = reading.without_epsilon(power)
         found = None if without is None else reading.fit(without)
         if found is not None and found.residue <= tolerance and found.smallest >= PARALLEL:
-            told += words.of_epsilon(subject, paths, found.factors, power, judged.where, tolerance)
+            told += words.of_epsilon(subject, paths, found.factors, power, context.where, tolerance)
             break
     if reading.at_input:
         for axes, which, ways in other_axes(paths, reading.columns):
@@ -43,6 +40,19 @@ def candidates(judged: Judged, stretch: Stretch, reading: Reading, subject: str,
                     told += words.of_axes(subject, paths, axes, which, found.factors, tolerance)
                     break
     return told if len(told) == 1 else []
+
+
+def context_of(judged: Judged, stretch: Stretch, reading: Reading) -> Context:
+    """The arguments of forward, each of which backward may have forgotten."""
+    places = {judged.point.names[i]: i for i in judged.point.floats}
+    arguments = {name: x.numpy() for name, x in judged.run.arguments.items()}
+
+    def with_ones(name: str) -> Fit | None:
+        if name not in places or judged.run.arguments[name] is stretch.start:
+            return None
+        return _with_ones(judged, stretch, reading, places[name])
+
+    return Context(judged.where, arguments, with_ones)
 
 
 def _with_ones(judged: Judged, stretch: Stretch, reading: Reading, argument: int) -> Fit | None:

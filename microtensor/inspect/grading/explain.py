@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from microtensor.inspect.grading import words
-from microtensor.inspect.grading.candidates import candidates
+from microtensor.inspect.grading.candidates import candidates, context_of
 from microtensor.inspect.grading.factors import EXACT, PARALLEL, UNSEEN, PowerLaw, power_law
 from microtensor.inspect.grading.paths import NormPaths, carried, depends
-from microtensor.inspect.grading.reading import Reading, Stretch, reading_of
+from microtensor.inspect.grading.reading import Context, Reading, Stretch, reading_of
 from microtensor.inspect.grading.stretches import stretches_of
 from microtensor.inspect.grading.verdict import Judged
 from microtensor.support.arrays import Array
@@ -38,23 +38,23 @@ def explain(judged: Judged) -> tuple[list[str], set[str], dict[str, dict[str, fl
         readings = [reading_of(*norm, stretch) for norm in norms]
         exact = [reading for reading in readings if reading.fit().residue <= tolerance]
         if len(norms) == 1:
-            said = _sentences(judged, stretch, readings[0], grade.shown, tolerance)
+            said = sentences(context_of(judged, stretch, readings[0]), readings[0], grade.shown, tolerance)
         elif len(exact) == 1:
-            which = judged.run.name_of(exact[0].paths.z)
-            said = _sentences(judged, stretch, exact[0], grade.shown, tolerance, words.norm_at(exact[0].paths, which))
+            subject = grade.shown + words.norm_at(exact[0].paths, judged.run.name_of(exact[0].paths.z))
+            said = sentences(context_of(judged, stretch, exact[0]), exact[0], subject, tolerance)
         else:
             said = [words.several_norms(grade.shown, [judged.run.name_of(z) for _, z in norms[:-1]])]
         told += said
         explained |= {name} if said else set()
         if len(exact) == 1:
-            factors[name] = _factors(exact[0])
+            factors[name] = factors_of(exact[0])
             alike = _wrong_alike(judged, stretch, exact[0], tolerance) - explained
             told += [words.alike(judged.learner.shown[other], grade.shown) for other in sorted(alike)]
             explained |= alike
     return told, explained, factors
 
 
-def _factors(reading: Reading) -> dict[str, float]:
+def factors_of(reading: Reading) -> dict[str, float]:
     """The factor of each path, where they can be told apart."""
     found = reading.fit()
     if found.smallest < PARALLEL or reading.paths.count < 3:
@@ -86,28 +86,25 @@ def _apart(a: Sequence[Array], b: Sequence[Array], sizes: Sequence[float]) -> fl
     return distance / largest if largest else float("inf") if distance else 0.0
 
 
-def _sentences(
-    judged: Judged, stretch: Stretch, reading: Reading, shown: str, tolerance: float, where: str = ""
-) -> list[str]:
+def sentences(context: Context, reading: Reading, subject: str, tolerance: float) -> list[str]:
     """What the factors of one norm say."""
     paths, found = reading.paths, reading.fit()
-    subject = f"{shown}{where}"
     sizes = [float(np.linalg.norm(column)) for row in reading.columns for column in row]
-    if max(sizes) <= UNSEEN * max(float(np.linalg.norm(seed)) for seed in stretch.seeds):
+    if max(sizes) <= UNSEEN * max(float(np.linalg.norm(g)) for g in reading.entering):
         return [f"{subject}: next to nothing reaches it, so no path can be named"]
     if paths.count < 3:
         return [f"{subject}: {words.too_few(paths)}"]
     if found.smallest < PARALLEL:
         return [f"{subject}: {words.parallel(paths)}"]
     if found.residue <= tolerance:
-        return words.of_factors(subject, paths, found.factors, judged.where, tolerance)
-    laws = _laws(judged, reading, tolerance) if reading.at_input else None
+        return words.of_factors(subject, paths, found.factors, context.where, tolerance)
+    laws = _laws(context, reading, tolerance) if reading.at_input else None
     if laws is not None:
-        return words.of_laws(subject, paths, *laws, judged.where, tolerance)
-    return [*candidates(judged, stretch, reading, subject, tolerance), words.no_fit(subject, found.residue)][:1]
+        return words.of_laws(subject, paths, *laws, context.where, tolerance)
+    return [*candidates(context, reading, subject, tolerance), words.no_fit(subject, found.residue)][:1]
 
 
-def _laws(judged: Judged, reading: Reading, tolerance: float) -> tuple[list[PowerLaw], str] | None:
+def _laws(context: Context, reading: Reading, tolerance: float) -> tuple[list[PowerLaw], str] | None:
     """The power law of each path, and the argument that it speaks of; None when they do not fit."""
     paths = reading.paths
     if len(np.unique(np.round(np.log(paths.spread), 6))) < 3:
@@ -117,7 +114,7 @@ def _laws(judged: Judged, reading: Reading, tolerance: float) -> tuple[list[Powe
         return None
     factors = np.array([one.factors for one in fits])
     weights: list[tuple[str, Array | None]] = [("", None)]
-    weights += [(name, w) for name, x in judged.run.arguments.items() if (w := _per_set(x.numpy(), paths)) is not None]
+    weights += [(name, w) for name, x in context.arguments.items() if (w := _per_set(x, paths)) is not None]
     tolerance = max(1e-7, tolerance)
     for name, weight in weights:
         laws = [power_law(row, paths.spread, weight, paths.excess, tolerance) for row in factors.T]

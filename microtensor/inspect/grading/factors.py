@@ -50,13 +50,13 @@ def fit(columns: Sequence[Array], gradient: Array) -> Fit:
     >>> fit([np.array([1.0, 0.0]), np.array([0.0, 1.0])], np.array([2.0, -1.0])).factors.tolist()
     [2.0, -1.0]
     """
-    matrix = np.stack([column.ravel() for column in columns], axis=1)
-    target = gradient.ravel()
+    matrix = np.stack([column.ravel() for column in columns], axis=1).astype(np.float64)
+    target = gradient.ravel().astype(np.float64)
     sizes = np.linalg.norm(matrix, axis=0)
     largest = float(sizes.max(initial=0.0))
     factors = np.full(len(columns), np.nan)
-    if not largest:
-        return Fit(factors, math.inf if np.any(target) else 0.0, 0.0)
+    if not 0 < largest < math.inf:
+        return Fit(factors, math.inf if np.any(target) or largest else 0.0, 0.0)
     seen = sizes > UNSEEN * largest
     unit = matrix[:, seen] / sizes[seen]
     singular = np.linalg.svd(unit, compute_uv=False)

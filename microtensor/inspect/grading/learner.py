@@ -126,7 +126,7 @@ def _read(result: Any, run: Forward, point: Point, place: str) -> tuple[dict[str
     for name, label, value in (
         _by_name(result, run, point, place) if by_name else _by_position(result, run, point, place)
     ):
-        found[name], shown[name] = _array(value, label, place), label
+        found[name], shown[name] = gradient_array(value, label, place), label
     return found, shown
 
 
@@ -193,7 +193,20 @@ def _used(run: Forward) -> list[str]:
     return [name for name, x in run.arguments.items() if x in read]
 
 
-def _array(value: Any, label: str, place: str) -> Array:
+def gradient_array(value: Any, label: str, place: str) -> Array:
+    """A gradient that somebody gave, as an array of finite numbers.
+
+    Raises
+    ------
+    FaultError
+        It is no such array. `place` says where it came from.
+
+    Examples
+    --------
+    >>> from microtensor.inspect.grading.learner import gradient_array
+    >>> gradient_array([1, 2], "dx", "t.py:3")
+    array([1, 2])
+    """
     if value is None:
         raise FaultError(f"{label} is None; it must be an array ({place})")
     if isinstance(value, Tensor):

@@ -142,7 +142,12 @@ class NormPaths:
     @property
     def shifts(self) -> bool:
         """Whether the norm takes a mean out."""
-        return any(statistic.kind == "shift" for statistic in self.norm.statistics)
+        return self.norm.centered
+
+    @property
+    def around_mean(self) -> bool:
+        """Whether the norm divides by a variance, and not by a mean square."""
+        return self.shifts or any(s.kind == "scale" and s.centered for s in self.norm.statistics)
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -157,8 +162,8 @@ class NormPaths:
     @property
     def names(self) -> list[str]:
         """The paths in words."""
-        if self.shifts:
-            return ["direct", "mean", "variance"]
+        if self.around_mean:
+            return ["direct", "mean", "variance"] if self.shifts else ["direct", "variance"]
         summed = self.divisor is not None and np.allclose(self.divisor, self.deviation * self.count**0.5, rtol=1e-6)
         return ["direct", "sum of squares" if summed else "mean square"]
 
@@ -217,9 +222,9 @@ class NormPaths:
 
     @cached_property
     def centered(self) -> Array:
-        """z − μ by its sets; z itself for a norm without a mean."""
+        """z − μ by its sets; z itself for a norm by the mean square."""
         values = self.by_set(self.z.numpy())
-        return values - values.mean(1, keepdims=True) if self.shifts else values
+        return values - values.mean(1, keepdims=True) if self.around_mean else values
 
     @cached_property
     def excess(self) -> Array | None:
@@ -236,12 +241,12 @@ class NormPaths:
                 ratio = np.abs(far[value].numpy().ravel() / value.numpy().ravel())
                 power = float(np.median(np.log(ratio))) / math.log(FAR)
             if abs(abs(power) - 1) < 0.2:
-                rows = self._sets_of(value)
+                rows = self.sets_of(value)
                 if rows.size == ratio.size:
                     found[rows] = (FAR / ratio) ** 2 if power > 0 else (FAR * ratio) ** 2
         return None if np.isnan(found).any() else found
 
-    def _sets_of(self, statistic: Tensor) -> Array:
+    def sets_of(self, statistic: Tensor) -> Array:
         """The numbers of the sets that a statistic is computed from."""
         sets = self.z.size // self.count
         if statistic.size == sets:

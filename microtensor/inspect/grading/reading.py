@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,25 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class Context:
+    """What a reading may speak of.
+
+    Attributes
+    ----------
+    where : str
+        The inputs at which the gradient was found: "at your inputs".
+    arguments : dict
+        The arrays that may be forgotten, such as γ, by their names.
+    with_ones : function from a name to a Fit or None
+        The fit to the paths that there would be if one of the arguments were 1 everywhere.
+    """
+
+    where: str
+    arguments: Mapping[str, Array]
+    with_ones: Callable[[str], Fit | None]
+
+
+@dataclass(frozen=True)
 class Reading:
     """The paths of one norm beside the gradient that backward gave.
 
@@ -48,6 +68,8 @@ class Reading:
         What backward gave, without what goes around the norm.
     at_input : bool
         Whether both are at the input of the norm.
+    entering : list of array
+        The gradients that entered.
     """
 
     paths: NormPaths
@@ -56,6 +78,7 @@ class Reading:
     start: Tensor
     gradients: list[Array]
     at_input: bool
+    entering: list[Array]
 
     def fit(self, columns: list[list[Array]] | None = None) -> Fit:
         """The factors for all sets and cotangents together."""
@@ -91,6 +114,6 @@ def reading_of(norm: Norm, z: Tensor, stretch: Stretch) -> Reading:
         given.append(gradient - (carried(stretch.end, stretch.start, seed) - through))
     moved = moved_back(paths.z, stretch.start, given)
     if moved is not None:
-        return Reading(paths, columns, columns, stretch.start, moved, True)
+        return Reading(paths, columns, columns, stretch.start, moved, True, stretch.seeds)
     there = [[paths.to(stretch.start, part) for part in parts] for parts in columns]
-    return Reading(paths, there, columns, stretch.start, given, False)
+    return Reading(paths, there, columns, stretch.start, given, False, stretch.seeds)

@@ -40,7 +40,7 @@ class Generic:
     """
 
     def __init__(self, records: Records, dependence: Dependence) -> None:
-        self.node = {result: _in_double(node) for result, node in records}
+        self.node = {result: in_double(node) for result, node in records}
         self.dependence = dependence
         self.random = np.random.default_rng(SEED)
         self._made: dict[Tensor, Tensor] = {}
@@ -177,8 +177,17 @@ def _size(numbers: Array) -> float:
     return float(np.abs(numbers).sum(dtype=np.float64)) / max(numbers.size, 1)
 
 
-def _in_double(node: Node) -> Node:
-    """The record, with the dtype that it asks for replaced by float64."""
+def in_double(node: Node) -> Node:
+    """The record, with the dtype that it asks for replaced by float64.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> from microtensor.inspect.statistics.generic import in_double
+    >>> x = mt.tensor([1.0], dtype="float32", requires_grad=True)
+    >>> in_double(mt.astype(x, "float16").node).params["dtype"]
+    <class 'numpy.float64'>
+    """
     if node.params.get("dtype") is None:
         return node
     return Node(node.primitive, node.inputs, {**node.params, "dtype": np.float64}, node.scope, 0, "")
