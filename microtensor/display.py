@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from microtensor import showing
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def show(
-    shown: Tensor | Graph | Module, *, view: View = "forward", depth: int | None = None, interactive: bool = False
+    shown: Tensor | Graph | Module,
+    *,
+    view: View | Literal["paths"] = "forward",
+    depth: int | None = None,
+    interactive: bool = False,
 ) -> None:
     """Show a graph or a network: in a notebook as a picture, in a terminal as a tree.
 
@@ -25,9 +29,10 @@ def show(
     ----------
     shown : Tensor, Graph or Module
         Of a tensor its graph is shown, of a module its parts with their parameters.
-    view : {"forward", "backward", "combined"}
+    view : {"forward", "backward", "combined", "paths"}
         "forward" shows what is computed, "backward" the gradients that come back, "combined" both, with the range of
-        the values.
+        the values. "paths" shows the gradient of the only input, path by path, as :func:`microtensor.paths` has it; it
+        needs a tensor, and `depth` and `interactive` change nothing.
     depth : int, optional
         Fold scopes nested this deep or deeper. Default: a graph of over 300 nodes is folded to fewer.
     interactive : bool
@@ -36,9 +41,9 @@ def show(
     Raises
     ------
     TypeError
-        `shown` is something else.
+        `shown` is something else, or no tensor where the view is "paths".
     ValueError
-        There is no such view, or the depth is negative.
+        There is no such view, or the depth is negative. Or several tensors could be the input of the paths.
 
     Examples
     --------

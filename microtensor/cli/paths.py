@@ -32,28 +32,30 @@ training mode with random inputs of the shapes that --input-shape gives. So is a
 --input-shape x=8x4 for its parameter x.
 
 Where the paths pass a norm they are named: direct, via the mean, via the variance, via the mean inside the variance.
-Then comes what the norm takes out of the gradient. The gradient is that of the backward pass that the program ran.
-Where it ran none, the gradient is that of a scalar, or belongs to a fixed random cotangent.
+They are the same however a norm is written. The gradient is that of the backward pass that the program ran, with its
+hooks. Where it ran none, the gradient is that of a scalar, or belongs to a fixed random cotangent.
 
 \b
-The first table has a line for each path, and one for their sum:
-  path   The name of the path. The heading is the norm that it passes.
-  norm   The length √(Σ d²) of what the path contributes to the gradient.
-  (bar)  That length beside the longest, or why it is exactly 0.
-  share  The part of the contribution that points along the gradient,
-         in percent of the gradient. The shares add up to 100 %.
+The table has a line for each path, and one for their sum:
+  path    The name of the path. The heading is the norm that it passes.
+  norm    The length √(Σ d²) of what the path contributes to the gradient.
+  (bar)   That length beside the longest, or why it is exactly 0.
+  (note)  What the path takes out of the direct one, in percent of its
+          square; in the last line, what is left of it.
 
 \b
-The second table is about the gradient at the input of a norm:
-  what it takes out  A direction: a shift of all values of a set, a change of
-                     their scale, or all the rest.
-  direct path        The length of this part on the direct path alone.
-  all paths          The length of this part with all paths added.
-  sets               Which values share their statistics. In the lines: what
-                     should be left of the part.
+The lines below it are about the direct path at the input of the norm:
+  direct²  The square of its length as a sum: of a shift of all values of
+           a set, of a change of their scale, and of the rest.
+  sets     Which values have a mean and a variance of their own.
+  left     What is left of the shift and of the scale when all paths are
+           added, as a length or as a part of what the direct path has.
+           "rounding": no more than the rounding of the direct path.
+Where the input of the norm is not the tensor itself, or where paths go around
+the norm, a second table with these lines shows the gradient at that input.
 
 \b
-With --cut, a third table has a line for each order of derivative:
+With --cut, a last table has a line for each order of derivative:
   order       1 is the gradient, 2 the gradient of the gradient, and so on.
   difference  The distance to the right one, divided by its length.
   verdict     Whether the derivative is right or WRONG without the path.

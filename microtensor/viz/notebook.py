@@ -6,16 +6,18 @@ import base64
 import html
 import sys
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microtensor import viz
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, Values, auto_depth
+from microtensor.inspect.ledger import paths
 from microtensor.viz import engine as _engine
 from microtensor.viz import modules
 from microtensor.viz.dot import View, to_dot
 from microtensor.viz.engine import EngineError
 from microtensor.viz.letters import drawable
+from microtensor.viz.paths import render_paths
 from microtensor.viz.svg import finish
 from microtensor.viz.tree import to_tree
 
@@ -77,12 +79,19 @@ def mimebundle(
 
 
 def show(
-    shown: Tensor | Graph | Module, *, view: View = "forward", depth: int | None = None, interactive: bool = False
+    shown: Tensor | Graph | Module,
+    *,
+    view: View | Literal["paths"] = "forward",
+    depth: int | None = None,
+    interactive: bool = False,
 ) -> None:
     """See :func:`microtensor.display.show`."""
-    if view not in get_args(View):
-        raise ValueError(f"show: view must be one of {', '.join(get_args(View))}, not {view!r}")
-    if isinstance(shown, (Tensor, Graph)):
+    views = (*get_args(View), "paths")
+    if view not in views:
+        raise ValueError(f"show: view must be one of {', '.join(views)}, not {view!r}")
+    if view == "paths":
+        bundle = _paths(shown)
+    elif isinstance(shown, (Tensor, Graph)):
         bundle = _shown_graph(shown, view, depth, interactive)
     elif hasattr(shown, "named_modules"):
         bundle = _module(shown)
@@ -141,6 +150,21 @@ def _tensor(tensor: Tensor, picture: bool) -> Bundle:
     svg = base64.b64encode(pictures[SVG].encode()).decode()
     title = html.escape(viz.describe(folded, "forward")[0])
     return {TEXT: text, HTML: VALUE.format(text=html.escape(text), title=title, svg=svg), **pictures}
+
+
+def _paths(tensor: object) -> Bundle:
+    """The table of the paths, and in a notebook their picture. Where there is no picture, a line says why."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"show: view 'paths' needs a tensor, not a {type(tensor).__name__}")
+    ledger = paths(tensor)
+    bundle = {TEXT: str(ledger)}
+    if _in_notebook():
+        try:
+            bundle[SVG] = render_paths(ledger, "svg").decode("utf-8")
+            bundle[PNG] = base64.b64encode(render_paths(ledger, "png")).decode()
+        except EngineError as error:
+            bundle[TEXT] += f"\nNo picture: {error}."
+    return bundle
 
 
 def _is_large(tensor: Tensor) -> bool:

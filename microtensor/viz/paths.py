@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 from microtensor.inspect.ledger import Ledger, NormSection, Path
-from microtensor.inspect.ledger.table import bounds
+from microtensor.inspect.ledger.table import remains
 from microtensor.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.engine import Engine
@@ -107,7 +107,8 @@ class _Drawing:
 
     def __init__(self, dot: Source, ledger: Ledger, block: NormSection, colours: dict[str, str], prefix: str) -> None:
         self.dot, self.ledger, self.block, self.colour, self.prefix = dot, ledger, block, colours, prefix
-        self.paths = block.paths[:MOST_PATHS]
+        # What a hook changes has no way of its own; it is in the caption.
+        self.paths = tuple(path for path in block.paths if path.count)[:MOST_PATHS]
         self.routes = _shortened(self.paths)
         self.shared = self._shared()
         self.steps = {step.at: step for path in self.paths for step in path.route}
@@ -155,7 +156,9 @@ class _Drawing:
         shape = labels.shape(step)
         if at == 0:
             total = number(float((self.ledger.gradient.astype("float64") ** 2).sum()) ** 0.5)
-            several = f" = sum of {len(self.block.paths)} paths" if len(self.block.paths) > 1 else ""
+            many = sum(path.count > 0 for path in self.block.paths)
+            hooks = ", with hooks" if many < len(self.block.paths) else ""
+            several = f" = sum of {many} paths{hooks}" if many > 1 or hooks else ""
             lines = [(f"input  {shape}", "muted"), (f"grad {total}{several}", "gradient")]
             self._box(at, self.ledger.input, lines, "data")
         elif hidden:
@@ -243,16 +246,19 @@ def _folded(run: list[int], longest: int) -> list[tuple[int, int]]:
 
 def _caption(ledger: Ledger, c: dict[str, str]) -> str:
     """What a norm takes out of the gradient, and what the gradient belongs to."""
-    rows = []
-    for block in ledger.blocks[:MOST_BLOCKS]:
-        if block.removal is None:
-            continue
-        for part in block.removal.parts:
-            words, left = bounds(part)
-            rows.append((f"takes out the {words}", f"{number(part.direct)} → {left}"))
+    lines = []
+    removal = ledger.blocks[0].removal if len(ledger.blocks) == 1 else None
+    if removal is not None:
+        at = f" at {removal.at}" if removal.at else ""
+        for part in removal.parts:
+            word = "shift" if part.direction == "1" else "scale"
+            lines.append(
+                f"{word} of the direct path{at}: {number(part.direct)}, left: {remains(part, removal.condition)}"
+            )
+        lines += removal.mistakes
     hidden = len(ledger.blocks) - MOST_BLOCKS
-    lines = [font("  ".join(row), 10, c["muted"]) for row in dict.fromkeys(rows)] if len(ledger.blocks) == 1 else []
     if hidden > 0:
-        lines.append(font(f"the first {MOST_BLOCKS} of {len(ledger.blocks)} norms", 10, c["muted"]))
-    about = f"width ~ norm{', ' + ledger.cotangent if ledger.cotangent else ''}"
-    return table([*lines, font(safe_text(about, 200), 10, c["muted"])])
+        lines.append(f"the first {MOST_BLOCKS} of {len(ledger.blocks)} norms")
+    lines += filter(None, ledger.note.split("; "))
+    lines.append(f"width ~ norm{', ' + ledger.cotangent if ledger.cotangent else ''}")
+    return table([font(safe_text(line, 200), 10, c["muted"]) for line in lines])

@@ -175,6 +175,9 @@ def test_what_looks_at_a_graph_shares_its_history_and_nothing_else(module):
     if part == ["checking"] and module.endswith(".reading"):
         # It asks the grader about a rule, when the rule is wrong.
         shared.append(["grading"])
+    if part == ["ledger"]:
+        # It reads a gradient that was made by hand as the grader does, and names constants as the checker does.
+        shared += [["grading"], ["checking"]]
     others = {n for _, n in imports(module) if room(n) == "inspect" and n.split(".")[2:3] not in shared}
     assert not others
 

@@ -308,7 +308,7 @@ def test_wrong_use_of_show() -> None:
     x = chain(1)
     with pytest.raises(TypeError, match="must be a tensor, a graph or a module, not a list"):
         show([x])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="view must be one of forward, backward, combined, not 'sideways'"):
+    with pytest.raises(ValueError, match="view must be one of forward, backward, combined, paths, not 'sideways'"):
         show(x, view="sideways")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="depth"):
         show(x, depth=-1)

@@ -11,8 +11,8 @@ from microtensor.calculus import grad
 from microtensor.core.tensor import Tensor
 from microtensor.creation import zeros_like
 from microtensor.inspect.history import COTANGENT_SEED
+from microtensor.inspect.ledger.located import LocatedNorm
 from microtensor.inspect.ledger.model import Cut, Severed
-from microtensor.inspect.ledger.statistics import Norm
 from microtensor.inspect.ledger.subgraph import Edge, Subgraph
 from microtensor.ops import sum
 from microtensor.support.arrays import Array
@@ -21,7 +21,7 @@ CUTS: tuple[Cut, ...] = get_args(Cut)
 ORDERS = 3
 
 
-def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -> Severed:
+def severed(subgraph: Subgraph, norms: Sequence[LocatedNorm], path: Cut, seed: Array) -> Severed:
     """Run the graph again with one path detached in all norms, and differentiate both graphs up to order 3.
 
     Raises
@@ -31,13 +31,13 @@ def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -
     """
     if path not in CUTS:
         raise ValueError(f"paths: cut is {path!r}; it must be one of {', '.join(CUTS)}")
-    shifts = {s.edge for norm in norms for s in norm.shifts}
-    scales = {s.edge for norm in norms for s in norm.scales}
+    shifts = {edge for norm in norms for edge in norm.edges("shift")}
+    scales = {edge for norm in norms for edge in norm.edges("scale")}
     inside = _inside(subgraph, norms) if path == "mean@var" else set()
     edges = scales if path == "var" else shifts
     if not edges or (path == "mean@var" and not inside):
         words = {"mean": "a mean", "var": "a variance", "mean@var": "a mean inside a variance"}[path]
-        raise ValueError(f"paths: cut {path!r} needs {words} on the way from x to y, and there is none")
+        raise ValueError(f"paths: cut {path!r} needs {words} on the way from x to y, and there is none in a norm")
     right = _derivatives(subgraph, seed)
     other = _derivatives(subgraph, seed, edges, inside, scales if inside else ())
     differences = tuple(_difference(a, b) for a, b in zip(other, right, strict=True))
@@ -46,15 +46,15 @@ def severed(subgraph: Subgraph, norms: Sequence[Norm], path: Cut, seed: Array) -
     return Severed(path, other[0], differences, next(wrong, None))
 
 
-def _inside(subgraph: Subgraph, norms: Sequence[Norm]) -> set[int]:
+def _inside(subgraph: Subgraph, norms: Sequence[LocatedNorm]) -> set[int]:
     """The operations from the x − μ of a norm up to its scale. A mean inside the variance goes through them."""
     found: set[int] = set()
     for norm in norms:
-        below = {s.edge[0] for s in norm.shifts}
+        below = {i for i, _ in norm.edges("shift") if i not in norm.inner}
         for i in range(min(below, default=len(subgraph)), len(subgraph)):
             if any(j in below for j in subgraph.sources[i].values()):
                 below.add(i)
-        above = {subgraph.sources[i][argument] for i, argument in (s.edge for s in norm.scales)}
+        above = {subgraph.sources[i][argument] for i, argument in norm.edges("scale")}
         for i in range(max(above, default=0), 0, -1):
             if i in above:
                 above.update(subgraph.sources[i].values())

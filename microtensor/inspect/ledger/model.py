@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from numpy.typing import ArrayLike
 
 from microtensor.inspect.ledger.table import to_table
 from microtensor.support.arrays import Array
+
+if TYPE_CHECKING:
+    from microtensor.core.tensor import Tensor
+    from microtensor.inspect.grading.report import BackwardReport
+    from microtensor.inspect.ledger.explain import Replay
 
 Cut: TypeAlias = Literal["mean", "var", "mean@var"]
 
@@ -37,9 +45,6 @@ class Path:
         The part of the gradient of x that comes along the path, in the shape of x.
     norm : float
         The Euclidean norm of the contribution.
-    share : float
-        ⟨contribution, gradient⟩ / ‖gradient‖². It has a sign, and the shares of all paths add up to 1. NaN when the
-        gradient is 0 up to rounding.
     count : int
         The number of single paths.
     route : tuple of Step
@@ -53,7 +58,6 @@ class Path:
     name: str
     contribution: Array
     norm: float
-    share: float
     count: int
     route: tuple[Step, ...]
     zero: bool = False
@@ -71,13 +75,15 @@ class Part:
     direct, total : float
         The norm of this part on the direct path and on all paths together.
     residue : array
-        The share of this part that is left, total / direct, per set.
+        The share of this part that is left, total / direct, per set; NaN where the direct path has no such part.
     predicted : array
-        The share by theory, per set: 0 along 1, ε / (σ² + ε) along x − μ.
+        The share by theory, per set: 0 along 1, ε / (σ² + ε) along x − μ; NaN where no theory is known.
     statistic : str
-        The statistic that ε is added to, such as "σ²"; empty along 1.
+        What ε is added to: "σ²" for √(σ² + ε), "σ" for σ + ε, and the like. Empty along 1, and without a theory.
     holds : bool
         Whether the residue equals the prediction, up to rounding.
+    rounding : bool
+        Whether what is left is no larger than the rounding of the direct path.
     """
 
     direction: str
@@ -87,11 +93,12 @@ class Part:
     predicted: Array
     statistic: str
     holds: bool
+    rounding: bool = False
 
 
 @dataclass(frozen=True)
 class Removal:
-    """The part that a norm removes from the gradient at its input.
+    """The part that a norm removes from the gradient at its input: direct² = shift² + scale² + rest².
 
     Attributes
     ----------
@@ -102,6 +109,14 @@ class Removal:
     parts : tuple of Part
     direct_rest, total_rest : float
         The norm of the rest that is neither a shift nor a scale, on the direct path and on all paths.
+    at : str
+        The name of the input of the norm; empty when it is x, and all paths from x go through the norm.
+    rows : tuple of Path
+        With `at`: the paths that go through the norm, with their contributions to the gradient there.
+    mistakes : tuple of str
+        Why something is left that should not be, where the graph shows it.
+    condition : float
+        How many times as large as their spread the values of a set are, at most. So many digits are lost in x − μ.
     """
 
     axes: tuple[int, ...]
@@ -110,6 +125,20 @@ class Removal:
     parts: tuple[Part, ...]
     direct_rest: float
     total_rest: float
+    at: str = ""
+    rows: tuple[Path, ...] = ()
+    mistakes: tuple[str, ...] = ()
+    condition: float = 1.0
+
+    @property
+    def direct(self) -> float:
+        """The norm of the direct path."""
+        return math.hypot(self.direct_rest, *(part.direct for part in self.parts))
+
+    @property
+    def total(self) -> float:
+        """The norm of all paths together."""
+        return math.hypot(self.total_rest, *(part.total for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -145,12 +174,15 @@ class NormSection:
     paths : tuple of Path
     removal : Removal or None
         The part that the norm removes from the gradient at its input.
+    rounding : float
+        Norms up to this size are rounding, beside the largest path.
     """
 
     title: str
     detail: str
     paths: tuple[Path, ...]
     removal: Removal | None = None
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -183,6 +215,45 @@ class Ledger:
     blocks: tuple[NormSection, ...]
     note: str = ""
     cut: Severed | None = None
+    _replay: Replay | None = field(default=None, compare=False, repr=False)
+
+    def explain(self, dx: ArrayLike | Tensor) -> BackwardReport:
+        """Say what is wrong with a gradient of x that was made by hand: which path is missing, or wrong by a factor.
+
+        The gradient is read in the same way as by :func:`microtensor.check_backward`.
+
+        Parameters
+        ----------
+        dx : array_like or Tensor
+            A gradient of x for the cotangent of this ledger.
+
+        Returns
+        -------
+        BackwardReport
+            ``passed`` says whether it is right, ``factors`` has the factor of each path.
+
+        Raises
+        ------
+        ValueError
+            The ledger was loaded or copied, so it has no graph any more.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import microtensor as mt
+        >>> x = mt.tensor(np.random.default_rng(0).normal(size=(8, 4)), requires_grad=True, name="x")
+        >>> ledger = mt.paths(mt.norms.standardize(x, axis=0), x)
+        >>> print(ledger.explain(ledger["direct"].contribution + ledger["via the mean"].contribution))
+        backward is wrong
+          dx  wrong, off by 42 %
+        - dx: the path through the variance is missing (N = 8 values per set, axis 0)
+        """
+        if self._replay is None:
+            raise ValueError("explain: this ledger was loaded or copied and has no graph; make it again with mt.paths")
+        return self._replay.explain(dx, self.gradient, self.input)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_replay": None}
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -198,3 +269,8 @@ class Ledger:
 
     def __str__(self) -> str:
         return to_table(self)
+
+    def _repr_html_(self) -> str:
+        from microtensor.inspect.ledger.html import to_html
+
+        return to_html(self)

@@ -1,94 +1,95 @@
-"""The part of the gradient that a norm takes out: along 1 and along x − μ, on the direct path and on all paths."""
+"""The part of the gradient that a norm takes out: along 1 and along z − μ, on the direct path and on all paths."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
+from microtensor.inspect.grading.paths import NormPaths
+from microtensor.inspect.ledger.located import LocatedNorm
+from microtensor.inspect.ledger.mistakes import detached_mean, mistakes
 from microtensor.inspect.ledger.model import Part, Removal
-from microtensor.inspect.ledger.statistics import SHAPES, Norm, Statistic
-from microtensor.inspect.ledger.subgraph import PathClass, State, Subgraph
+from microtensor.inspect.ledger.subgraph import ROUNDING, Hook, PathClass
+from microtensor.inspect.ledger.theory import SAME, Divisors, Theory
 from microtensor.support.arrays import Array
 
-# Beside roots and 1/s, these only multiply a statistic by a constant, which does not change what is left.
-HOMOGENEOUS = SHAPES | {"multiply", "divide"}
-
-SQUARES = {"variance": "σ²", "mean square": "mean x²", "sum of squares": "Σ x²"}
+# Of values that are so many times as large as their spread, rounding takes two digits or more.
+LARGE = 100.0
 
 
-def projection(subgraph: Subgraph, norm: Norm, at_input: dict[State, PathClass]) -> Removal | None:
-    """The part that a norm removes from the gradient at its input; None if it is not a usual norm of a tensor."""
-    inside = [carried.value for state, carried in at_input.items() if state is not None]
-    if norm.axes is None or not norm.is_norm or () not in at_input:
+def projection(norm: LocatedNorm, divisors: Divisors, at_z: dict[Any, PathClass]) -> Removal | None:
+    """The part that a norm takes out of the gradient at its input; None if its scale is not one per set.
+
+    The directions are perpendicular: direct² = shift² + scale² + rest², summed over all sets.
+    """
+    inside = [one.value for state, one in at_z.items() if state is not None and not isinstance(state, Hook)]
+    dividing = [s for s in norm.norm.statistics if s.kind == "scale" and s.value in divisors.dividing]
+    around_mean = [s.centered for s in dividing]
+    detached = detached_mean(norm)
+    # x / σ takes out neither a shift nor a scale alone, nor does (x − μ) / √(mean x²).
+    usual = set(around_mean) == {norm.norm.centered} or (detached and len(set(around_mean)) == 1)
+    if norm.norm.named or not usual or () not in at_z:
         return None
-    axes = norm.axes
-    noise = 1e3 * float(np.finfo(subgraph.fresh[0].dtype).eps)
-    rests = [np.asarray(g, dtype=np.float64) for g in (at_input[()].value, np.sum(inside, axis=0))]
-    values = np.asarray(subgraph.fresh[norm.of].numpy(), dtype=np.float64)
-    shape = tuple(1 if a in axes else n for a, n in enumerate(values.shape))
-    # The name of a direction, the direction itself, the rest by theory, and the statistic that ε is added to.
-    directions: list[tuple[str, Array, Array, str]] = []
-    if norm.shifts:
-        directions.append(("1", np.ones_like(values), np.zeros(()), ""))
+    axes, fresh = norm.norm.axes, norm.norm.input
+    rests = [np.asarray(g, dtype=np.float64) for g in (at_z[()].value, np.sum(inside, axis=0))]
+    sizes = _length(rests[0], axes)
+    values = np.asarray(fresh.numpy(), dtype=np.float64)
+    shape = sizes.shape
+    lengths = _length(values, axes), _length(values - values.mean(axis=axes, keepdims=True), axes)
+    condition = (
+        np.divide(*lengths, out=np.full(shape, np.inf), where=lengths[1] > 0) if around_mean[0] else np.ones(shape)
+    )
+    eps = float(np.finfo(fresh.dtype).eps)
+    # Where values are larger than their spread, x − μ has lost as many digits.
+    allowed = np.where(sizes > 0, ROUNDING * eps * condition * sizes, 0.0)
+    theory = divisors.theory()
+    directions: list[tuple[str, Array, Theory]] = []
+    if norm.norm.centered or detached:
+        directions.append(("1", np.ones_like(values), Theory(np.zeros(shape), "")))
+    if around_mean[0]:
         values = values - values.mean(axis=axes, keepdims=True)
-    left = _predicted(subgraph, norm.scales, shape)
-    if left is not None:
-        directions.append(("x − μ" if norm.shifts else "x", values, left, SQUARES[norm.scales[0].name]))
+    directions.append(("x − μ" if around_mean[0] else "x", values, theory))
     parts = []
-    for name, direction, predicted, statistic in directions:
-        length = np.sqrt(np.sum(direction**2, axis=axes, keepdims=True))
+    for name, direction, (predicted, statistic) in directions:
+        length = _length(direction, axes)
         unit = np.divide(direction, length, out=np.zeros_like(direction), where=length > 0)
-        sizes = np.sqrt(np.sum(rests[0] ** 2, axis=axes, keepdims=True))
-        along = [np.sum(rest * unit, axis=axes, keepdims=True) for rest in rests]
-        rests = [rest - part * unit for rest, part in zip(rests, along, strict=True)]
-        direct, total = along
-        residue = np.divide(total, direct, out=np.zeros_like(direct), where=direct != 0)
-        holds = bool(np.all(np.abs(total - predicted * direct) <= noise * sizes))
-        predicted = np.broadcast_to(predicted, direct.shape)
-        parts.append(Part(name, _norm(direct), _norm(total), residue, predicted, statistic, holds))
-    if not parts:
-        return None
+        direct, total = (np.sum(rest * unit, axis=axes, keepdims=True) for rest in rests)
+        rests = [rest - part * unit for rest, part in zip(rests, (direct, total), strict=True)]
+        seen = np.abs(direct) > allowed
+        residue = np.divide(total, direct, out=np.full_like(direct, np.nan), where=seen)
+        predicted = predicted.reshape(shape)
+        expected = np.where(seen, predicted, 0) * direct
+        off = np.abs(total - expected) - SAME * np.abs(expected)
+        holds, rounding = (bool(np.all(left <= allowed)) for left in (off, np.abs(total)))
+        parts.append(Part(name, _norm(direct), _norm(total), residue, predicted, statistic, holds, rounding))
+    changed = bool(np.any(_length(rests[1] - rests[0], axes) > allowed))
+    worst = float(np.max(condition, initial=1.0, where=np.isfinite(condition)))
+    # Rounding grows with the condition in x − μ, and with its square in E[x²] − E[x]².
+    small, large = (ROUNDING * eps * worst**power * _norm(sizes) for power in (0, 2))
+    lost = any(small < part.total <= large for part in parts if part.rounding or not part.holds)
     sets = math.prod(shape)
-    return Removal(axes, sets, values.size // max(sets, 1), tuple(parts), *map(_norm, rests))
+    return Removal(
+        axes,
+        sets,
+        values.size // max(sets, 1),
+        tuple(parts),
+        direct_rest=_norm(rests[0]),
+        total_rest=_norm(rests[1]),
+        mistakes=mistakes(norm, parts, detached, changed),
+        condition=worst if lost and worst > LARGE else 1.0,
+    )
+
+
+def paths_of(norm: LocatedNorm) -> NormPaths:
+    """The norm with the result from which a gradient enters it."""
+    return NormPaths(norm.norm, norm.subgraph.fresh[-1], norm.norm.input)
+
+
+def _length(x: Array, axes: tuple[int, ...]) -> Array:
+    return np.asarray(np.sqrt(np.sum(x**2, axis=axes, keepdims=True)))
 
 
 def _norm(x: Array) -> float:
     return float(np.linalg.norm(x))
-
-
-def _predicted(subgraph: Subgraph, scales: list[Statistic], shape: tuple[int, ...]) -> Array | None:
-    """ε / (σ² + ε) per set, from the operations between the reduction and the place where it scales.
-
-    With s the scale and c the values, ⟨total, c⟩ = ⟨direct, c⟩ (1 − c·∂s/∂c / s). Since σ² and σ are homogeneous,
-    c·∂s/∂c / s = σ² / (σ² + ε) for s = √(σ² + ε), and σ / (σ + ε) for s = σ + ε.
-    """
-    if len(scales) != 1:
-        return None
-    (i, argument), reduction = scales[0].edge, scales[0].reduction
-    if subgraph.op(i) == "divide" and argument == 0:
-        return None
-    inverse, roots = subgraph.op(i) == "multiply", 0
-    at, added, epsilon = subgraph.sources[i][argument], reduction, 0.0
-    while at != reduction:
-        op, sources = subgraph.op(at), list(subgraph.sources[at].items())
-        if len(sources) != 1:
-            return None
-        argument, source = sources[0]
-        if op == "sqrt":
-            roots += 1
-        elif op == "divide" and argument == 1:
-            inverse = not inverse
-        elif op == "add" and added == reduction:
-            constant, added = subgraph.number(at, 1 - argument), source
-            if constant is None:
-                return None
-            epsilon = constant
-        elif op not in HOMOGENEOUS:
-            return None
-        at = source
-    spread = np.asarray(subgraph.fresh[added].numpy(), dtype=np.float64)
-    if inverse or roots != 1 or spread.size != math.prod(shape):
-        return None
-    spread = spread.reshape(shape)
-    return np.divide(epsilon, spread + epsilon, out=np.zeros(shape), where=spread + epsilon != 0)

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection, Set
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from microtensor.calculus import grad
 from microtensor.core.backprop import contribution
 from microtensor.core.primitive import Node
 from microtensor.core.tensor import Tensor
-from microtensor.inspect.history import array_of, arrays_of, history, rerun
+from microtensor.inspect.history import arrays_of, history, rerun
 from microtensor.ops import stop_gradient
 from microtensor.support.arrays import Array
 from microtensor.support.modes import enable_grad
 
 # An operation, by its position in the subgraph, and one of its arguments.
 Edge: TypeAlias = tuple[int, int]
-# The marks that a path has passed, from y on; None before it enters the norm.
+# What a path has passed, from y on.
 State: TypeAlias = tuple[Any, ...] | None
 # A position and the steps from there on to y.
 Route: TypeAlias = tuple[int, Any]
 
+# A number of so many units of the last digit is rounding.
+ROUNDING = 64
+SEED = 577215
 # The largest count of paths. Their number doubles with every residual block.
 MANY = 10**12
+
+
+class Hook(NamedTuple):
+    """The class of what a hook changes, by the position of its tensor."""
+
+    at: int
+
+
+def passing(edges: Set[Edge]) -> Callable[[State, Edge], State]:
+    """The states that tell paths apart by which of some edges they pass."""
+    return lambda state, edge: (*(state or ()), edge) if edge in edges else state
+
+
+def largest(x: Array) -> float:
+    """The largest size of a number."""
+    return float(np.abs(x).max(initial=0.0))
 
 
 @dataclass
@@ -35,6 +55,11 @@ class PathClass:
     value: Array
     count: int
     route: Route
+
+    def plus(self, other: PathClass) -> PathClass:
+        """Both classes as one."""
+        count = min(self.count + other.count, MANY)
+        return PathClass(self.value + other.value, count, self.route)
 
     def steps(self) -> list[int]:
         """The positions along the route, starting with x."""
@@ -60,6 +85,8 @@ class Subgraph:
         The same tensors, computed again.
     sources : list of dict
         For each position the arguments that depend on x: their numbers, and the positions of their values.
+    hooked : dict
+        The positions of tensors whose hooks have run, and the gradient there before and after them.
     """
 
     def __init__(self, y: Tensor, x: Tensor) -> None:
@@ -82,6 +109,7 @@ class Subgraph:
                 "carries a gradient (it may be detached, or made under mt.no_grad())"
             )
         self.fresh = self.run(Tensor(x.numpy(), requires_grad=True))
+        self.hooked: dict[int, tuple[Array, Array]] = {}
         self._read: tuple[int, list[Array]] = (-1, [])
 
     def __len__(self) -> int:
@@ -91,14 +119,13 @@ class Subgraph:
         """The name of an operation; empty for x."""
         return _node(self.recorded[i]).primitive.name if i else ""
 
+    def node(self, i: int) -> Node:
+        """The record of a result."""
+        return _node(self.recorded[i])
+
     def size(self, i: int) -> int:
         """The number of elements of a result."""
         return self.recorded[i].size
-
-    def number(self, i: int, argument: int) -> float | None:
-        """The value of an argument that is one number and does not depend on x; else None."""
-        value = array_of(_node(self.recorded[i]).inputs[argument])
-        return float(np.reshape(value, ())) if np.size(value) == 1 and argument not in self.sources[i] else None
 
     @cached_property
     def consumers(self) -> list[list[Edge]]:
@@ -133,6 +160,27 @@ class Subgraph:
             rerun(((key, _node(self.recorded[key[0]])) for key in copies), read, made)
         return [made[i, False] for i in range(len(self))]
 
+    def hooks(self) -> list[int]:
+        """The positions of the tensors that have hooks."""
+        return [i for i, tensor in enumerate(self.recorded) if tensor._watch and tensor._watch.hooks]
+
+    def gradient(self, seed: Array, with_hooks: bool = False) -> Array:
+        """The whole gradient of x. With hooks, each of them runs once, and :attr:`hooked` says what it has changed."""
+        before: dict[int, Array] = {}
+
+        def enters(i: int, g: Tensor) -> None:
+            before[i] = g.numpy()
+
+        def leaves(i: int, g: Tensor) -> None:
+            self.hooked[i] = before[i], g.numpy()
+
+        for i in self.hooks() if with_hooks else ():
+            watch = self.recorded[i]._watch
+            for hook in (partial(enters, i), *(watch.hooks.values() if watch else ()), partial(leaves, i)):
+                self.fresh[i].register_hook(hook)
+        found: Array = grad(self.fresh[-1], self.fresh[0], seed).numpy()
+        return found
+
     # --- back -------------------------------------------------------------------------------------------------
 
     def carry(self, edge: Edge, g: Array) -> Array:
@@ -147,32 +195,61 @@ class Subgraph:
         return d
 
     def classes(
-        self, seed: Array, marks: Mapping[Edge, Any], exits: Set[int] = frozenset(), watch: int = 0
-    ) -> tuple[dict[State, PathClass], dict[State, PathClass]]:
-        """The gradients of x and of position `watch`, grouped by the marks that the paths pass.
+        self, seed: Array, then: Callable[[State, Edge], State], start: State = (), watch: int = 0
+    ) -> tuple[dict[Any, PathClass], dict[Any, PathClass]]:
+        """The gradients of x and of position `watch`, grouped by the states of the paths.
 
-        Rules are linear in the cotangent, so all paths that have passed the same marks are added up on the way.
+        Rules are linear in the cotangent, so all paths of the same state are added up on the way. What a hook changes
+        is a class of its own from there on; where there is one class only, the hook changes that.
         """
-        start: State = None if exits else ()
-        waiting: list[dict[State, PathClass]] = [{} for _ in self.recorded]
+        waiting: list[dict[Any, PathClass]] = [{} for _ in self.recorded]
         waiting[-1][start] = PathClass(seed, 1, (len(self) - 1, None))
-        watched: dict[State, PathClass] = {}
+        watched: dict[Any, PathClass] = {}
         for i in range(len(self) - 1, -1, -1):
+            here, waiting[i] = waiting[i], {}
             if i == watch:
-                watched = waiting[i]
-            here, waiting[i] = waiting[i], {} if i else waiting[i]
+                watched = dict(here)
+            if i in self.hooked and here:
+                here = self._after_hook(i, here)
+            if not i:
+                return here, watched
+            if len(here) > 1:
+                self._check_linear(i, [carried.value for carried in here.values()])
             for state, carried in here.items():
-                entered = () if state is None and i in exits else state
                 for argument, j in self.sources[i].items():
                     edge = (i, argument)
-                    then = entered if entered is None or edge not in marks else (*entered, marks[edge])
-                    value, before = self.carry(edge, carried.value), waiting[j].get(then)
-                    if before is None:
-                        waiting[j][then] = PathClass(value, carried.count, (j, carried.route))
-                    else:
-                        before.value = before.value + value
-                        before.count = min(before.count + carried.count, MANY)
-        return waiting[0], watched
+                    after = state if isinstance(state, Hook) else then(state, edge)
+                    one = PathClass(self.carry(edge, carried.value), carried.count, (j, carried.route))
+                    before = waiting[j].get(after)
+                    waiting[j][after] = one if before is None else before.plus(one)
+        raise AssertionError("x is at position 0")
+
+    def _check_linear(self, i: int, values: list[Array]) -> None:
+        """Check that an operation carries the sum of some gradients back to the sum of what it makes of each.
+
+        What it makes of them may be 0 but for rounding, so the error is measured by what it makes of random numbers as
+        large too.
+        """
+        whole: Array = np.sum(values, axis=0)
+        draws = np.random.default_rng(SEED).normal(size=(3, *whole.shape)) * max(map(largest, values))
+        for argument in self.sources[i]:
+            edge = i, argument
+            parts = [self.carry(edge, value) for value in values]
+            error = largest(self.carry(edge, whole) - np.sum(parts, axis=0))
+            size = max(map(largest, [*parts, *(self.carry(edge, draw) for draw in draws.astype(whole.dtype))]))
+            info = np.finfo(parts[0].dtype)
+            if error > size * float(info.eps) ** 0.5 + ROUNDING * float(info.smallest_subnormal):
+                raise RuntimeError(
+                    f"paths: the rule of {self.op(i)} is not linear in its cotangent, so the contributions do not add "
+                    "up to the gradient; mt.gradcheck says more"
+                )
+
+    def _after_hook(self, i: int, here: dict[Any, PathClass]) -> dict[Any, PathClass]:
+        before, after = self.hooked[i]
+        if len(here) == 1:
+            return {state: replace(one, value=after) for state, one in here.items()}
+        route = next(iter(here.values())).route
+        return {**here, Hook(i): PathClass(after - before, 0, route)}
 
     def count(self) -> int:
         """The number of paths from x to y, at most MANY."""
@@ -183,12 +260,15 @@ class Subgraph:
                 ways[j] = min(ways[j] + ways[i], MANY)
         return ways[0]
 
-    def each(self, seed: Array) -> list[PathClass]:
-        """Every path by itself, in the order of the arguments. There must be few enough to list them."""
+    def each(self, seed: Array) -> dict[Any, PathClass]:
+        """Every path by itself, in the order of the arguments, and what hooks change.
+
+        There must be few enough paths to list them.
+        """
         # Two paths differ where an operation has several sources.
-        forks = [(i, argument) for i, sources in enumerate(self.sources) for argument in sources if len(sources) > 1]
-        at_x, _ = self.classes(seed, {edge: edge for edge in forks})
-        return [at_x[state] for state in sorted(at_x, key=lambda state: state or ())]
+        forks = {(i, argument) for i, sources in enumerate(self.sources) for argument in sources if len(sources) > 1}
+        at_x, _ = self.classes(seed, passing(forks))
+        return dict(sorted(at_x.items(), key=lambda item: (isinstance(item[0], Hook), item[0])))
 
 
 def _node(tensor: Tensor) -> Node:
