@@ -16,10 +16,15 @@ from microtensor.core.tensor import Tensor
 from microtensor.inspect.history import history, made_by, with_asides
 from microtensor.nn.embedding import Embedding
 from microtensor.nn.module import Module
+from microtensor.script.backwards import Backwards
 from microtensor.script.inputs import SEED, InputError, arguments, drawn
 from microtensor.script.names import is_a
+from microtensor.script.reference import Step, steps
 from microtensor.script.target import Target
 from microtensor.text import LINE, columns, padded, safe_text
+
+# The most tensors that an error lists: the last of them.
+MOST_LISTED = 20
 
 
 class TargetError(Exception):
@@ -53,19 +58,18 @@ class Found:
     failure: Exception | None = None
 
 
-def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Found:
-    """The tensor that the target names, or the only candidate."""
+def resolve(namespace: Mapping[str, Any], target: Target, functions: bool, backwards: Backwards) -> Found:
+    """The tensor that the target names, or the only candidate: at module level, or else of a backward pass."""
     shown = target.shown
     if target.attr is not None:
         return _found(_lookup(namespace, target.attr, target), f"{shown}:{target.attr}", functions, target)
     if target.shapes:
         return Found(_called(*_only_module(namespace, target), target))
-    results = _results(namespace)
-    if len(results) == 1:
-        return Found(next(iter(results.values())))
+    if backwards.stopped and backwards.root is not None:
+        return Found(backwards.root)
+    results = _results(_tensors(namespace)) or _results(_held(namespace))
     if results:
-        first = safe_text(next(iter(results)), LINE)
-        raise TargetError(f"{shown} has {len(results)} results; say which one with {shown}:{first}\n{_listed(results)}")
+        return _only(results, shown)
     makers = _makers(namespace, functions)
     names = [safe_text(name, LINE) for name in makers]
     if len(makers) == 1:
@@ -75,25 +79,45 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool) -> Fo
         raise TargetError(
             f"{shown} has {len(makers)} functions that return a Tensor; say which one with {shown}:{names[0]}\n{listed}"
         )
+    if backwards.root is not None:
+        passes = f"the last of {backwards.count} backward passes" if backwards.count > 1 else "its backward pass"
+        note = f"{shown} keeps no result at module level: this is the tensor of {passes}"
+        return Found(backwards.root, (note,))
     tensors = _tensors(namespace)
+    results = _drawn_only(tensors)
+    if results:
+        return _only(results, shown)
     if tensors:
         raise UndefinedError(
             f"{shown} has no tensor with a history; compute one from a tensor with requires_grad=True, outside no_grad,"
             f" or name one of these with {shown}:{safe_text(next(iter(tensors)), LINE)}\n{_listed(tensors)}"
         )
+    modules = [safe_text(name, LINE) for name, value in namespace.items() if is_a(value, Module)]
+    if modules:
+        raise UndefinedError(
+            f"{shown} has no tensor at module level, but a module, {modules[0]}; call it with a random input: "
+            f"{shown}:{modules[0]} --input-shape 4x3"
+        )
     raise UndefinedError(
-        f"{shown} has no tensor at module level; assign the result to a variable there, or define a function without "
-        "arguments and with the annotation -> Tensor"
+        f"{shown} has no tensor at module level, in no list, tuple or dictionary there, no function without arguments "
+        "that is annotated -> Tensor, and it called no backward(); assign the result to a variable at module level"
     )
+
+
+def _only(results: Mapping[str, Tensor], shown: str) -> Found:
+    if len(results) == 1:
+        return Found(next(iter(results.values())))
+    first = safe_text(next(iter(results)), LINE)
+    raise TargetError(f"{shown} has {len(results)} results; say which one with {shown}:{first}\n{_listed(results)}")
 
 
 def made_by_then(namespace: Mapping[str, Any], target: Target) -> Tensor | None:
     """The tensor that the target names, if a failed script had defined it. Nothing is called to get it."""
-    first, *rest = (target.attr or "").split(".")
-    value = namespace.get(first)
+    first, *rest = steps(target.attr or "")
+    value = namespace.get(first.attribute)
     try:
-        for part in rest:
-            value = getattr(value, part)
+        for step in rest:
+            value = getattr(value, step.attribute) if step.attribute else value[step.item]  # type: ignore[index]
     except Exception:
         return None
     return value if is_a(value, Tensor) else None
@@ -110,13 +134,28 @@ def _tensors(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def _results(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
+def _held(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors in the lists, tuples and dictionaries at module level, each under its first reference."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for name, value in namespace.items():
+        if not is_a(name, str) or type(value) not in (list, tuple, dict):
+            continue
+        for key, part in value.items() if type(value) is dict else enumerate(value):
+            if is_a(part, Tensor):
+                found.setdefault(id(part), (f"{name}[{key}]", part))
+    return dict(found.values())
+
+
+def _results(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors with a history from which no other one was made."""
-    tensors = _tensors(namespace)
     made = {name: value for name, value in tensors.items() if value.node is not None}
-    if not made:
-        # Nothing requires a gradient. What was recorded for the picture alone can still be drawn.
-        made = {name: value for name, value in tensors.items() if made_by(value) is not None}
+    used = {id(x) for _, node in history(*made.values()) for x in node.inputs}
+    return {name: value for name, value in made.items() if id(value) not in used}
+
+
+def _drawn_only(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The last results of those that were recorded for the picture alone, as nothing requires a gradient."""
+    made = {name: value for name, value in tensors.items() if made_by(value) is not None}
     used = {id(x) for _, node in with_asides(*made.values()) for x in node.inputs}
     return {name: value for name, value in made.items() if id(value) not in used}
 
@@ -198,27 +237,50 @@ def _found(value: Any, shown: str, functions: bool, target: Target) -> Found:
 
 
 def _tensor(result: Any, shown: str) -> Tensor:
-    """The result of a call: a Tensor, or the first of several, as of a forward that returns a cache too."""
+    """The result of a call: a Tensor, the first of several, as where a forward returns a cache too, or the only one."""
     if isinstance(result, tuple) and len(result) > 1:
         result = result[0]
+    if is_a(result, dict):
+        tensors = {key: value for key, value in result.items() if isinstance(value, Tensor)}
+        if len(tensors) > 1:
+            named = shown.removesuffix("()")
+            keys = ", ".join(f"{named}[{safe_text(str(key), LINE)}]" for key in tensors)
+            raise TargetError(f"{shown} returns a dictionary; say which tensor of it: {keys}")
+        result = next(iter(tensors.values()), result)
     if not isinstance(result, Tensor):
         raise TargetError(f"{shown} must return a Tensor, not a value of type {type(result).__name__}")
     return result
 
 
 def _lookup(namespace: Mapping[str, Any], attr: str, target: Target) -> Any:
-    first, *rest = attr.split(".")
-    if first not in namespace:
-        raise _unknown(target.shown, first, namespace, namespace, target)
-    value = namespace[first]
-    path = first
-    for part in rest:
-        try:
-            value = getattr(value, part)
-        except AttributeError:
-            raise _unknown(f"{target.shown}:{path}", part, dir(value), namespace, target) from None
-        path += f".{part}"
+    first, *rest = steps(attr)
+    if first.attribute not in namespace:
+        raise _unknown(target.shown, first.attribute, namespace, namespace, target)
+    value, owner = namespace[first.attribute], f"{target.shown}:{first.shown}"
+    for step in rest:
+        if step.attribute:
+            try:
+                value = getattr(value, step.attribute)
+            except AttributeError:
+                raise _unknown(owner, step.attribute, dir(value), namespace, target) from None
+        else:
+            # An item of a module is one of the results of its call.
+            value = _item(_outputs(value, owner, target) if isinstance(value, Module) else value, step, owner)
+        owner += step.shown
     return value
+
+
+def _item(value: Any, step: Step, owner: str) -> Any:
+    for key in dict.fromkeys((step.item, str(step.item))):
+        with contextlib.suppress(Exception):
+            return value[key]
+    if is_a(value, dict):
+        there = ", ".join(f"[{safe_text(str(key), LINE)}]" for key in value) or "no items"
+    elif isinstance(value, (list, tuple)):
+        there = f"{len(value)} item{'s' if len(value) != 1 else ''}"
+    else:
+        raise TargetError(f"{owner} is of type {type(value).__name__}, which has no items")
+    raise UndefinedError(f"{owner} has no {step.shown}; it has {there}")
 
 
 def _unknown(
@@ -259,7 +321,19 @@ def _only_module(namespace: Mapping[str, Any], target: Target) -> tuple[Module, 
 
 
 def _called(module: Module, shown: str, target: Target) -> Tensor:
-    """The output of a module for random inputs, the same on every run."""
+    """The first output of a module for random inputs."""
+    result = _outputs(module, shown, target)
+    # A recurrent layer returns its states as well.
+    first = _tensor(result[0] if isinstance(result, tuple) and result else result, shown)
+    for _, node in history(first):
+        # A module of the library was not called by a line of the program.
+        if node.line.startswith(contextlib.__file__):
+            node.line = ""
+    return first
+
+
+def _outputs(module: Module, shown: str, target: Target) -> Any:
+    """What a module returns for random inputs, the same on every run."""
     kind = type(module).__name__
     if not target.shapes:
         raise TargetError(
@@ -282,23 +356,17 @@ def _called(module: Module, shown: str, target: Target) -> Tensor:
     if not module._name:
         module._name = shown.rpartition(":")[2].strip("()").rpartition(".")[2]
     try:
-        result = module(*inputs, **named)
+        return module(*inputs, **named)
     except (TypeError, ValueError, IndexError) as error:
         shapes = ", ".join(str(shape.sizes) for shape in target.shapes)
         hint = "; --input-shape 4x3:int gives whole numbers" if sizes else ""
         raise TargetError(
             f"{shown} does not take an input of shape {shapes}: {safe_text(str(error), LINE)}{hint}"
         ) from error
-    # A recurrent layer returns its states as well.
-    first = _tensor(result[0] if isinstance(result, tuple) and result else result, shown)
-    for _, node in history(first):
-        # A module of the library was not called by a line of the program.
-        if node.line.startswith(contextlib.__file__):
-            node.line = ""
-    return first
 
 
 def _listed(tensors: Mapping[str, Tensor]) -> str:
-    shown = {safe_text(name, LINE): value for name, value in tensors.items()}
+    shown = {safe_text(name, LINE): value for name, value in [*tensors.items()][-MOST_LISTED:]}
     width = max(map(columns, shown))
-    return "\n".join(f"  {padded(name, width)}  {value.shape or 'scalar'}" for name, value in shown.items())
+    rows = [f"  {padded(name, width)}  {value.shape or 'scalar'}" for name, value in shown.items()]
+    return "\n".join(["  …"] * (len(tensors) > MOST_LISTED) + rows)

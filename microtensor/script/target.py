@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from microtensor.script.reference import is_reference
 from microtensor.text import LINE, safe_text
 
 
@@ -46,12 +47,14 @@ class Target:
         A built-in demo's name.
     graph : str or None
         The absolute path of a stored graph, which is read, not run.
+    piped : bool
+        Whether the script is read from standard input.
     shapes : tuple of InputShape
         The random inputs that a module or a function is called with.
     training : bool
         Whether a module is called in training mode.
     attr : str or None
-        The dotted name of the tensor; None means the only candidate.
+        A reference to the tensor, such as model.loss or losses[0]; None means the only candidate.
     """
 
     text: str
@@ -59,6 +62,7 @@ class Target:
     module: str | None = None
     demo: str | None = None
     graph: str | None = None
+    piped: bool = False
     shapes: tuple[InputShape, ...] = ()
     training: bool = True
     attr: str | None = None
@@ -75,8 +79,8 @@ def parse(text: str) -> Target:
     Parameters
     ----------
     text : str
-        ``file.py``, ``file.py:attr``, ``pkg.module:attr``, ``graph.json`` or ``demo:NAME``. A colon after a drive
-        letter, as in ``C:``, belongs to the path.
+        ``file.py``, ``file.py:attr``, ``notebook.ipynb``, ``pkg.module:attr``, ``graph.json``, ``demo:NAME``, or ``-``
+        for a script from standard input. A colon after a drive letter, as in ``C:``, belongs to the path.
 
     Raises
     ------
@@ -92,9 +96,11 @@ def parse(text: str) -> Target:
     if text.startswith("demo:"):
         return _parse_demo(text)
     head, colon, tail = text.rpartition(":")
+    if text == "-" or (head == "-" and is_reference(tail)):
+        return Target("-", piped=True, attr=tail if colon else None)
     if not colon or os.path.exists(text):
         return _parse_path(text, None)
-    if _is_dotted_name(tail):
+    if is_reference(tail):
         if _looks_like_path(head):
             return _parse_path(head, tail)
         if _is_dotted_name(head):
@@ -102,7 +108,7 @@ def parse(text: str) -> Target:
     elif _looks_like_path(head) and "/" not in tail and "\\" not in tail:
         what = f"{tail!r} after the colon is not a name" if tail else "there is no name after the colon"
         shown, script = safe_text(text, LINE), safe_text(head, LINE)
-        raise PathError(f"{shown}: {what}; write {script}:loss or {script}:model.loss")
+        raise PathError(f"{shown}: {what}; write {script}:loss, {script}:model.loss or {script}:losses[0]")
     return _parse_path(text, None)
 
 
@@ -135,4 +141,4 @@ def _is_dotted_name(text: str) -> bool:
 
 
 def _looks_like_path(text: str) -> bool:
-    return text.endswith(".py") or "/" in text or "\\" in text or os.path.exists(text)
+    return text.endswith((".py", ".ipynb")) or "/" in text or "\\" in text or os.path.exists(text)
