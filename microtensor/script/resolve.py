@@ -113,7 +113,9 @@ def _only(results: Mapping[str, Tensor], shown: str) -> Found:
 
 def made_by_then(namespace: Mapping[str, Any], target: Target) -> Tensor | None:
     """The tensor that the target names, if a failed script had defined it. Nothing is called to get it."""
-    first, *rest = steps(target.attr or "")
+    if target.attr is None:
+        return None
+    first, *rest = steps(target.attr)
     value = namespace.get(first.attribute)
     try:
         for step in rest:

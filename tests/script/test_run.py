@@ -66,7 +66,7 @@ def test_a_file_with_a_colon_in_its_name(write: Write) -> None:
     assert parse(path).path == path
 
 
-@pytest.mark.parametrize("tail", ["", "1st", "a b", "a..b", "loss[0]"])
+@pytest.mark.parametrize("tail", ["", "1st", "a b", "a..b", "loss[", "loss[]", "loss[0]x"])
 def test_what_follows_the_colon_must_be_a_name(write: Write, tail: str) -> None:
     with pytest.raises(PathError, match=r"after the colon.*:loss"):
         parse(f"{write(LOSS)}:{tail}")
