@@ -20,7 +20,7 @@ from microtensor.nn.module import UNNAMED, Module
 from microtensor.script.names import is_a, name_records, name_variables
 from microtensor.script.process_state import TimedOut
 from microtensor.script.resolve import TargetError
-from microtensor.script.target import PathError, Target
+from microtensor.script.target import PathError, Target, as_module
 from microtensor.support.modes import Scope
 from microtensor.text import LINE, safe_text
 
@@ -108,6 +108,9 @@ def _report_of(target: Target, error: BaseException, timeout: float | None) -> S
         summary = "script asked for input, and there was none; pipe it in, or pass arguments after --"
     else:
         summary = text.partition("\n")[0]
+        if "attempted relative import with no known parent package" in summary and target.path is not None:
+            name = safe_text(as_module(target), LINE)
+            summary += f"; it is part of a package: name it {name}, from the folder around the package"
     shown = target.shown if file == target.path else safe_text(file, LINE)
     return ScriptError(f"{shown}:{line}: {summary}", details, _unfinished(error, target, summary))
 

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
@@ -84,7 +84,7 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool, backw
         note = f"{shown} keeps no result at module level: this is the tensor of {passes}"
         return Found(backwards.root, (note,))
     tensors = _tensors(namespace)
-    results = _drawn_only(tensors)
+    results = _results(tensors, for_picture=True)
     if results:
         return _only(results, shown)
     if tensors:
@@ -102,6 +102,20 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool, backw
         f"{shown} has no tensor at module level, in no list, tuple or dictionary there, no function without arguments "
         "that is annotated -> Tensor, and it called no backward(); assign the result to a variable at module level"
     )
+
+
+def stopped(found: Found, target: Target, backwards: Backwards, last: int) -> Found:
+    """What was found in a script that was to end at a backward pass.
+
+    Raises
+    ------
+    TargetError
+        The script did not come so far.
+    """
+    if not backwards.stopped:
+        times = f"{backwards.count} time{'s' if backwards.count != 1 else ''}"
+        raise TargetError(f"{target.shown} called backward() {times}, so it did not reach backward pass {last}")
+    return replace(found, notes=(*found.notes, f"{target.shown} was stopped at backward pass {last}"))
 
 
 def _only(results: Mapping[str, Tensor], shown: str) -> Found:
@@ -148,18 +162,14 @@ def _held(namespace: Mapping[str, Any]) -> dict[str, Tensor]:
     return dict(found.values())
 
 
-def _results(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors with a history from which no other one was made."""
-    made = {name: value for name, value in tensors.items() if value.node is not None}
-    used = {id(x) for _, node in history(*made.values()) for x in node.inputs}
-    return {name: value for name, value in made.items() if id(value) not in used}
+def _results(tensors: Mapping[str, Tensor], for_picture: bool = False) -> dict[str, Tensor]:
+    """The tensors with a history from which no other one was made.
 
-
-def _drawn_only(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The last results of those that were recorded for the picture alone, as nothing requires a gradient."""
-    made = {name: value for name, value in tensors.items() if made_by(value) is not None}
+    With `for_picture`, the history may be one that was recorded for the picture alone.
+    """
+    made = {name: x for name, x in tensors.items() if (made_by(x) if for_picture else x.node) is not None}
     used = {id(x) for _, node in with_asides(*made.values()) for x in node.inputs}
-    return {name: value for name, value in made.items() if id(value) not in used}
+    return {name: x for name, x in made.items() if id(x) not in used}
 
 
 def _makers(namespace: Mapping[str, Any], functions: bool) -> dict[str, Callable[[], Any]]:

@@ -7,22 +7,23 @@ import importlib
 import os
 import sys
 import threading
-import tokenize
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from traceback import walk_tb
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from microtensor.script import watch
+from microtensor.script.backwards import Stopped, watched_backwards
 from microtensor.script.errors import ScriptError, report_of, script_errors, status_of
 from microtensor.script.forked import join, only_first
 from microtensor.script.names import name_records, name_variables
 from microtensor.script.pair import Pair
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
-from microtensor.script.resolve import Found, UndefinedError, made_by_then, resolve
+from microtensor.script.resolve import Found, UndefinedError, made_by_then, resolve, stopped
+from microtensor.script.sources import compiled
 from microtensor.script.target import PathError, Target
 from microtensor.script.unrecorded import unrecorded_kept
 from microtensor.support.modes import keep_graphs, trace_lines
@@ -65,6 +66,7 @@ def running(
     *,
     functions: bool = False,
     unrecorded: bool = False,
+    stop_at_backward: int | None = None,
 ) -> Iterator[Found]:
     """Run a target and give its tensor. Inside the block, the process is in the state in which the script left it.
 
@@ -87,6 +89,8 @@ def running(
         inside the block too.
     unrecorded : bool
         Whether to record for the picture what the engine does not record. See :mod:`microtensor.script.unrecorded`.
+    stop_at_backward : int, optional
+        End the script after this backward pass, 1 for the first. Without a name, its tensor is the one that is given.
 
     Raises
     ------
@@ -98,8 +102,14 @@ def running(
         The target is missing, is not a tensor, or is not unique.
     """
     kept = unrecorded_kept() if unrecorded else nullcontext()
-    with _running(target, args, timeout, functions, lambda names: resolve(names, target, functions), kept) as found:
-        yield found
+    with watched_backwards(stop_at_backward) as backwards:
+
+        def find(names: Mapping[str, Any]) -> Found:
+            found = resolve(names, target, functions, backwards)
+            return found if stop_at_backward is None else stopped(found, target, backwards, stop_at_backward)
+
+        with _running(target, args, timeout, functions, find, kept) as found:
+            yield found
 
 
 @contextmanager
@@ -150,19 +160,23 @@ def _find(
     module: ModuleType | None = None
     status: int | None = None
     doing = "checking" if functions else "drawing"
-    code = None if target.path is None else _compile(target.shown, target.path)
+    codes = [] if target.module is not None else compiled(target)
     # A module is found from the current directory.
     ours.put_first(os.getcwd() if target.path is None else os.path.dirname(os.path.realpath(target.path)))
     try:
         with only_first(target, ours.repair):
             try:
-                if target.path is None or code is None:
+                if target.module is not None:
                     module = _import(target.text)
                 else:
                     module = _main_module(target.path)
-                    exec(code, vars(module))
+                    for code in codes:
+                        exec(code, vars(module))
             finally:
                 ours.repair()
+    except Stopped:
+        # The script was ended where it was asked to.
+        pass
     except SystemExit as stop:
         status = status_of(stop)
     except Exception as error:
@@ -197,32 +211,12 @@ def _find(
     return replace(found, notes=(note,), failure=failure)
 
 
-def _compile(shown: str, path: str) -> CodeType:
-    try:
-        with tokenize.open(path) as file:
-            source = file.read()
-        if "\0" in source:
-            raise SyntaxError("null bytes")
-    except OSError as error:
-        raise PathError(f"cannot read {shown}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, SyntaxError, LookupError) as error:
-        if "null bytes" in str(error):  # Python 3.14 finds them while it looks for the encoding.
-            raise PathError(f"{shown} is not Python source: it contains null bytes") from error
-        raise PathError(
-            f"{shown} is not Python source in UTF-8 or in the encoding that it declares; for another encoding, "
-            "say so in its first line: # coding: latin-1"
-        ) from error
-    try:
-        return compile(source, path, "exec", dont_inherit=True)
-    except (MemoryError, RecursionError, OverflowError, ValueError) as error:
-        raise ScriptError(f"{shown}: Python cannot compile it: {type(error).__name__}") from error
-
-
-def _main_module(path: str) -> ModuleType:
+def _main_module(path: str | None) -> ModuleType:
     """The module in which the script runs. It is registered, so that pickle and dataclasses find it."""
     module = ModuleType("__main__")
-    loader = SourceFileLoader("__main__", path)
-    vars(module).update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
+    vars(module).update(__builtins__=builtins, __cached__=None)
+    if path is not None:
+        vars(module).update(__file__=path, __loader__=SourceFileLoader("__main__", path))
     sys.modules["__main__"] = module
     return module
 

@@ -101,7 +101,8 @@ def parse(text: str) -> Target:
     if not colon or os.path.exists(text):
         return _parse_path(text, None)
     if is_reference(tail):
-        if _looks_like_path(head):
+        package = _is_dotted_name(head) and os.path.isfile(os.path.join(head, "__init__.py"))
+        if _looks_like_path(head) and not package:
             return _parse_path(head, tail)
         if _is_dotted_name(head):
             return Target(head, module=head, attr=tail)
@@ -134,6 +135,25 @@ def _parse_path(path: str, attr: str | None) -> Target:
     if attr is None and path.lower().endswith(".json"):
         return Target(path, graph=os.path.abspath(path))
     return Target(path, path=os.path.abspath(path), attr=attr)
+
+
+def as_module(target: Target) -> str:
+    """The dotted name of a script that is part of a package, with the tensor to look for.
+
+    Examples
+    --------
+    >>> from microtensor.script.target import Target, as_module
+    >>> as_module(Target("pkg/train.py", path="/nowhere/pkg/train.py", attr="loss"))
+    'pkg.train:loss'
+    """
+    folder, file = os.path.split(target.path or target.text)
+    names = [os.path.splitext(file)[0]]
+    while len(names) == 1 or os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, name = os.path.split(folder)
+        if not name:
+            break
+        names.insert(0, name)
+    return f"{'.'.join(names)}:{target.attr or 'loss'}"
 
 
 def _is_dotted_name(text: str) -> bool:
