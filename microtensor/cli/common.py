@@ -210,6 +210,12 @@ INPUT_SHAPE = click.option(
     help="The shape of a random input of a module or a function, such as 4x3, or x=4x3 for the parameter x. Once for "
     "each input. With :int they are whole numbers.",
 )
+STOP_AT_BACKWARD = click.option(
+    "--stop-at-backward",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="End the script after its N-th backward pass, and take the tensor that this began at. 1 is the first.",
+)
 TIMEOUT = click.option(
     "--timeout",
     type=float,

@@ -78,6 +78,7 @@ to standard error.
 @common.NO_LEGEND
 @common.ENGINE
 @common.ASCII
+@common.STOP_AT_BACKWARD
 @common.TIMEOUT
 @common.DEBUG
 @click.pass_context
@@ -91,12 +92,13 @@ def paths_command(
     cut: Cut | None,
     limit: int,
     shapes: tuple[script.InputShape, ...],
+    stop_at_backward: int | None,
     timeout: float | None,
     **options: Any,
 ) -> None:
     """Show a gradient path by path."""
     format, place = common.destination(ctx, SUFFIXES, on_terminal="text", piped="text")
-    goal = replace(script.parse(target), shapes=shapes)
+    goal = replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward)
     place.check(goal.path)
     with script.running(goal, script_args, timeout) as found:
         ledger = ledger_of(found, of, norm, cut, limit)

@@ -48,10 +48,12 @@ Examples:
   microtensor viz package.module:make_loss -f mermaid
 """
 VIZ_HELP = f"""{EXAMPLES}
-Draw the graph of a tensor. TARGET is a script (file.py), a tensor in it (file.py:loss, file.py:model.loss), a
-tensor of a module (package.module:loss), a graph stored with -f json (graph.json) or a built-in demo
-(demo:batch_norm, demo:layer_norm, demo:mlp). A function may stand in place of a tensor, if it needs no arguments and
-returns a tensor. Without a name, the script's only result is drawn.
+Draw the graph of a tensor. TARGET is a script (file.py), a tensor in it (file.py:loss, file.py:model.loss,
+file.py:losses[0], file.py:out[scores]), a tensor of a module (package.module:loss), a notebook (file.ipynb), a script
+from a pipe (-), a graph stored with -f json (graph.json) or a built-in demo (demo:batch_norm, demo:layer_norm,
+demo:mlp). A function may stand in place of a tensor, if it needs no arguments and returns a tensor. Without a name, the
+script's only result is drawn: at module level, in a list or dictionary there, or else the tensor that the last
+backward() began at.
 
 A module is called in training mode with random inputs of the shapes that --input-shape gives. So is a function with
 parameters: --input-shape x=4x3 is for its parameter x. The inputs are normally distributed, with seed 0. The gradients
@@ -103,6 +105,7 @@ done.
     help="Draw no larger graph as a picture. A graph of over 300 nodes is folded first.",
 )
 @common.ASCII
+@common.STOP_AT_BACKWARD
 @common.TIMEOUT
 @common.DEBUG
 @click.pass_context
@@ -113,6 +116,7 @@ def viz_command(
     script_args: tuple[str, ...],
     compare: bool,
     shapes: tuple[script.InputShape, ...],
+    stop_at_backward: int | None,
     timeout: float | None,
     **options: Any,
 ) -> None:
@@ -127,7 +131,7 @@ def viz_command(
         raise CommandError("a page folds in place and goes both ways; drop --collapse, --expand and --view", USAGE)
     if view == "paths" and format == "mermaid":
         raise CommandError("there are no paths in Mermaid; take another format", USAGE)
-    goals = [replace(script.parse(target), shapes=shapes)]
+    goals = [replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward)]
     if compare:
         goals.append(_other_goal(script_args[0], goals[0]))
     place.check(*(goal.path or goal.graph for goal in goals))

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
@@ -60,13 +60,16 @@ class Found:
 
 def resolve(namespace: Mapping[str, Any], target: Target, functions: bool, backwards: Backwards) -> Found:
     """The tensor that the target names, or the only candidate: at module level, or else of a backward pass."""
-    shown = target.shown
+    shown, last = target.shown, target.stop_at_backward
+    if last is not None and not backwards.stopped:
+        times = f"{backwards.count} time{'s' if backwards.count != 1 else ''}"
+        raise TargetError(f"{shown} called backward() {times}, so it did not reach backward pass {last}")
     if target.attr is not None:
         return _found(_lookup(namespace, target.attr, target), f"{shown}:{target.attr}", functions, target)
     if target.shapes:
         return Found(_called(*_only_module(namespace, target), target))
     if backwards.stopped and backwards.root is not None:
-        return Found(backwards.root)
+        return Found(backwards.root, (f"{shown} was stopped at backward pass {backwards.count}",))
     results = _results(_tensors(namespace)) or _results(_held(namespace))
     if results:
         return _only(results, shown)
@@ -102,20 +105,6 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool, backw
         f"{shown} has no tensor at module level, in no list, tuple or dictionary there, no function without arguments "
         "that is annotated -> Tensor, and it called no backward(); assign the result to a variable at module level"
     )
-
-
-def stopped(found: Found, target: Target, backwards: Backwards, last: int) -> Found:
-    """What was found in a script that was to end at a backward pass.
-
-    Raises
-    ------
-    TargetError
-        The script did not come so far.
-    """
-    if not backwards.stopped:
-        times = f"{backwards.count} time{'s' if backwards.count != 1 else ''}"
-        raise TargetError(f"{target.shown} called backward() {times}, so it did not reach backward pass {last}")
-    return replace(found, notes=(*found.notes, f"{target.shown} was stopped at backward pass {last}"))
 
 
 def _only(results: Mapping[str, Tensor], shown: str) -> Found:

@@ -22,7 +22,7 @@ from microtensor.script.forked import join, only_first
 from microtensor.script.names import name_records, name_variables
 from microtensor.script.pair import Pair
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
-from microtensor.script.resolve import Found, UndefinedError, made_by_then, resolve, stopped
+from microtensor.script.resolve import Found, UndefinedError, made_by_then, resolve
 from microtensor.script.sources import compiled
 from microtensor.script.target import PathError, Target
 from microtensor.script.unrecorded import unrecorded_kept
@@ -66,7 +66,6 @@ def running(
     *,
     functions: bool = False,
     unrecorded: bool = False,
-    stop_at_backward: int | None = None,
 ) -> Iterator[Found]:
     """Run a target and give its tensor. Inside the block, the process is in the state in which the script left it.
 
@@ -89,8 +88,6 @@ def running(
         inside the block too.
     unrecorded : bool
         Whether to record for the picture what the engine does not record. See :mod:`microtensor.script.unrecorded`.
-    stop_at_backward : int, optional
-        End the script after this backward pass, 1 for the first. Without a name, its tensor is the one that is given.
 
     Raises
     ------
@@ -102,11 +99,10 @@ def running(
         The target is missing, is not a tensor, or is not unique.
     """
     kept = unrecorded_kept() if unrecorded else nullcontext()
-    with watched_backwards(stop_at_backward) as backwards:
+    with watched_backwards(target.stop_at_backward) as backwards:
 
         def find(names: Mapping[str, Any]) -> Found:
-            found = resolve(names, target, functions, backwards)
-            return found if stop_at_backward is None else stopped(found, target, backwards, stop_at_backward)
+            return resolve(names, target, functions, backwards)
 
         with _running(target, args, timeout, functions, find, kept) as found:
             yield found

@@ -53,6 +53,8 @@ class Target:
         The random inputs that a module or a function is called with.
     training : bool
         Whether a module is called in training mode.
+    stop_at_backward : int or None
+        The backward pass after which the script is ended; 1 is the first.
     attr : str or None
         A reference to the tensor, such as model.loss or losses[0]; None means the only candidate.
     """
@@ -66,6 +68,7 @@ class Target:
     shapes: tuple[InputShape, ...] = ()
     training: bool = True
     attr: str | None = None
+    stop_at_backward: int | None = None
 
     @property
     def shown(self) -> str:

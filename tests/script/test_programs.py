@@ -6,12 +6,15 @@ import io
 import json
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from microtensor.cli import main
 from microtensor.core.tensor import Tensor
-from microtensor.script import Found, PathError, ScriptError, TargetError, parse, running
+from microtensor.script import Found, InputShape, PathError, ScriptError, TargetError, parse, running
+from tests.commands import runner
 
 HEAD = "import microtensor as mt\nx = mt.tensor([1.0, 2.0], requires_grad=True)\n"
 
@@ -29,7 +32,7 @@ def write(text: str, name: str = "s.py") -> str:
 
 
 def find(target: str, stop_at: int | None = None, args: Sequence[str] = ()) -> Found:
-    with running(parse(target), args, stop_at_backward=stop_at) as found:
+    with running(replace(parse(target), stop_at_backward=stop_at), args) as found:
         return found
 
 
@@ -105,21 +108,13 @@ net = Heads()
 
 def test_a_module_may_return_a_dictionary() -> None:
     name = write(MODULE)
-    shaped = parse(f"{name}:net[loss]")
-    with running(shaped.__class__(**{**vars(shaped), "shapes": _shapes(4, 3)})) as found:
+    with running(replace(parse(f"{name}:net[loss]"), shapes=(InputShape((4, 3)),))) as found:
         assert found.tensor.shape == ()
-    whole = parse(f"{name}:net")
     with (
         pytest.raises(TargetError, match=r"returns a dictionary; say which tensor of it: .*net\[scores\].*net\[loss\]"),
-        running(whole.__class__(**{**vars(whole), "shapes": _shapes(4, 3)})),
+        running(replace(parse(f"{name}:net"), shapes=(InputShape((4, 3)),))),
     ):
         pass
-
-
-def _shapes(*sizes: int) -> tuple[object, ...]:
-    from microtensor.script import InputShape
-
-    return (InputShape(sizes),)
 
 
 def test_a_module_alone_is_told_the_option_that_it_needs() -> None:
@@ -173,6 +168,17 @@ def test_a_script_that_catches_everything_still_ends() -> None:
 def test_a_named_tensor_is_drawn_as_it_was_when_the_script_was_stopped() -> None:
     text = f"{HEAD}for i in range(4):\n    y = (x * float(i)).sum()\n    y.backward()\n"
     assert find(f"{write(text)}:y", stop_at=3).tensor.numpy() == 6.0
+
+
+@pytest.mark.parametrize("command", ["viz", "check", "paths"])
+def test_each_command_stops_at_a_backward_pass(command: str) -> None:
+    done = runner().invoke(main, [command, write(MAIN), "--stop-at-backward", "2"])
+    assert done.exit_code == 0, done.output
+    assert "Note: s.py was stopped at backward pass 2" in done.stderr
+    assert "step 1" not in done.stderr
+    missing = runner().invoke(main, [command, write(MAIN), "--stop-at-backward", "9"])
+    assert (missing.exit_code, "did not reach backward pass 9" in missing.stderr) == (1, True)
+    assert runner().invoke(main, [command, write(MAIN), "--stop-at-backward", "0"]).exit_code == 2
 
 
 def test_backward_is_what_it_was_afterwards() -> None:
