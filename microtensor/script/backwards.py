@@ -1,11 +1,14 @@
-"""Watches the backward passes of a script: the last tensor they began at can be drawn, and a script can end at one."""
+"""Watches the backward passes of a script: the tensor of the last can be drawn, and a script can end there."""
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from microtensor import calculus
 from microtensor.core.tensor import Tensor
 
 
@@ -41,22 +44,30 @@ class Backwards:
 
 @contextmanager
 def watched_backwards(last: int | None = None) -> Iterator[Backwards]:
-    """Inside, the calls of :meth:`Tensor.backward` are noted.
+    """Inside, the calls of :meth:`Tensor.backward` and of :func:`microtensor.grad` are noted.
 
     Parameters
     ----------
     last : int, optional
         The backward pass after which the script ends; 1 is the first.
     """
-    seen, plain = Backwards(last), Tensor.backward
-
-    def backward(self: Tensor, *inputs: Any, **options: Any) -> None:
-        plain(self, *inputs, **options)
-        seen.ran(self)
-
-    backward.__doc__ = plain.__doc__
-    Tensor.backward = backward  # type: ignore[assignment]
+    seen = Backwards(last)
+    places: list[tuple[Any, str]] = [(Tensor, "backward"), (sys.modules["microtensor"], "grad"), (calculus, "grad")]
+    plain = [getattr(owner, name) for owner, name in places]
+    for (owner, name), function in zip(places, plain, strict=True):
+        setattr(owner, name, _watched(function, seen))
     try:
         yield seen
     finally:
-        Tensor.backward = plain
+        for (owner, name), function in zip(places, plain, strict=True):
+            setattr(owner, name, function)
+
+
+def _watched(function: Any, seen: Backwards) -> Any:
+    @functools.wraps(function)
+    def watched(outputs: Any, *inputs: Any, **options: Any) -> Any:
+        found = function(outputs, *inputs, **options)
+        seen.ran(outputs if isinstance(outputs, Tensor) else outputs[0])
+        return found
+
+    return watched

@@ -63,7 +63,7 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool, backw
     shown, last = target.shown, target.stop_at_backward
     if last is not None and not backwards.stopped:
         times = f"{backwards.count} time{'s' if backwards.count != 1 else ''}"
-        raise TargetError(f"{shown} called backward() {times}, so it did not reach backward pass {last}")
+        raise TargetError(f"{shown} called backward() or grad() {times}, so it did not reach backward pass {last}")
     if target.attr is not None:
         return _found(_lookup(namespace, target.attr, target), f"{shown}:{target.attr}", functions, target)
     if target.shapes:
@@ -103,7 +103,7 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool, backw
         )
     raise UndefinedError(
         f"{shown} has no tensor at module level, in no list, tuple or dictionary there, no function without arguments "
-        "that is annotated -> Tensor, and it called no backward(); assign the result to a variable at module level"
+        "that is annotated -> Tensor, and it called neither backward() nor grad(); keep the result in a variable there"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import microtensor as mt
 from microtensor.cli import main
 from microtensor.core.tensor import Tensor
 from microtensor.script import Found, InputShape, PathError, ScriptError, TargetError, parse, running
@@ -156,7 +157,9 @@ def test_a_script_may_end_at_a_backward_pass(last: int, capfd: pytest.CaptureFix
 
 
 def test_a_script_that_ends_before_its_backward_pass_says_so() -> None:
-    with pytest.raises(TargetError, match=r"s\.py called backward\(\) 5 times, so it did not reach backward pass 6"):
+    with pytest.raises(
+        TargetError, match=r"s\.py called backward\(\) or grad\(\) 5 times, so it did not reach backward pass 6"
+    ):
         find(write(MAIN), stop_at=6)
 
 
@@ -181,17 +184,25 @@ def test_each_command_stops_at_a_backward_pass(command: str) -> None:
     assert runner().invoke(main, [command, write(MAIN), "--stop-at-backward", "0"]).exit_code == 2
 
 
+def test_a_call_of_grad_counts_too() -> None:
+    text = MAIN.replace("loss.backward()", "mt.grad(loss, w)").replace("w.grad = None", "pass")
+    assert find(write(text)).tensor.numpy() == 25.0
+    assert find(write(text), stop_at=3).tensor.numpy() == 15.0
+    assert mt.grad.__module__ == "microtensor.calculus"
+
+
 def test_backward_is_what_it_was_afterwards() -> None:
-    plain = Tensor.backward
+    plain, other = Tensor.backward, mt.grad
     find(write(MAIN), stop_at=1)
     with pytest.raises(ScriptError):
         find(write(f"{HEAD}(x * x).sum().backward()\n1 / 0\n"))
     assert Tensor.backward is plain
+    assert mt.grad is other
 
 
 def test_a_program_without_a_backward_is_told_what_was_looked_for() -> None:
     text = "import microtensor as mt\ndef main():\n    return mt.tensor([1.0])\nmain()\n"
-    with pytest.raises(TargetError, match=r"no tensor at module level, in no list.*it called no backward\(\)"):
+    with pytest.raises(TargetError, match=r"no tensor at module level, in no list.*it called neither backward\(\)"):
         find(write(text))
 
 
