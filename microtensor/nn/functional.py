@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING
 
+from microtensor import norms as _norms
 from microtensor.functional import elu as elu
 from microtensor.functional import gelu as gelu
 from microtensor.functional import hardtanh as hardtanh
@@ -16,7 +17,19 @@ from microtensor.functional import softmax as softmax
 from microtensor.losses import *
 from microtensor.nn.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from microtensor.nn.dropout import dropout as dropout
-from microtensor.norms import *
+from microtensor.norms import batch_renorm as batch_renorm
+from microtensor.norms import filter_response_norm as filter_response_norm
+from microtensor.norms import ghost_batch_norm as ghost_batch_norm
+from microtensor.norms import group_norm as group_norm
+from microtensor.norms import layer_norm as layer_norm
+from microtensor.norms import local_response_norm as local_response_norm
+from microtensor.norms import rms_norm as rms_norm
+from microtensor.norms import scale_norm as scale_norm
+from microtensor.norms import spectral_norm as spectral_norm
+from microtensor.norms import standardize as standardize
+from microtensor.norms import weight_norm as weight_norm
+from microtensor.norms import weight_standardize as weight_standardize
+from microtensor.norms import whiten as whiten
 from microtensor.ops import adaptive_avg_pool as adaptive_avg_pool
 from microtensor.ops import avg_pool as avg_pool
 from microtensor.ops import conv1d as conv1d
@@ -29,6 +42,70 @@ from microtensor.ops import sigmoid as sigmoid
 from microtensor.ops import softplus as softplus
 from microtensor.ops import tanh as tanh
 from microtensor.ops import unfold as unfold
+
+if TYPE_CHECKING:
+    from microtensor.core.tensor import Tensor
+
+
+def batch_norm(
+    x: "Tensor",
+    running_mean: "Tensor | None",
+    running_var: "Tensor | None",
+    weight: "Tensor | None" = None,
+    bias: "Tensor | None" = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> "Tensor":
+    """:func:`microtensor.norms.batch_norm` with PyTorch's order of arguments: running statistics before γ and β.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.batch_norm(mt.tensor([[3.0]]), mt.tensor([1.0]), mt.tensor([4.0]), eps=1e-12)
+    tensor([[1.]])
+    """
+    return _norms.batch_norm(
+        x,
+        running_mean=running_mean,
+        running_var=running_var,
+        weight=weight,
+        bias=bias,
+        training=training,
+        momentum=momentum,
+        eps=eps,
+    )
+
+
+def instance_norm(
+    x: "Tensor",
+    running_mean: "Tensor | None" = None,
+    running_var: "Tensor | None" = None,
+    weight: "Tensor | None" = None,
+    bias: "Tensor | None" = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> "Tensor":
+    """:func:`microtensor.norms.instance_norm` with PyTorch's order of arguments: running statistics before γ and β.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.instance_norm(mt.tensor([[[1.0, 3.0]]]), eps=1e-12)
+    tensor([[[-1.,  1.]]])
+    """
+    return _norms.instance_norm(
+        x,
+        running_mean=running_mean,
+        running_var=running_var,
+        weight=weight,
+        bias=bias,
+        use_input_stats=use_input_stats,
+        momentum=momentum,
+        eps=eps,
+    )
+
 
 # Type checkers follow the imports, and cannot read a list that is put together.
 if not TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from microtensor.checks import check_array, check_number, check_several, check_size
 from microtensor.core.ops import narrowed
 from microtensor.core.primitive import label
-from microtensor.functional import clip, scoped
+from microtensor.functional import clip
 from microtensor.norms.axes import AXES
-from microtensor.norms.running import NOT_FINITE, commit, move_running, normalize_with_running
+from microtensor.norms.running import NOT_FINITE, by_keyword, commit, move_running, normalize_with_running
 from microtensor.norms.standard import begin, scale_and_shift, standardize_with_statistics
 from microtensor.ops import reshape, sqrt, stop_gradient, sum
 from microtensor.support.modes import name_scope, no_grad
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from microtensor.core.tensor import Tensor
 
 
-@scoped
+@by_keyword(1)
 def batch_norm(
     x: Tensor,
+    *,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
@@ -86,10 +87,11 @@ def batch_norm(
     return out
 
 
-@scoped
+@by_keyword(2)
 def ghost_batch_norm(
     x: Tensor,
     ghost_size: int,
+    *,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
@@ -160,9 +162,10 @@ def ghost_batch_norm(
     return out
 
 
-@scoped
+@by_keyword(1)
 def batch_renorm(
     x: Tensor,
+    *,
     running_mean: Tensor,
     running_var: Tensor,
     weight: Tensor | None = None,
@@ -213,7 +216,9 @@ def batch_renorm(
     --------
     >>> import microtensor as mt
     >>> x = mt.tensor([[1.0], [3.0]])
-    >>> mt.norms.batch_renorm(x, mt.tensor([1.0]), mt.tensor([4.0]), training=True, eps=1e-12)
+    >>> mt.norms.batch_renorm(
+    ...     x, running_mean=mt.tensor([1.0]), running_var=mt.tensor([4.0]), training=True, eps=1e-12
+    ... )
     tensor([[0.],
             [1.]])
     """

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from microtensor.core.ops import narrowed, widened
 from microtensor.core.primitive import label
 from microtensor.norms.standard import scale_and_shift
 from microtensor.ops import reshape, sqrt, stop_gradient
 from microtensor.support.arrays import is_finite
-from microtensor.support.modes import no_grad
+from microtensor.support.modes import name_scope, no_grad
 
 if TYPE_CHECKING:
     from microtensor.core.tensor import Tensor
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 NOT_FINITE = "the batch has NaN or infinite statistics; the running statistics stay as they were"
+
+
+def by_keyword(first: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """As :func:`microtensor.functional.scoped`, for a norm of which only the `first` arguments go by position.
+
+    γ and β by position would be taken for running statistics, which stand there in PyTorch's function.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        who = function.__name__
+        given = "x" if first == 1 else "x and ghost_size"
+        other = "whitening" if who == "whiten" else "var"
+
+        @functools.wraps(function)
+        def inside(*args: P.args, **options: P.kwargs) -> R:
+            if len(args) > first:
+                raise TypeError(
+                    f"{who}: {len(args)} arguments by position; what follows {given} goes by keyword: γ and "
+                    f"β are weight=, bias=; running statistics are running_mean=, running_{other}="
+                )
+            with name_scope(who):
+                return function(*args, **options)
+
+        return inside
+
+    return decorate
 
 
 def normalize_with_running(

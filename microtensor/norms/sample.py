@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from microtensor.checks import check_array, check_eps, check_float, check_groups
 from microtensor.functional import scoped
 from microtensor.norms.axes import AXES
-from microtensor.norms.running import move_running, normalize_with_running
+from microtensor.norms.running import by_keyword, move_running, normalize_with_running
 from microtensor.norms.standard import begin, scale_and_shift, standardize, standardize_with_statistics
 from microtensor.ops import mean, reshape
 from microtensor.support.axes import Shape, axis_count, sizes
@@ -78,9 +78,10 @@ def last_axes(
     return shape, tuple(range(x.ndim - len(shape), x.ndim))
 
 
-@scoped
+@by_keyword(1)
 def instance_norm(
     x: Tensor,
+    *,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
     weight: Tensor | None = None,

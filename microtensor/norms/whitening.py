@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from microtensor.checks import check_groups, check_pair, check_running, check_several, check_size
 from microtensor.core.ops import narrowed, widened
 from microtensor.core.primitive import label
-from microtensor.functional import scoped
-from microtensor.norms.running import NOT_FINITE, commit, moved
+from microtensor.norms.running import NOT_FINITE, by_keyword, commit, moved
 from microtensor.norms.standard import begin, scale_and_shift
 from microtensor.ops import (
     astype,
@@ -28,9 +27,10 @@ if TYPE_CHECKING:
     from microtensor.core.tensor import Tensor
 
 
-@scoped
+@by_keyword(1)
 def whiten(
     x: Tensor,
+    *,
     running_mean: Tensor | None = None,
     running_whitening: Tensor | None = None,
     weight: Tensor | None = None,

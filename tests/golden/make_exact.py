@@ -186,13 +186,13 @@ def microtensor():
     def norm(case, x, weight=None, bias=None):
         eps, shape = float(Fraction(case["eps"])), tuple(case["shape"])
         return {
-            "batch_norm": lambda: mt.norms.batch_norm(x, None, None, weight, bias, True, eps=eps),
+            "batch_norm": lambda: mt.norms.batch_norm(x, weight=weight, bias=bias, training=True, eps=eps),
             "layer_norm": lambda: mt.norms.layer_norm(x, shape[1:], weight, bias, eps),
-            "instance_norm": lambda: mt.norms.instance_norm(x, None, None, weight, bias, eps=eps),
+            "instance_norm": lambda: mt.norms.instance_norm(x, weight=weight, bias=bias, eps=eps),
             "group_norm": lambda: mt.norms.group_norm(x, case["groups"], weight, bias, eps),
             "rms_norm": lambda: mt.norms.rms_norm(x, shape[1:], weight, eps),
             "ghost_batch_norm": lambda: mt.norms.ghost_batch_norm(
-                x, shape[0] // case["groups"], None, None, weight, bias, True, eps=eps
+                x, shape[0] // case["groups"], weight=weight, bias=bias, training=True, eps=eps
             ),
             "filter_response_norm": lambda: mt.norms.filter_response_norm(x, weight, bias, eps=eps),
             "scale_norm": lambda: mt.norms.scale_norm(x, weight, eps),

@@ -222,11 +222,11 @@ def test_running_statistics_that_could_not_move_are_refused(statistics, training
     value = np.ones(3) if statistics == "array" else mt.ones(3, dtype=int)
     message = "is of type ndarray, which cannot be updated" if statistics == "array" else "has dtype int64; convert it"
     for call in (
-        lambda: norms.batch_norm(x, value, value, training=training),
-        lambda: norms.ghost_batch_norm(x, 2, value, value, training=training),
-        lambda: norms.batch_renorm(x, value, value, training=training),
-        lambda: norms.instance_norm(x, value, value, use_input_stats=training),
-        lambda: norms.whiten(x, value, mt.ones((1, 3, 3)), training=training),
+        lambda: norms.batch_norm(x, running_mean=value, running_var=value, training=training),
+        lambda: norms.ghost_batch_norm(x, 2, running_mean=value, running_var=value, training=training),
+        lambda: norms.batch_renorm(x, running_mean=value, running_var=value, training=training),
+        lambda: norms.instance_norm(x, running_mean=value, running_var=value, use_input_stats=training),
+        lambda: norms.whiten(x, running_mean=value, running_whitening=mt.ones((1, 3, 3)), training=training),
     ):
         with pytest.raises(TypeError, match=rf"running_mean {message}"):
             call()
@@ -319,11 +319,11 @@ def test_the_functions_keep_the_dtype_of_the_input_in_both_modes(dtype, statisti
             return mt.ones(shape, dtype=statistics)
 
         for y in (
-            norms.batch_norm(x, held(), held(), training=training),
-            norms.ghost_batch_norm(x, 2, held(), held(), training=training),
-            norms.batch_renorm(x, held(), held(), training=training),
-            norms.instance_norm(x, held(), held(), use_input_stats=training),
-            norms.whiten(x, held(), held((1, 3, 3)), training=training),
+            norms.batch_norm(x, running_mean=held(), running_var=held(), training=training),
+            norms.ghost_batch_norm(x, 2, running_mean=held(), running_var=held(), training=training),
+            norms.batch_renorm(x, running_mean=held(), running_var=held(), training=training),
+            norms.instance_norm(x, running_mean=held(), running_var=held(), use_input_stats=training),
+            norms.whiten(x, running_mean=held(), running_whitening=held((1, 3, 3)), training=training),
         ):
             assert y.dtype == dtype
 

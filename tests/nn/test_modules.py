@@ -39,7 +39,7 @@ def state_of(module):
 
 FUNCTIONS = {
     **{
-        f"batch_norm {n}": lambda x, weight, bias: norms.batch_norm(x, None, None, weight, bias, True)
+        f"batch_norm {n}": lambda x, weight, bias: norms.batch_norm(x, weight=weight, bias=bias, training=True)
         for n in (2, 3, 4)
     },
     **{f"layer_norm {n}": lambda x, weight, bias: norms.layer_norm(x, weight.shape, weight, bias) for n in (1, 2)},

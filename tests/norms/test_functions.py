@@ -1,5 +1,6 @@
 """The normalizations: their formula, the closed form of their gradient, and the invariants that define them."""
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,7 +132,11 @@ TABLE = {
     "group_norm": (group(2), 2, (2, 4, 2, 2)),
     "rms_norm": (lambda x: norms.rms_norm(x, x.shape[1:]), 1, (2, 2, 3)),
     "ghost_batch_norm": (lambda x: norms.ghost_batch_norm(x, 2, training=True), 3, (6, 2, 2)),
-    "batch_renorm": (lambda x: norms.batch_renorm(x, mt.zeros(2), mt.ones(2), training=True), 1, (4, 2, 2)),
+    "batch_renorm": (
+        lambda x: norms.batch_renorm(x, running_mean=mt.zeros(2), running_var=mt.ones(2), training=True),
+        1,
+        (4, 2, 2),
+    ),
     "filter_response_norm": (norms.filter_response_norm, 1, (2, 2, 3)),
     "scale_norm": (norms.scale_norm, 1, (2, 2, 3)),
     "weight_norm": (lambda w: norms.weight_norm(w, mt.ones((3, 1, 1))), 1, (3, 2, 2)),
@@ -373,7 +378,9 @@ def running(channels=3, dtype=np.float64):
 
 
 def train(x, mean, var, **options):
-    return norms.batch_norm(mt.tensor(x, requires_grad=True), mean, var, training=True, **options)
+    return norms.batch_norm(
+        mt.tensor(x, requires_grad=True), running_mean=mean, running_var=var, training=True, **options
+    )
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.1, 0.25, 1.0])
@@ -404,7 +411,7 @@ def test_prediction_uses_the_running_statistics_as_constants():
     mean, var = mt.tensor([1.0, 2.0, 3.0]), mt.tensor([4.0, 9.0, 16.0])
     x = draw(1, 3)
     leaf = mt.tensor(x, requires_grad=True)
-    y = norms.batch_norm(leaf, mean, var, training=False)
+    y = norms.batch_norm(leaf, running_mean=mean, running_var=var, training=False)
     root = np.sqrt(var.numpy() + EPS)
     np.testing.assert_allclose(y.numpy(), (x - mean.numpy()) / root, rtol=1e-14)
     y.backward(np.ones((1, 3)))
@@ -445,11 +452,48 @@ def test_a_forward_that_raises_leaves_the_running_statistics(options):
 
 
 @pytest.mark.parametrize(
-    "norm", [norms.batch_norm, norms.instance_norm, norms.whiten, lambda x, *r: norms.ghost_batch_norm(x, 2, *r)]
+    "norm", [norms.batch_norm, norms.instance_norm, norms.whiten, lambda x, **r: norms.ghost_batch_norm(x, 2, **r)]
 )
 def test_running_statistics_go_together(norm):
     with pytest.raises(ValueError, match=r"running_mean and running_\w+ go together"):
-        norm(mt.tensor(draw(4, 3, 2)), mt.zeros(3), None)
+        norm(mt.tensor(draw(4, 3, 2)), running_mean=mt.zeros(3))
+
+
+def positional(name):
+    """The call of a norm with γ and β by position."""
+    x = mt.tensor(draw(4, 3, 2))
+    first = (x, 2) if name == "ghost_batch_norm" else (x,)
+    return lambda *more: getattr(norms, name)(*first, *more)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "instance_norm", "ghost_batch_norm", "batch_renorm", "whiten"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_gamma_and_beta_by_position_are_not_taken_for_running_statistics(name, count):
+    given = [mt.tensor(G3), mt.tensor(B3), None][:count]
+    other = "running_whitening" if name == "whiten" else "running_var"
+    said = rf"{name}: \d arguments by position.* γ and β are weight=, bias=; running .* running_mean=, {other}=$"
+    with pytest.raises(TypeError, match=said):
+        positional(name)(*given)
+    first = [
+        p.name for p in inspect.signature(getattr(norms, name)).parameters.values() if p.kind is not p.KEYWORD_ONLY
+    ]
+    assert first == (["x", "ghost_size"] if name == "ghost_batch_norm" else ["x"])
+
+
+def test_the_functions_of_nn_have_the_order_of_pytorch():
+    x, g, b = draw(4, 3, 2), mt.tensor(G3), mt.tensor(B3)
+    mean, var = mt.tensor([0.5, 1.0, 1.5]), mt.tensor([3.0, 4.0, 5.0])
+    statistics = {"running_mean": mean, "running_var": var}
+    expected = norms.batch_norm(mt.tensor(x), **statistics, weight=g, bias=b, eps=0.5).numpy()
+    found = mt.nn.functional.batch_norm(mt.tensor(x), mean, var, g, b, False, 0.1, 0.5)
+    np.testing.assert_array_equal(found.numpy(), expected)
+    expected = norms.instance_norm(mt.tensor(x), **statistics, weight=g, bias=b, use_input_stats=False, eps=0.5)
+    found = mt.nn.functional.instance_norm(mt.tensor(x), mean, var, g, b, False, 0.1, 0.5)
+    np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    mt.nn.functional.batch_norm(mt.tensor(x), mean, var, training=True, momentum=1.0)
+    np.testing.assert_allclose(mean.numpy(), x.mean(axis=(0, 2)), rtol=1e-12)
+    with pytest.raises(TypeError, match="running_mean"):
+        mt.nn.functional.batch_norm(mt.tensor(x))
 
 
 # --- precision --------------------------------------------------------------------------------------------
@@ -513,7 +557,7 @@ def test_a_spread_whose_square_overflows_gives_beta_and_a_finite_gradient():
     np.testing.assert_array_equal(leaf.grad.numpy(), 0.0)
     mean, var = running(2)
     with pytest.warns(RuntimeWarning, match="stay as they were"):
-        norms.batch_norm(leaf, mean, var, training=True)
+        norms.batch_norm(leaf, running_mean=mean, running_var=var, training=True)
     np.testing.assert_array_equal(var.numpy(), 1.0)
 
 
@@ -532,7 +576,7 @@ def test_one_value_a_channel_in_training_names_the_remedies(shape, tracked):
     statistics = running() if tracked else (None, None)
     message = r"batch_norm: 1 value per channel.*bigger batch.*drop_last.*eval\(\).*LayerNorm.*GroupNorm"
     with pytest.raises(ValueError, match=message):
-        norms.batch_norm(mt.tensor(draw(*shape)), *statistics, training=True)
+        norms.batch_norm(mt.tensor(draw(*shape)), running_mean=statistics[0], running_var=statistics[1], training=True)
     if tracked:
         np.testing.assert_array_equal(statistics[0].numpy(), 0.0)
 
@@ -618,10 +662,12 @@ def test_no_norm_warns_on_usual_input():
 def test_instance_norm_keeps_running_statistics_as_the_mean_over_samples():
     x = np.random.default_rng(0).normal(2.0, 3.0, (4, 3, 5))
     mean, var = mt.zeros(3), mt.ones(3)
-    mt.norms.instance_norm(mt.tensor(x), mean, var, momentum=0.25)
+    mt.norms.instance_norm(mt.tensor(x), running_mean=mean, running_var=var, momentum=0.25)
     np.testing.assert_allclose(mean.numpy(), 0.25 * x.mean(axis=2).mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(var.numpy(), 0.75 + 0.25 * x.var(axis=2, ddof=1).mean(axis=0), rtol=1e-12)
-    held = mt.norms.instance_norm(mt.tensor(x), mean, var, use_input_stats=False, eps=1e-5).numpy()
+    held = mt.norms.instance_norm(
+        mt.tensor(x), running_mean=mean, running_var=var, use_input_stats=False, eps=1e-5
+    ).numpy()
     by_hand = (x - mean.numpy()[:, None]) / np.sqrt(var.numpy()[:, None] + 1e-5)
     np.testing.assert_allclose(held, by_hand, rtol=1e-12)
     with pytest.raises(ValueError, match="running_mean and running_var must be given"):
@@ -823,18 +869,20 @@ def test_whitening_in_groups_of_one_is_batch_norm():
 def test_whitening_keeps_running_statistics_and_predicts_with_them():
     x = draw(20, 4, 3)
     mean, root = mt.zeros(4), mt.tensor(np.stack([np.eye(2)] * 2))
-    norms.whiten(mt.tensor(x), mean, root, training=True, momentum=1.0, num_groups=2)
-    y = norms.whiten(mt.tensor(x), mean, root, num_groups=2).numpy()
+    norms.whiten(mt.tensor(x), running_mean=mean, running_whitening=root, training=True, momentum=1.0, num_groups=2)
+    y = norms.whiten(mt.tensor(x), running_mean=mean, running_whitening=root, num_groups=2).numpy()
     np.testing.assert_allclose(y, paper_whiten(x, 5, groups=2), rtol=1e-11, atol=1e-12)
-    norms.whiten(mt.tensor(2 * x), mean, root, training=True, momentum=0.25, num_groups=2)
+    norms.whiten(
+        mt.tensor(2 * x), running_mean=mean, running_whitening=root, training=True, momentum=0.25, num_groups=2
+    )
     np.testing.assert_allclose(mean.numpy(), 1.25 * x.mean(axis=(0, 2)), rtol=1e-12)
     held = root.numpy().copy()
     x[0, 0, 0] = np.nan
     with pytest.warns(RuntimeWarning, match="whiten: .* stay as they were"):
-        norms.whiten(mt.tensor(x), mean, root, training=True, num_groups=2)
+        norms.whiten(mt.tensor(x), running_mean=mean, running_whitening=root, training=True, num_groups=2)
     np.testing.assert_array_equal(root.numpy(), held)
     with pytest.raises(ValueError, match=r"whiten: running_whitening has shape \(2, 2, 2\); it must be \(1, 4, 4\)"):
-        norms.whiten(mt.tensor(x), mean, root)
+        norms.whiten(mt.tensor(x), running_mean=mean, running_whitening=root)
     with pytest.raises(ValueError, match="whiten: 4 channels cannot be divided into 3 groups"):
         norms.whiten(mt.tensor(x), num_groups=3)
     with pytest.raises(ValueError, match="whiten: iterations is 0"):
@@ -848,10 +896,14 @@ def test_whitening_keeps_running_statistics_and_predicts_with_them():
 def test_a_ghost_batch_is_a_batch(parts, size, momentum):
     x = draw(parts * size, 2, seed=parts)
     mean, var = running(2)
-    y = norms.ghost_batch_norm(mt.tensor(x), size, mean, var, training=True, momentum=momentum).numpy()
+    y = norms.ghost_batch_norm(
+        mt.tensor(x), size, running_mean=mean, running_var=var, training=True, momentum=momentum
+    ).numpy()
     one_mean, one_var = running(2)
     for i, part in enumerate(np.split(x, parts)):
-        expected = norms.batch_norm(mt.tensor(part), one_mean, one_var, training=True, momentum=momentum)
+        expected = norms.batch_norm(
+            mt.tensor(part), running_mean=one_mean, running_var=one_var, training=True, momentum=momentum
+        )
         np.testing.assert_allclose(y[i * size : (i + 1) * size], expected.numpy(), rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(mean.numpy(), one_mean.numpy(), rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(var.numpy(), one_var.numpy(), rtol=1e-12)
@@ -869,14 +921,22 @@ def test_ghost_batch_norm_refuses_what_it_cannot_cut():
 
 
 def test_ghost_batch_norm_predicts_any_batch_with_the_running_statistics():
-    x, statistics = mt.tensor(draw(5, 3)), (mt.tensor([1.0, 2.0, 3.0]), mt.tensor([4.0, 5.0, 6.0]))
-    y = norms.ghost_batch_norm(x, 2, *statistics).numpy()
-    np.testing.assert_array_equal(y, norms.batch_norm(x, *statistics).numpy())
+    x = mt.tensor(draw(5, 3))
+    statistics = {"running_mean": mt.tensor([1.0, 2.0, 3.0]), "running_var": mt.tensor([4.0, 5.0, 6.0])}
+    y = norms.ghost_batch_norm(x, 2, **statistics).numpy()
+    np.testing.assert_array_equal(y, norms.batch_norm(x, **statistics).numpy())
 
 
 def renormed(x, mean, var, r_max=3.0, d_max=5.0, eps=1e-3, **options):
     return norms.batch_renorm(
-        mt.tensor(x), mt.tensor(mean), mt.tensor(var), training=True, eps=eps, r_max=r_max, d_max=d_max, **options
+        mt.tensor(x),
+        running_mean=mt.tensor(mean),
+        running_var=mt.tensor(var),
+        training=True,
+        eps=eps,
+        r_max=r_max,
+        d_max=d_max,
+        **options,
     )
 
 
@@ -893,7 +953,17 @@ def test_batch_renorm_is_the_algorithm_of_the_paper(r_max, d_max):
     g = draw(6, 3, 2, seed=1)
     statistics = (mt.tensor(mean), mt.tensor(var))
     found = mt.grad(
-        norms.batch_renorm(leaf, *statistics, training=True, momentum=0.25, r_max=r_max, d_max=d_max), leaf, g
+        norms.batch_renorm(
+            leaf,
+            running_mean=statistics[0],
+            running_var=statistics[1],
+            training=True,
+            momentum=0.25,
+            r_max=r_max,
+            d_max=d_max,
+        ),
+        leaf,
+        g,
     )
     constant = mt.grad(norms.standardize(leaf, (0, 2), 1e-3) * column(r, 3), leaf, g)
     np.testing.assert_allclose(found.numpy(), constant.numpy(), rtol=1e-12, atol=1e-13)
@@ -903,7 +973,7 @@ def test_batch_renorm_is_the_algorithm_of_the_paper(r_max, d_max):
 
 def test_batch_renorm_within_its_bounds_is_its_prediction():
     x, mean, var = draw(6, 3), np.array([0.5, 1.0, 1.5]), np.array([3.0, 4.0, 5.0])
-    predicted = norms.batch_renorm(mt.tensor(x), mt.tensor(mean), mt.tensor(var))
+    predicted = norms.batch_renorm(mt.tensor(x), running_mean=mt.tensor(mean), running_var=mt.tensor(var))
     np.testing.assert_allclose(renormed(x, mean, var).numpy(), predicted.numpy(), rtol=1e-12, atol=1e-13)
 
 
@@ -978,7 +1048,9 @@ def test_norms_of_weights_refuse_what_does_not_fit():
 
 OTHERS = {
     "ghost_batch_norm": lambda x, **options: norms.ghost_batch_norm(x, 2, training=True, **options),
-    "batch_renorm": lambda x, **options: norms.batch_renorm(x, mt.zeros(2), mt.ones(2), training=True, **options),
+    "batch_renorm": lambda x, **options: norms.batch_renorm(
+        x, running_mean=mt.zeros(2), running_var=mt.ones(2), training=True, **options
+    ),
     "whiten": lambda x, **options: norms.whiten(x, training=True, **options),
     "filter_response_norm": norms.filter_response_norm,
     "scale_norm": norms.scale_norm,

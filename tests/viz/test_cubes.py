@@ -33,7 +33,9 @@ CALLS = {
     "group_norm": lambda x: norms.group_norm(x, 2),
     "rms_norm": lambda x: norms.rms_norm(x, x.shape[1:]),
     "ghost_batch_norm": lambda x: norms.ghost_batch_norm(x, x.shape[0] // 2, training=True),
-    "batch_renorm": lambda x: norms.batch_renorm(x, mt.zeros(x.shape[1]), mt.ones(x.shape[1]), training=True),
+    "batch_renorm": lambda x: norms.batch_renorm(
+        x, running_mean=mt.zeros(x.shape[1]), running_var=mt.ones(x.shape[1]), training=True
+    ),
     "filter_response_norm": norms.filter_response_norm,
     "scale_norm": lambda x: norms.scale_norm(x, mt.tensor(1.0)),
     "weight_norm": lambda x: norms.weight_norm(x, mt.ones((x.shape[0], *(1,) * (x.ndim - 1)))),
