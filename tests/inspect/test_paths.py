@@ -56,7 +56,7 @@ def textbook(x, eps=EPS):
 
 def test_the_four_paths_of_batch_norm_in_closed_form():
     x, gamma, beta = data(8, 4), RNG.normal(size=4), RNG.normal(size=4)
-    y = mt.norms.batch_norm(x, None, None, mt.tensor(gamma), mt.tensor(beta), training=True, eps=EPS)
+    y = mt.norms.batch_norm(x, weight=mt.tensor(gamma), bias=mt.tensor(beta), training=True, eps=EPS)
     g = RNG.normal(size=(8, 4))
     ledger = paths(y, x, g)
     values = x.numpy()
@@ -91,7 +91,7 @@ def test_a_route_names_the_operations_from_x_to_y():
 
 CENTRED = {
     "batch_norm": lambda x: mt.norms.batch_norm(x, training=True),
-    "batch_renorm": lambda x: mt.norms.batch_renorm(x, mt.zeros(4), mt.ones(4), training=True),
+    "batch_renorm": lambda x: mt.norms.batch_renorm(x, running_mean=mt.zeros(4), running_var=mt.ones(4), training=True),
     "ghost_batch_norm": lambda x: mt.norms.ghost_batch_norm(x, 3, training=True),
     "layer_norm": lambda x: mt.norms.layer_norm(x, (4, 5)),
     "instance_norm": lambda x: mt.norms.instance_norm(x),
@@ -173,7 +173,7 @@ def test_whitening_has_more_ways_than_the_mean():
 
 def test_prediction_mode_has_the_direct_path_alone():
     x = data(6, 4)
-    ledger = paths(mt.norms.batch_norm(x, mt.zeros(4), mt.ones(4)), x)
+    ledger = paths(mt.norms.batch_norm(x, running_mean=mt.zeros(4), running_var=mt.ones(4)), x)
     assert (names(ledger), ledger.blocks[0].title, ledger.blocks[0].removal) == (["direct"], "", None)
 
 
@@ -452,7 +452,7 @@ def test_data_that_require_no_gradient_have_paths_too():
 
 def test_what_is_left_of_a_shift_and_of_a_scale():
     x, gamma = data(8, 4), RNG.normal(size=4)
-    y = mt.norms.batch_norm(x, None, None, mt.tensor(gamma), training=True, eps=EPS)
+    y = mt.norms.batch_norm(x, weight=mt.tensor(gamma), training=True, eps=EPS)
     g = RNG.normal(size=(8, 4))
     removal = paths(y, x, g).blocks[0].removal
     assert (removal.axes, removal.sets, removal.size) == ((0,), 4, 8)

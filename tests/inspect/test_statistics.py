@@ -213,7 +213,11 @@ LIBRARY = {
     "group_norm": (lambda x: norms.group_norm(x, 2), (4, 6, 3, 3), 2),
     "rms_norm": (lambda x: norms.rms_norm(x, x.shape[1:]), (4, 6), 1),
     "ghost_batch_norm": (lambda x: norms.ghost_batch_norm(x, 4, training=True), (8, 3), 2),
-    "batch_renorm": (lambda x: norms.batch_renorm(x, mt.zeros(5), mt.ones(5), training=True), (8, 5), 1),
+    "batch_renorm": (
+        lambda x: norms.batch_renorm(x, running_mean=mt.zeros(5), running_var=mt.ones(5), training=True),
+        (8, 5),
+        1,
+    ),
     "whiten": (lambda x: norms.whiten(x, training=True), (16, 3), 1),
     "filter_response_norm": (norms.filter_response_norm, (4, 6, 3, 3), 1),
     "scale_norm": (lambda x: norms.scale_norm(x, mt.tensor(2.0)), (8, 5), 1),
@@ -386,8 +390,10 @@ def test_a_scope_of_the_users_with_the_name_of_a_norm_names_none():
 
 def test_in_prediction_there_are_no_statistics():
     x = leaf(8, 5)
-    assert norms_of(norms.batch_norm(x, mt.zeros(5), mt.ones(5))) == []
-    assert norms_of(norms.whiten(x, mt.zeros(5), mt.reshape(mt.ones(25), (1, 5, 5)))) == []
+    assert norms_of(norms.batch_norm(x, running_mean=mt.zeros(5), running_var=mt.ones(5))) == []
+    assert (
+        norms_of(norms.whiten(x, running_mean=mt.zeros(5), running_whitening=mt.reshape(mt.ones(25), (1, 5, 5)))) == []
+    )
 
 
 # --- no norm ----------------------------------------------------------------------------------------------
