@@ -34,6 +34,7 @@ from microtensor.core.ops import (
 from microtensor.core.primitive import label
 from microtensor.core.tensor import Tensor, tensor
 from microtensor.creation import *
+from microtensor.decorators import is_grad_enabled
 from microtensor.display import show
 from microtensor.functional import *
 from microtensor.ops import common as _common
@@ -55,7 +56,7 @@ from microtensor.support.modes import detect_anomaly, enable_grad, name_scope, n
 
 if TYPE_CHECKING:
     # When the program runs it is the module of this name, which can be called.
-    from microtensor import convert, data, losses, nn, norms, optim, random
+    from microtensor import convert, data, losses, nn, norms, optim, random, viz
     from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
     from microtensor.core.primitive import primitive
     from microtensor.graph import Graph
@@ -71,7 +72,7 @@ __version__ = "0.1.0"
 
 # Loaded when first asked for: an import of all of it would take three times as long.
 _ON_DEMAND = {
-    "microtensor": ("convert", "data", "losses", "nn", "norms", "optim", "random"),
+    "microtensor": ("convert", "data", "losses", "nn", "norms", "optim", "random", "viz"),
     "microtensor.checking": ("GradcheckError", "gradcheck", "gradgradcheck"),
     "microtensor.graph": ("Graph",),
     "microtensor.inspect.grading": ("check_backward",),
@@ -119,6 +120,7 @@ __all__ = [
     "gradgradcheck",
     "hessian",
     "hvp",
+    "is_grad_enabled",
     "jacobian",
     "keep_memory",
     "label",
@@ -150,6 +152,7 @@ __all__ = [
     "sum",
     "tensor",
     "trace_lines",
+    "viz",
     "vjp",
 ]
 __all__ += _common.__all__

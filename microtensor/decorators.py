@@ -1,4 +1,4 @@
-"""Modes as decorators: of functions, generators, coroutines and asynchronous generators."""
+"""Modes as decorators: of functions, generators, coroutines and asynchronous generators; and whether one records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 from typing import Any, ParamSpec, TypeVar, cast
 
-from microtensor.support.modes import ModeSwitch
+from microtensor.support.modes import ModeSwitch, current_mode, detect_anomaly, enable_grad, no_grad, trace_lines
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +43,8 @@ def decorate(switch: ModeSwitch, function: Callable[P, R]) -> Callable[P, R]:
     ...     return x * 2
     >>> twice(mt.tensor([1.0], requires_grad=True)).requires_grad
     False
+
+    The brackets may be left out: ``@mt.no_grad``.
     """
     if inspect.isgeneratorfunction(function):
 
@@ -84,4 +86,30 @@ def decorate(switch: ModeSwitch, function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded here: False inside :class:`no_grad`.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> with mt.no_grad():
+    ...     mt.is_grad_enabled()
+    False
+    """
+    return current_mode().recording
+
+
+def _new(kind: type[ModeSwitch], function: Callable[..., Any] | None = None) -> Any:
+    """A mode; or, as ``@mt.no_grad`` without brackets, a function that runs in one."""
+    made = object.__new__(kind)
+    if function is None:
+        return made
+    if not callable(function):
+        raise TypeError(f"{kind.__name__}: got {function!r}; it takes no argument, or the function that it decorates")
+    made.__init__()  # type: ignore[misc]
+    return decorate(made, function)
+
+
+for _kind in (no_grad, enable_grad, detect_anomaly, trace_lines):
+    _kind.__new__ = staticmethod(_new)  # type: ignore[assignment]
 ModeSwitch.__call__ = decorate  # type: ignore[method-assign, assignment]

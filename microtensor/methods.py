@@ -7,18 +7,21 @@ checkers.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from microtensor import functional, numpy_functions, ops
 from microtensor.core.primitive import Primitive, Watch
 from microtensor.core.tensor import Tensor, binary, method, of_sizes
 from microtensor.creation import Parameter
 from microtensor.ops.indexing import kept
+from microtensor.shared import data_of
 from microtensor.showing import shown
 from microtensor.support.arrays import Array
 from microtensor.support.modes import current_mode
@@ -33,6 +36,8 @@ FUNCTIONS_ONLY = frozenset(
         *("shape_of", "sliding_windows", "sum_to", "widened"),
     }
 )
+# The versions of the Array API standard.
+ARRAY_API = ("2021.12", "2022.12", "2023.12", "2024.12")
 # Sizes or axes may be given one by one, as in x.reshape(2, 3), or in one tuple.
 OF_SIZES = ("reshape", "permute_dims", "broadcast_to")
 
@@ -86,7 +91,7 @@ class Protocols(Tensor):
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
             "a tensor cannot be changed at an index; choose between two tensors with mt.where(condition, new, x), "
-            "or give a leaf a new value with x.data = array"
+            "or give a leaf a new value with x.data = array; x.grad = None resets a gradient"
         )
 
     def __len__(self) -> int:
@@ -115,6 +120,19 @@ class Protocols(Tensor):
             raise TypeError(f"a tensor of dtype {self.dtype} cannot be an index")
         return int(self.item())
 
+    def __format__(self, spec: str) -> str:
+        if spec and self.size != 1:
+            raise TypeError(
+                f"a tensor of shape {self.shape} has {self.size} numbers, and {spec!r} is the format of one; "
+                "write np.array2string(x.numpy(), precision=3) or x.tolist()"
+            )
+        return format(self.item(), spec) if spec else str(self)
+
+    def __round__(self, ndigits: int | None = None) -> float | int:
+        if self.size != 1:
+            raise TypeError(f"round() of a tensor of shape {self.shape}; mt.round(x, 2) rounds every element")
+        return round(self.item(), ndigits)
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if self.requires_grad:
             raise TypeError(
@@ -123,7 +141,33 @@ class Protocols(Tensor):
             )
         if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:
             raise ValueError(f"a tensor of dtype {self.dtype} cannot become {np.dtype(dtype)} without a copy")
-        return np.array(self._array, dtype=dtype) if copy or dtype is not None else self.data
+        return np.array(self._array, dtype=dtype) if copy or dtype is not None else self.numpy()
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> ModuleType:
+        """The module with the functions of the Array API, for libraries that work on any kind of array."""
+        if api_version not in (None, *ARRAY_API):
+            raise ValueError(f"api_version is {api_version!r}; it must be None or one of {', '.join(ARRAY_API)}")
+        return sys.modules["microtensor"]
+
+    def __dlpack__(
+        self,
+        *,
+        stream: None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A copy of the value for ``from_dlpack`` of another library, which may write to what it gets."""
+        if self.requires_grad:
+            raise BufferError("this tensor requires a gradient, which from_dlpack would lose; pass x.detach()")
+        if copy is False:
+            raise BufferError(
+                "from_dlpack gets a copy of a tensor, because it may write to what it gets; not copy=False"
+            )
+        return self._array.copy().__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._node is not None:
@@ -151,6 +195,22 @@ class Protocols(Tensor):
         return bundle
 
     @property
+    def data(self) -> Tensor:
+        """The value without history. It shares the value: ``x.data -= …`` changes x. Assignment copies a value in."""
+        return data_of(self)
+
+    @data.setter
+    def data(self, value: ArrayLike | Tensor) -> None:
+        # After x.data -= …, what is assigned is the value that x has already.
+        if not (isinstance(value, Tensor) and value._array is self._array and self._node is None):
+            self.assign_(value)
+
+    @property
+    def device(self) -> str:
+        """Where the value is: always "cpu"."""
+        return "cpu"
+
+    @property
     def T(self) -> Tensor:
         """The transpose of a matrix. For a stack of matrices use ``mT``."""
         if self.ndim != 2:
@@ -164,6 +224,19 @@ class Protocols(Tensor):
             raise ValueError(f"mT: shape {self.shape} must have at least two axes")
         transposed: Tensor = ops.matrix_transpose(self)
         return transposed
+
+    def tolist(self) -> Any:
+        """The value as Python numbers, in as many nested lists as there are axes."""
+        return self._array.tolist()
+
+    def copy(self) -> Tensor:
+        """A new tensor with the same value. Gradients flow through it, as through PyTorch's ``clone``."""
+        copied: Tensor = ops.reshape(self, shape=self.shape, copy=True)
+        return copied
+
+    def clone(self) -> Tensor:
+        """The same as :meth:`copy`."""
+        return self.copy()
 
     def retain_grad(self) -> Tensor:
         """Make backward fill ``.grad`` of this result too, and return the tensor. Leaves need no such call."""

@@ -56,7 +56,7 @@ def of_sizes(operation: Callable[..., Any]) -> Callable[..., Any]:
 class Tensor(TensorBase, Methods):
     """An array that remembers how it was made, so that gradients can flow back through it.
 
-    The data are copied, and ``.data`` and ``.numpy()`` are read-only. So a recorded value cannot change later.
+    The data are copied, and ``.numpy()`` is read-only. So a recorded value cannot change later.
     Dtypes follow NumPy (NEP 50): a Python number takes the dtype of the tensor.
 
     ``copy.copy``, ``copy.deepcopy`` and ``pickle`` of a leaf give a new leaf with the same value, dtype,
@@ -111,20 +111,11 @@ class Tensor(TensorBase, Methods):
         if requires_grad is not False:
             self.requires_grad_(requires_grad)
 
-    @property
-    def data(self) -> Array:
-        """The value, as a read-only view. Assignment copies a new value in and counts a version."""
+    def numpy(self) -> Array:
+        """The value as a read-only NumPy view; use ``.numpy().copy()`` for an array to write to."""
         view = self._array.view()
         view.flags.writeable = False
         return view
-
-    @data.setter
-    def data(self, value: ArrayLike | Tensor) -> None:
-        self.assign_(value)
-
-    def numpy(self) -> Array:
-        """The value as a read-only NumPy view; use ``.numpy().copy()`` for an array to write to."""
-        return self.data
 
     @property
     def grad(self) -> Tensor | None:
@@ -136,6 +127,9 @@ class Tensor(TensorBase, Methods):
         if value is None:
             self._grad = None
             return
+        if type(value) in (int, float):
+            # A reset to 0 fits every tensor.
+            value = np.full(() if value else self.shape, value, self.dtype)
         # A copy, so that no two leaves share one gradient; but a gradient that has a graph keeps it.
         new = value if isinstance(value, Tensor) and value._node is not None else Tensor(value)
         errors.check_gradient(new, self, "grad")

@@ -17,6 +17,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 def save(path: PathLike, state: Mapping[str, Any]) -> None:
     """Save a state, such as ``module.state_dict()``. The suffix of the path decides the format.
 
+    The path and the state may also be given in the other order, as in PyTorch: the types tell which is which.
+
     A temporary file is written and then moved to the path in one step. So the file at the path is always complete:
     the old one or the new one.
 
@@ -34,8 +36,7 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
     Raises
     ------
     TypeError
-        A key or value cannot be stored; the message says where it is. Or the first argument is not a path. In PyTorch's
-        function, the path is the second argument.
+        A key or value cannot be stored; the message says where it is. Or neither argument is a path.
     ValueError
         The suffix is another one, the state contains itself, or it is too large for the format.
     ImportError
@@ -56,6 +57,8 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
     >>> checkpoint["epoch"]
     7
     """
+    if isinstance(path, Mapping) and isinstance(state, (str, bytes, os.PathLike)):
+        path, state = state, path
     shown, suffix = _path_and_suffix(path, "save")
     if not isinstance(state, Mapping):
         raise TypeError(f"save: the state is of type {type(state).__name__}; it must be a mapping, as by state_dict()")
@@ -106,7 +109,9 @@ def load(path: PathLike) -> dict[str, Any]:
 
 def _path_and_suffix(path: PathLike, who: str) -> tuple[str, str]:
     if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"{who}: path is of type {type(path).__name__}; it comes first: save(path, state), load(path)")
+        raise TypeError(
+            f"{who}: path is of type {type(path).__name__}; it must be a str or a path: save(path, state), load(path)"
+        )
     shown = os.fsdecode(path)
     suffix = os.path.splitext(shown)[1]
     if suffix not in (".npz", ".safetensors"):

@@ -87,7 +87,7 @@ def freed(node: Any, output: Any) -> RuntimeError:
 def stale(node: Any, changed: Iterable[Any], version: int) -> RuntimeError:
     """The error for a leaf that was changed after an operation had read it."""
     name = node.primitive.name
-    named = " or ".join(f"{x.name or 'a tensor'} of shape {x.shape}" for x in changed)
+    named = " or ".join(dict.fromkeys(f"{x.name or 'a tensor'} of shape {x.shape}" for x in changed))
     return RuntimeError(
         f"{name}: {named} was changed after {name} had read it: version {version}, expected {node.version}. Run the "
         "forward pass again after an update, or call backward before the update"
@@ -96,10 +96,11 @@ def stale(node: Any, changed: Iterable[Any], version: int) -> RuntimeError:
 
 def check_gradient(new: Any, tensor: Any, who: str) -> None:
     """Raises ValueError or TypeError unless a tensor can be the gradient of another."""
+    reset = "; x.grad = None resets it" if who == "grad" else ""
     if new.shape != tensor.shape:
-        raise ValueError(f"{who}: a tensor of shape {tensor.shape} cannot have a gradient of shape {new.shape}")
+        raise ValueError(f"{who}: a tensor of shape {tensor.shape} cannot have a gradient of shape {new.shape}{reset}")
     if new.dtype != tensor.dtype:
-        raise TypeError(f"{who}: a tensor of dtype {tensor.dtype} cannot have a gradient of dtype {new.dtype}")
+        raise TypeError(f"{who}: a tensor of dtype {tensor.dtype} cannot have a gradient of dtype {new.dtype}{reset}")
 
 
 def check_requires_grad(value: Any, tensor: Any) -> None:

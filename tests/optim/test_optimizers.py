@@ -125,7 +125,7 @@ def test_a_step_touches_neither_gradient_nor_the_arrays_that_others_hold(name):
     np.testing.assert_array_equal(held, [1.0, 2.0])
     assert w.is_leaf
     assert w.requires_grad
-    assert not w.data.flags.writeable
+    assert not w.numpy().flags.writeable
 
 
 @pytest.mark.parametrize("name", EVERY)

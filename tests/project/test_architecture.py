@@ -31,7 +31,8 @@ MAY_IMPORT = {
     "functional": {"core", "ops", "checks"},
     "creation": {"core", "checks"},
     "numpy_functions": {"core", "ops", "functional", "creation"},
-    "methods": {"core", "ops", "functional", "creation", "numpy_functions", "showing"},
+    "shared": {"core", "ops"},
+    "methods": {"core", "ops", "functional", "creation", "numpy_functions", "showing", "shared"},
     "calculus": {"core", "ops"},
     # The public paths of what stands in core and around it.
     "primitive": {"core", "ops", "methods"},

@@ -903,15 +903,24 @@ def test_a_file_for_pytorch_has_its_names_shapes_dtypes_and_numbers(tmp_path, na
 @pytest.mark.parametrize(
     "call",
     [
-        lambda path: save({"w": np.ones(2)}, path),
+        lambda path: save({"w": np.ones(2)}, {}),
         lambda path: save(None, {}),
         lambda path: load({}),
         lambda path: load(3),
     ],
 )
 def test_what_is_no_path_is_refused_with_the_order_of_the_arguments(path, call):
-    with pytest.raises(TypeError, match=r"(save|load): path is of type \w+;.* comes first: save\(path, state\)"):
+    with pytest.raises(TypeError, match=r"(save|load): path is of type \w+; it must be .*: save\(path, state\)"):
         call(path)
+
+
+def test_the_path_may_come_second_as_in_pytorch(path):
+    for place in (path, str(path)):
+        save({"w": np.ones(2)}, place)
+        assert identical(load(place), {"w": np.ones(2)})
+        path.unlink()
+    with pytest.raises(TypeError, match="save: the state is of type list"):
+        save(path, [np.ones(2)])
 
 
 def test_a_plain_import_loads_neither_zipfile_nor_safetensors():

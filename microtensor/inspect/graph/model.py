@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from microtensor.core.primitive import TensorBase
 from microtensor.showing import shown
 from microtensor.support.arrays import Array
 
@@ -143,7 +144,9 @@ class GraphScope:
 
 @dataclass(frozen=True)
 class Graph:
-    """The history of a tensor, to be drawn, printed, compared or stored.
+    """The history of a tensor, to be drawn, printed, compared or stored: ``mt.Graph(y)``.
+
+    :meth:`from_tensor` has options.
 
     Attributes
     ----------
@@ -165,20 +168,26 @@ class Graph:
     --------
     >>> import microtensor as mt
     >>> x = mt.tensor([3.0], requires_grad=True, name="x")
-    >>> graph = mt.Graph.from_tensor(x * x + 1)
+    >>> graph = mt.Graph(x * x + 1)
     >>> [node.symbol or node.name for node in graph.nodes]
     ['x', '×', '+']
     """
 
     nodes: tuple[GraphNode, ...]
-    edges: tuple[GraphEdge, ...]
-    scopes: tuple[GraphScope, ...]
-    root: int
+    edges: tuple[GraphEdge, ...] = ()
+    scopes: tuple[GraphScope, ...] = ()
+    root: int = 0
     cotangent: str = ""
     compared: tuple[str, ...] = ()
     searched: bool = True
     letters: tuple[str, ...] = ("g", "y", "a", "b", "c")
     _flows: Mapping[tuple[int, int, int], Array] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.nodes, TensorBase):
+            read = Graph.from_tensor(self.nodes)
+            for part in fields(self):
+                object.__setattr__(self, part.name, getattr(read, part.name))
 
     @classmethod
     def from_tensor(cls, tensor: Tensor, *, gradients: bool = True, values: Values = "none") -> Graph:
