@@ -136,5 +136,6 @@ def test_a_graph_is_made_of_a_tensor():
     y = (mt.tensor([1.0, 2.0], requires_grad=True) * 2).sum()
     graph = mt.Graph(y)
     assert graph == mt.Graph.from_tensor(y)
+    assert mt.Graph(y, gradients=False) == mt.Graph.from_tensor(y, gradients=False)
     assert mt.viz.render(graph, "json") == mt.viz.render(mt.Graph.from_tensor(y), "json")
     assert pickle.loads(pickle.dumps(graph)) == graph

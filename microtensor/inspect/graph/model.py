@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from microtensor.core.primitive import TensorBase
@@ -142,11 +142,20 @@ class GraphScope:
     statistics: bool
 
 
+class _OfTensor(type):
+    """Makes ``Graph(y)`` read the graph of a tensor."""
+
+    def __call__(cls, *parts: Any, **options: Any) -> Any:
+        if parts and isinstance(parts[0], TensorBase):
+            return Graph.from_tensor(*parts, **options)
+        return super().__call__(*parts, **options)
+
+
 @dataclass(frozen=True)
-class Graph:
+class Graph(metaclass=_OfTensor):
     """The history of a tensor, to be drawn, printed, compared or stored: ``mt.Graph(y)``.
 
-    :meth:`from_tensor` has options.
+    The options are those of :meth:`from_tensor`.
 
     Attributes
     ----------
@@ -174,20 +183,14 @@ class Graph:
     """
 
     nodes: tuple[GraphNode, ...]
-    edges: tuple[GraphEdge, ...] = ()
-    scopes: tuple[GraphScope, ...] = ()
-    root: int = 0
+    edges: tuple[GraphEdge, ...]
+    scopes: tuple[GraphScope, ...]
+    root: int
     cotangent: str = ""
     compared: tuple[str, ...] = ()
     searched: bool = True
     letters: tuple[str, ...] = ("g", "y", "a", "b", "c")
     _flows: Mapping[tuple[int, int, int], Array] = field(default_factory=dict, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.nodes, TensorBase):
-            read = Graph.from_tensor(self.nodes)
-            for part in fields(self):
-                object.__setattr__(self, part.name, getattr(read, part.name))
 
     @classmethod
     def from_tensor(cls, tensor: Tensor, *, gradients: bool = True, values: Values = "none") -> Graph:
