@@ -11,7 +11,7 @@ import microtensor.backprop
 import microtensor.primitive
 import microtensor.tensor  # noqa: F401
 from microtensor import creation as _creation
-from microtensor import decorators, methods, ops  # noqa: F401
+from microtensor import decorators, hints, methods, ops  # noqa: F401
 from microtensor import functional as _functional
 from microtensor.calculus import grad, hessian, hvp, jacobian, vjp
 from microtensor.core.ops import (
@@ -91,7 +91,17 @@ def __getattr__(name: str) -> Any:
             value = import_module(f"microtensor.{name}") if module == __name__ else getattr(import_module(module), name)
             globals()[name] = value
             return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Asked for by Python itself in every import from the package, so that no room is loaded for it.
+    hint = "" if name.startswith("_") else hints.instead(name, hints.MODULE) or _elsewhere(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
+
+def _elsewhere(name: str) -> str:
+    """The end of the message for a name that another room has, such as a layer or a loss."""
+    for room in ("norms", "losses", "nn", "optim", "random", "nn.functional", "nn.init", "data", "optim.lr_scheduler"):
+        if callable(getattr(import_module(f"microtensor.{room}"), name, None)):
+            return f"; here it is mt.{room}.{name}"
+    return ""
 
 
 def __dir__() -> list[str]:

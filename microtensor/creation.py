@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from microtensor.checks import renamed
 from microtensor.core.primitive import as_array
 from microtensor.core.tensor import Tensor
+from microtensor.hints import spelled
 from microtensor.support.arrays import check_device, own_array, plain_dtype
 from microtensor.support.axes import MOST_ELEMENTS, Shape, integer, shape_of_new
 
@@ -104,6 +105,7 @@ def _filled(who: str, shape: Any, value: Any, dtype: Any, device: Any, requires_
     return Tensor(array, requires_grad=requires_grad)
 
 
+@spelled
 def zeros(
     shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -118,6 +120,7 @@ def zeros(
     return _filled("zeros", shape, 0, dtype, device, requires_grad)
 
 
+@spelled
 def ones(
     shape: Shape, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -133,6 +136,7 @@ def ones(
 
 
 @renamed(value="fill_value")
+@spelled
 def full(
     shape: Shape,
     fill_value: float,
@@ -152,6 +156,7 @@ def full(
     return _filled("full", shape, fill_value, dtype, device, requires_grad)
 
 
+@spelled
 def zeros_like(
     x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -168,6 +173,7 @@ def zeros_like(
     return Tensor(np.zeros_like(as_array(x), dtype=dtype), requires_grad=requires_grad)
 
 
+@spelled
 def ones_like(
     x: Tensor | ArrayLike, *, dtype: DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:
@@ -184,6 +190,7 @@ def ones_like(
     return Tensor(np.ones_like(as_array(x), dtype=dtype), requires_grad=requires_grad)
 
 
+@spelled
 def arange(
     start: float,
     stop: float | None = None,
@@ -210,6 +217,7 @@ def arange(
     return Tensor(np.arange(start, stop, step, dtype=dtype))
 
 
+@spelled
 def eye(
     rows: SupportsIndex,
     columns: SupportsIndex | None = None,

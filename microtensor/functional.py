@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from microtensor.checks import check_flag, check_float, plain_number, renamed
 from microtensor.core.primitive import label
+from microtensor.hints import add_hint, spelled
 from microtensor.ops import (
     absolute,
     any,
@@ -73,8 +74,12 @@ def scoped(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
-        with name_scope(function.__name__):
-            return function(*args, **kwargs)
+        try:
+            with name_scope(function.__name__):
+                return function(*args, **kwargs)
+        except TypeError as error:
+            add_hint(error, function)
+            raise
 
     return inside
 
@@ -300,6 +305,7 @@ def rsqrt(x: Tensor) -> Tensor:
 
 
 @renamed(low="min", high="max")
+@spelled
 def clip(x: Tensor, min: Tensor | ArrayLike | None = None, max: Tensor | ArrayLike | None = None) -> Tensor:
     """x limited to the range from `min` to `max`, elementwise.
 

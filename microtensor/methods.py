@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from microtensor import functional, numpy_functions, ops
+from microtensor import functional, hints, numpy_functions, ops
 from microtensor.core.primitive import Primitive, Watch
 from microtensor.core.tensor import Tensor, binary, method, of_sizes
 from microtensor.creation import Parameter
 from microtensor.ops.indexing import kept
 from microtensor.shared import data_of
 from microtensor.showing import shown
+from microtensor.support import calls
 from microtensor.support.arrays import Array
 from microtensor.support.modes import current_mode
 
@@ -94,6 +95,10 @@ class Protocols(Tensor):
             "or give a leaf a new value with x.data = array; x.grad = None resets a gradient"
         )
 
+    def __dir__(self) -> list[str]:
+        # A hint is no attribute.
+        return [name for name in object.__dir__(self) if name not in hints.TENSOR or hasattr(self, name)]
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of a 0-d tensor")
@@ -119,6 +124,16 @@ class Protocols(Tensor):
         if self.dtype.kind not in "iu":
             raise TypeError(f"a tensor of dtype {self.dtype} cannot be an index")
         return int(self.item())
+
+    def __repr__(self) -> str:
+        parts = [np.array2string(self._array, separator=", ", prefix="tensor(")]
+        if self.dtype not in (np.float64, np.int64, np.bool_):
+            parts.append(f"dtype={self.dtype}")
+        if self._node is not None:
+            parts.append(f"node={self._node}")
+        elif self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"tensor({', '.join(parts)})"
 
     def __format__(self, spec: str) -> str:
         if spec and self.size != 1:
@@ -206,6 +221,11 @@ class Protocols(Tensor):
             self.assign_(value)
 
     @property
+    def size(self) -> int:
+        """The number of elements."""
+        return hints.Count(self._array.size)
+
+    @property
     def device(self) -> str:
         """Where the value is: always "cpu"."""
         return "cpu"
@@ -284,6 +304,9 @@ def primitive_of(module: str, name: str) -> Primitive[Any]:
 
 
 def _attach() -> None:
+    calls.hint = hints.of_message
+    for name in hints.TENSOR:
+        setattr(Tensor, name, hints.Hint("Tensor", name, hints.TENSOR))
     Primitive.__reduce__ = lambda self: (primitive_of, (self.__module__, self.name))  # type: ignore
     Primitive.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     Primitive.__copy__ = lambda self: self  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from microtensor.core.tensor import Tensor
 from microtensor.creation import get_default_dtype
+from microtensor.hints import spelled
 from microtensor.support.arrays import Array, own_array
 from microtensor.support.axes import Shape, integer, shape_of_new
 
@@ -54,6 +55,7 @@ def _number(value: Any, who: str) -> Any:
     return own_array(value.numpy() if isinstance(value, Tensor) else value, who)
 
 
+@spelled
 def normal(
     shape: Shape = (),
     mean: float = 0.0,
@@ -85,6 +87,7 @@ def normal(
     return _made(generator(rng).normal(*moments, shape_of_new(shape, "normal")), dtype, requires_grad, "normal")
 
 
+@spelled
 def uniform(
     shape: Shape = (),
     low: float = 0.0,
@@ -116,6 +119,7 @@ def uniform(
     return _made(generator(rng).uniform(*bounds, shape_of_new(shape, "uniform")), dtype, requires_grad, "uniform")
 
 
+@spelled
 def integers(shape: Shape, low: int, high: int, *, rng: Any = None) -> Tensor:
     """Draws from the integers low to high − 1, all equally likely.
 
@@ -131,6 +135,7 @@ def integers(shape: Shape, low: int, high: int, *, rng: Any = None) -> Tensor:
     return Tensor(generator(rng).integers(*bounds, shape_of_new(shape, "integers")))
 
 
+@spelled
 def permutation(size: int, *, rng: Any = None) -> Array:
     """The integers from 0 to size − 1 in random order, as a NumPy array to index with.
 

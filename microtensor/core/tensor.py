@@ -238,19 +238,9 @@ class Tensor(TensorBase, Methods):
         ValueError
             There is not exactly one element.
         """
-        if self.size != 1:
+        if self._array.size != 1:
             raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements; it must have one")
         return cast("float | int | bool", self._array.item())
-
-    def __repr__(self) -> str:
-        parts = [np.array2string(self._array, separator=", ", prefix="tensor(")]
-        if self.dtype not in (np.float64, np.int64, np.bool_):
-            parts.append(f"dtype={self.dtype}")
-        if self._node is not None:
-            parts.append(f"node={self._node}")
-        elif self.requires_grad:
-            parts.append("requires_grad=True")
-        return f"tensor({', '.join(parts)})"
 
     __add__, __radd__ = binary(ops.add)
     __sub__, __rsub__ = binary(ops.subtract)

@@ -1,8 +1,9 @@
 """PyTorch's names for the functions that layers are made of."""
 # ruff: noqa: F403
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from microtensor import hints as _hints
 from microtensor import norms as _norms
 from microtensor.functional import elu as elu
 from microtensor.functional import gelu as gelu
@@ -105,6 +106,10 @@ def instance_norm(
         momentum=momentum,
         eps=eps,
     )
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_hints.instead(name, _hints.FUNCTIONAL)}")
 
 
 # Type checkers follow the imports, and cannot read a list that is put together.

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from microtensor import hints
 from microtensor.checks import check_flag
 from microtensor.core.primitive import label
 from microtensor.core.tensor import Tensor
@@ -82,6 +83,12 @@ class Module:
     # Buffers that are not part of the state.
     _transient: set[str]
     _name: str
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        # Before __init__, which would refuse the name of an argument in Python's words.
+        if options:
+            hints.check_keywords(cls, options)
+        return super().__new__(cls)
 
     def __init__(self) -> None:
         # Straight into the dictionary: __setattr__ sorts values into these very tables.
@@ -174,7 +181,7 @@ class Module:
                 return held[name]
         if name in _TABLES:
             raise AttributeError(f"{type(self).__name__}.__init__ must call super().__init__() first")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hints.instead(name, hints.MODEL)}")
 
     def __delattr__(self, name: str) -> None:
         if name in self._parameters or name in self._buffers or name in self._modules:

@@ -9,6 +9,7 @@ import numpy as np
 from microtensor.checks import check_flag
 from microtensor.core.primitive import TensorBase, as_array
 from microtensor.core.tensor import Tensor
+from microtensor.hints import spelled
 from microtensor.support.arrays import Array, plain_array
 from microtensor.support.axes import Axis, in_range, integer, normalize_axis
 
@@ -73,6 +74,7 @@ def _one_or_flat(x: Any, axis: Any, who: str) -> int | None:
     return None if axis is None else one_axis(axis, len(shape_of(x)), who)
 
 
+@spelled
 def argmax(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
     """Index of the largest element along an axis, as a plain array of integers. Default: of the flattened tensor.
 
@@ -84,6 +86,7 @@ def argmax(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) ->
     return np.asarray(np.argmax(as_array(x), axis=_one_or_flat(x, axis, "argmax"), keepdims=keepdims))
 
 
+@spelled
 def argmin(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) -> Array:
     """Index of the smallest element along an axis, as a plain array of integers. Default: of the flattened tensor.
 
@@ -95,6 +98,7 @@ def argmin(x: Any, axis: SupportsIndex | None = None, keepdims: bool = False) ->
     return np.asarray(np.argmin(as_array(x), axis=_one_or_flat(x, axis, "argmin"), keepdims=keepdims))
 
 
+@spelled
 def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether at least one element along the axes is nonzero, as a plain array of booleans. Default: all axes.
 
@@ -106,6 +110,7 @@ def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     return np.asarray(np.any(as_array(x), axis=axes, keepdims=check_flag(keepdims, "keepdims", "any")))
 
 
+@spelled
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether every element along the axes is nonzero, as a plain array of booleans. Default: all axes.
 

@@ -12,6 +12,7 @@ import numpy as np
 from microtensor.checks import check_flag, renamed
 from microtensor.core.ops import astype, reshape
 from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, label, new_tensor, primitive
+from microtensor.hints import spelled
 from microtensor.ops.common import as_operand, one_axis, shape_of
 from microtensor.ops.elementwise import masked, where
 from microtensor.ops.shape import expand_dims, flattened
@@ -210,6 +211,7 @@ place: Primitive[Any] = primitive(
 )
 
 
+@spelled
 def take(x: Any, indices: Any, axis: SupportsIndex | None = 0) -> Any:
     """Elements at integer indices along one axis. An element taken twice gets the sum of both gradients.
 
@@ -239,6 +241,7 @@ def take(x: Any, indices: Any, axis: SupportsIndex | None = 0) -> Any:
     return getitem(x, index=(slice(None),) * place + (kept(indices, places),))
 
 
+@spelled
 def embedding(indices: Any, weight: Any) -> Any:
     """Rows of a table: y[…] = weight[indices[…]].
 
@@ -283,6 +286,7 @@ def _along(indices: Array, shape: tuple[int, ...], axis: int, who: str) -> tuple
     return tuple(grid)
 
 
+@spelled
 def take_along_axis(x: Any, indices: Any, axis: SupportsIndex | None = -1) -> Any:
     """Elements along an axis, at indices for each position of the other axes: y[i, j] = x[i, indices[i, j]] for axis 1.
 
@@ -317,6 +321,7 @@ def take_along_axis(x: Any, indices: Any, axis: SupportsIndex | None = -1) -> An
     return getitem(x, index=_along(places, x.shape, along, "take_along_axis"))
 
 
+@spelled
 def scatter_add(x: Any, indices: Any, updates: Any, axis: SupportsIndex = -1) -> Any:
     """x with `updates` added at indices along an axis. Updates at the same index add up.
 
@@ -359,6 +364,7 @@ def scatter_add(x: Any, indices: Any, updates: Any, axis: SupportsIndex = -1) ->
     return astype(astype(x, dtype=np.float32) + put(wide, index=index, shape=x.shape), dtype=x.dtype)
 
 
+@spelled
 def sort(x: Any, axis: SupportsIndex | None = -1, descending: bool = False, stable: bool = True) -> Any:
     """Elements in order along an axis. The gradient goes back to the original positions.
 
@@ -393,6 +399,7 @@ def sort(x: Any, axis: SupportsIndex | None = -1, descending: bool = False, stab
     return take_along_axis(x, x.shape[along] - 1 - order, axis=along)
 
 
+@spelled
 def flip(x: Any, axis: Axis = None) -> Any:
     """Elements in reverse order along axes; default: all axes.
 
@@ -407,6 +414,7 @@ def flip(x: Any, axis: Axis = None) -> Any:
     return getitem(x, index=tuple(slice(None, None, -1 if i in axes else None) for i in range(x.ndim)))
 
 
+@spelled
 def roll(x: Any, shift: Shape, axis: Axis = -1) -> Any:
     """Elements moved along axes by `shift` places. Elements that leave at one end come in at the other.
 
@@ -451,6 +459,7 @@ def roll(x: Any, shift: Shape, axis: Axis = -1) -> Any:
     return rolled if moves else getitem(x, index=...)
 
 
+@spelled
 def repeat(x: Any, repeats: Shape, axis: SupportsIndex | None = -1) -> Any:
     """Each element along an axis, repeated.
 
@@ -483,6 +492,7 @@ def repeat(x: Any, repeats: Shape, axis: SupportsIndex | None = -1) -> Any:
     return take(x, np.repeat(np.arange(size), counts), axis=place)
 
 
+@spelled
 def diagonal(x: Any) -> Any:
     """The main diagonal of the last two axes.
 
@@ -514,6 +524,7 @@ def _below(x: Any, k: Any, who: str) -> Array:
     return np.tri(shape[-2], shape[-1], within, dtype=bool)
 
 
+@spelled
 def tril(x: Any, k: SupportsIndex = 0) -> Any:
     """The lower triangle: x with zeros above the k-th diagonal of the last two axes.
 
@@ -532,6 +543,7 @@ def tril(x: Any, k: SupportsIndex = 0) -> Any:
     return masked(x, _below(x, k, "tril"))
 
 
+@spelled
 def triu(x: Any, k: SupportsIndex = 0) -> Any:
     """The upper triangle: x with zeros below the k-th diagonal of the last two axes.
 
@@ -550,6 +562,7 @@ def triu(x: Any, k: SupportsIndex = 0) -> Any:
     return masked(x, ~_below(x, integer(k, "k", "triu") - 1, "triu"))
 
 
+@spelled
 def pad(x: Any, widths: Sequence[Sequence[SupportsIndex]], value: float = 0.0) -> Any:
     """x with a constant value added before and after it along each axis.
 
@@ -632,6 +645,7 @@ _join: Primitive[Any] = primitive(
 
 
 @renamed(pieces="arrays")
+@spelled
 def concat(arrays: Sequence[Any], axis: SupportsIndex | None = 0) -> Any:
     """Join tensors along an existing axis.
 
@@ -661,6 +675,7 @@ def concat(arrays: Sequence[Any], axis: SupportsIndex | None = 0) -> Any:
 
 
 @renamed(pieces="arrays")
+@spelled
 def stack(arrays: Sequence[Any], axis: SupportsIndex = 0) -> Any:
     """Join tensors of one shape along a new axis.
 
@@ -689,6 +704,7 @@ def stack(arrays: Sequence[Any], axis: SupportsIndex = 0) -> Any:
     return concat([expand_dims(p, axis=place) for p in pieces], axis=place)
 
 
+@spelled
 def split(x: Any, sizes: Shape, axis: SupportsIndex = 0) -> list[Any]:
     """Pieces of x along an axis, with the given sizes.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from microtensor.core.ops import permute_dims, reshape, sum
 from microtensor.core.primitive import Primitive, VariadicRule, as_array, primitive
+from microtensor.hints import spelled
 from microtensor.ops.common import as_operand, several_axes
 from microtensor.ops.indexing import getitem
 from microtensor.support.arrays import accumulator, plain_array
@@ -88,6 +89,7 @@ matmul = primitive(
 )
 
 
+@spelled
 def outer(a: Any, b: Any) -> Any:
     """Outer product of two vectors: yᵢⱼ = aᵢ bⱼ.
 
@@ -121,6 +123,7 @@ def _paired_axes(axes: Any, ndim_a: int, ndim_b: int) -> tuple[tuple[int, ...], 
     return tuple(range(ndim_a - count, ndim_a)), tuple(range(count))
 
 
+@spelled
 def tensordot(a: Any, b: Any, axes: SupportsIndex | Sequence[Shape] = 2) -> Any:
     """Sum of products over pairs of axes; the free axes of a come first, then those of b.
 

@@ -7,6 +7,7 @@ import math
 from typing import Any, SupportsIndex
 
 from microtensor.core.ops import broadcast_to, permute_dims, reshape
+from microtensor.hints import spelled
 from microtensor.ops.common import as_operand, one_axis, several_axes
 from microtensor.support.axes import Axis, Shape, check_room, integers, normalize_axis, sizes
 
@@ -41,6 +42,7 @@ def matrix_transpose(x: Any) -> Any:
     return permute_dims(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
+@spelled
 def swapaxes(x: Any, axis1: SupportsIndex, axis2: SupportsIndex) -> Any:
     """x with two axes exchanged.
 
@@ -62,6 +64,7 @@ def swapaxes(x: Any, axis1: SupportsIndex, axis2: SupportsIndex) -> Any:
     return permute_dims(x, axes=tuple(axes))
 
 
+@spelled
 def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
     """x with axes moved to new places. The other axes keep their order.
 
@@ -89,6 +92,7 @@ def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
     return permute_dims(x, axes=tuple(order))
 
 
+@spelled
 def expand_dims(x: Any, axis: Shape = 0) -> Any:
     """x with new axes of size 1. `axis` gives their places in the result.
 
@@ -111,6 +115,7 @@ def expand_dims(x: Any, axis: Shape = 0) -> Any:
     return reshape(x, shape=tuple(1 if i in places else next(old) for i in range(ndim)))
 
 
+@spelled
 def squeeze(x: Any, axis: Axis = None) -> Any:
     """x without axes of size 1; default: all of them are removed.
 
@@ -135,6 +140,7 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
     return reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
+@spelled
 def flatten(x: Any, start_axis: SupportsIndex = 0, end_axis: SupportsIndex = -1) -> Any:
     """x with the axes from `start_axis` to `end_axis` (included) joined into one. A scalar becomes a vector.
 
@@ -166,6 +172,7 @@ def flattened(x: Any, axis: Any, who: str) -> tuple[Any, int]:
     return (reshape(x, shape=(-1,)), 0) if axis is None else (x, one_axis(axis, x.ndim, who))
 
 
+@spelled
 def tile(x: Any, repetitions: Shape) -> Any:
     """x repeated along each axis. The last number of `repetitions` is for the last axis.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from microtensor.core.ops import mean, reshape
 from microtensor.core.primitive import Primitive, label, primitive
+from microtensor.hints import spelled
 from microtensor.ops.indexing import concat, getitem, padded, take
 from microtensor.ops.linalg import matmul
 from microtensor.ops.reductions import max
@@ -423,6 +424,7 @@ def _pooled(
     return found, tuple(range(2, 2 + count))
 
 
+@spelled
 def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> Any:
     """Largest element of each window. Equal largest elements share the gradient equally.
 
@@ -455,6 +457,7 @@ def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
     return max(found, axis=axes)
 
 
+@spelled
 def avg_pool(
     x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True
 ) -> Any:

@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 
 
+def hint(message: str, signature: inspect.Signature) -> str:
+    """What to write instead of a keyword that an operation does not take; ``methods.py`` puts a table in its place."""
+    return ""
+
+
 @lru_cache
 def signature_of(forward: Callable[..., Any], arity: int | None) -> inspect.Signature:
     """The signature of an operation: `arity` arrays by position alone, then the options of `forward`."""
@@ -51,4 +56,5 @@ def check(operation: Any, params: dict[str, Any], args: Sequence[Any]) -> None:
     try:
         operation.__signature__.bind(*args, **params)
     except TypeError as error:
-        raise TypeError(f"{operation.name}: {error}; the call is {operation.name}{operation.__signature__}") from None
+        name, signature = operation.name, operation.__signature__
+        raise TypeError(f"{name}: {error}; the call is {name}{signature}{hint(str(error), signature)}") from None

@@ -11,6 +11,7 @@ import pytest
 
 import microtensor as mt
 from microtensor.core.primitive import Primitive
+from microtensor.hints import Hint
 from microtensor.methods import OF_SIZES
 
 ROOT = Path(mt.__file__).parent
@@ -45,7 +46,8 @@ MADE_BY_PYTHON = {
 
 def attached(kind, path):
     """What the class has beyond its body."""
-    return set(vars(kind)) - bound_names(class_in(path, kind.__name__).body) - MADE_BY_PYTHON
+    names = {name for name, value in vars(kind).items() if not isinstance(value, Hint)}
+    return names - bound_names(class_in(path, kind.__name__).body) - MADE_BY_PYTHON
 
 
 def test_the_stub_declares_what_is_attached_and_nothing_else():
