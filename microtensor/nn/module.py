@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -492,6 +493,10 @@ class Module:
             raise ValueError(f"load_state_dict: nothing was loaded: {'; '.join(sorted(problems))}")
         for key, value in values.items():
             own[key].assign_(value)
+
+
+# Layers show the arguments of __init__.
+Module.__new__.__signature__ = inspect.Signature([inspect.Parameter("cls", inspect.Parameter.POSITIONAL_ONLY)])  # type: ignore[attr-defined]
 
 
 def settings_text(layer: Module, *sizes: str, **defaults: Any) -> str:
