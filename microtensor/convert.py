@@ -65,6 +65,7 @@ def from_keras(state: Mapping[str, Any], names: Mapping[str, str] | None = None)
     >>> import microtensor as mt
     >>> state = {"sequential/dense/kernel": np.ones((3, 2)), "sequential/dense/bias": np.zeros(2)}
     >>> mt.nn.Linear(3, 2).load_state_dict(mt.convert.from_keras(state, {"sequential/dense": ""}))
+    <All keys matched successfully>
     """
     return _to_ours(_leaves(state), KERAS, names or {}, "from_keras")
 

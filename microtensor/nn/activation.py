@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from microtensor import functional, ops
-from microtensor.checks import check_float
+from microtensor.checks import check_float, check_positive
 from microtensor.core.tensor import Tensor
 from microtensor.nn.wrapper import Wrapper
 from microtensor.ops.common import one_axis
@@ -156,7 +156,26 @@ class Mish(Activation):
     function = functional.mish
 
 
-def _softplus(x: Tensor, beta: float, threshold: float) -> Tensor:
+def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """A smooth ReLU: ln(1 + e^(βx)) / β, and x itself where βx is above the threshold, as in PyTorch.
+
+    ``mt.softplus`` has no β and no threshold.
+
+    Raises
+    ------
+    ValueError
+        β is not positive.
+    TypeError
+        The input is not floating point.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.softplus(mt.tensor([0.0, 1.0]), beta=2, threshold=1)
+    tensor([0.34657359, 1.        ])
+    """
+    check_float(x, "softplus")
+    beta = check_positive(beta, "beta", "softplus")
     out: Tensor = ops.where(ops.greater(x, threshold / beta), x, ops.softplus(x * beta) / beta)
     return out
 
@@ -185,7 +204,7 @@ class Softplus(Activation):
     tensor([0.69314718])
     """
 
-    function = _softplus
+    function = softplus
     beta: float = 1.0
     threshold: float = 20.0
 

@@ -12,7 +12,7 @@ from microtensor.core.tensor import Tensor
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.linear import register_affine
 from microtensor.nn.module import Module, settings_text
-from microtensor.ops.windows import Edges, Padding, Size, check_fit, check_positions, edges_of, per_axis
+from microtensor.ops.windows import Edges, Padding, Size, check_fit, edges_of, of_batch, per_axis
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose2d"]
 
@@ -35,12 +35,18 @@ class _Windowed(Module):
         """The padding before and after each axis of positions."""
         return edges_of(self.padding, self.kernel_size, self.stride, self.dilation, who)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """The result for a batch. A sample without an axis N is a batch of one."""
+        check_float(x, self)
+        out: Tensor = of_batch(self._of_batch, x, self.positions, self.title())
+        return out
+
+    def _of_batch(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
     def _check(self, x: Any) -> str:
         """Raise unless x has the right axes; returns what the layer is called in messages."""
-        who = self.title()
-        check_float(x, self)
-        check_positions(x, self.positions, who)
-        return who
+        return self.title()
 
     def _check_windows(self, x: Any) -> None:
         """Raise unless a window fits into x as well."""
@@ -92,8 +98,7 @@ class _Convolution(_Windowed):
         settings |= {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
         return convolve(x, self.weight, self.bias, **settings)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The convolution of x with the weight."""
+    def _of_batch(self, x: Tensor) -> Tensor:
         self._check_windows(x)
         return self._convolved(ops.conv1d if self.positions == 1 else ops.conv2d, x)
 
@@ -106,7 +111,7 @@ class Conv1d(_Convolution):
     Parameters
     ----------
     in_channels, out_channels : int
-        x has shape (N, in_channels, L) and y has shape (N, out_channels, L′) with
+        x has shape (N, in_channels, L) and y has shape (N, out_channels, L′). N may be missing in both.
         L′ = ⌊(L + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1.
     kernel_size, stride, dilation : int
     padding : int, "same" or "valid"
@@ -142,7 +147,8 @@ class Conv2d(_Convolution):
     Parameters
     ----------
     in_channels, out_channels : int
-        x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′), each as in :class:`Conv1d`.
+        x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′), each as in :class:`Conv1d`. N may
+        be missing in both.
     kernel_size, stride, dilation : int or pair of int
     padding : int, pair of int, "same" or "valid"
         The number of zeros on each side. With "same", H′ = H and W′ = W.
@@ -168,7 +174,7 @@ class ConvTranspose2d(_Convolution):
     Parameters
     ----------
     in_channels, out_channels : int
-        x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′) with
+        x has shape (N, in_channels, H, W) and y has shape (N, out_channels, H′, W′). N may be missing in both.
         H′ = (H − 1) · stride − 2 · padding + dilation · (kernel_size − 1) + output_padding + 1.
     kernel_size, stride, dilation : int or pair of int
         The settings of the convolution whose adjoint is computed.
@@ -218,7 +224,6 @@ class ConvTranspose2d(_Convolution):
                 f"the dilation {self.dilation}"
             )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The transposed convolution of x with the weight."""
+    def _of_batch(self, x: Tensor) -> Tensor:
         self._check(x)
         return self._convolved(ops.conv_transpose2d, x, output_padding=self.output_padding)

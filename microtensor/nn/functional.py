@@ -1,10 +1,12 @@
 """PyTorch's names for the functions that layers are made of."""
 # ruff: noqa: F403
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from microtensor import hints as _hints
 from microtensor import norms as _norms
+from microtensor import ops as _ops
 from microtensor.functional import elu as elu
 from microtensor.functional import gelu as gelu
 from microtensor.functional import hardtanh as hardtanh
@@ -16,6 +18,7 @@ from microtensor.functional import selu as selu
 from microtensor.functional import silu as silu
 from microtensor.functional import softmax as softmax
 from microtensor.losses import *
+from microtensor.nn.activation import softplus as softplus
 from microtensor.nn.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from microtensor.nn.dropout import dropout as dropout
 from microtensor.norms import batch_renorm as batch_renorm
@@ -40,9 +43,10 @@ from microtensor.ops import embedding as embedding
 from microtensor.ops import max_pool as max_pool
 from microtensor.ops import relu as relu
 from microtensor.ops import sigmoid as sigmoid
-from microtensor.ops import softplus as softplus
 from microtensor.ops import tanh as tanh
 from microtensor.ops import unfold as unfold
+from microtensor.ops.windows import Size as Size
+from microtensor.ops.windows import of_batch as _of_batch
 
 if TYPE_CHECKING:
     from microtensor.core.tensor import Tensor
@@ -106,6 +110,130 @@ def instance_norm(
         momentum=momentum,
         eps=eps,
     )
+
+
+def linear(x: "Tensor", weight: "Tensor", bias: "Tensor | None" = None) -> "Tensor":
+    """x Wᵀ + b, over the last axis of x. `weight` has shape (outputs, inputs) and `bias` (outputs,).
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.linear(mt.tensor([1.0, 2.0]), mt.tensor([[3.0, 4.0]]), mt.tensor([5.0]))
+    tensor([16.])
+    """
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear: input of shape {x.shape} and weight of shape {weight.shape}; it must be (O, inputs)")
+    y: Tensor = _ops.matmul(x, weight.mT)
+    return y if bias is None else y + bias
+
+
+def max_pool1d(
+    x: "Tensor",
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> "Tensor":
+    """:func:`microtensor.max_pool` of a sequence (N, C, L) or (C, L), with PyTorch's order of arguments.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.max_pool1d(mt.tensor([[1.0, 3.0, 2.0]]), 2, ceil_mode=True)
+    tensor([[3., 2.]])
+    """
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+    return _pooled(_ops.max_pool, x, 1, "max_pool1d", kernel_size, **options)
+
+
+def avg_pool1d(
+    x: "Tensor",
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> "Tensor":
+    """:func:`microtensor.avg_pool` of a sequence (N, C, L) or (C, L), with PyTorch's order of arguments.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.avg_pool1d(mt.tensor([[1.0, 3.0, 2.0]]), 2, ceil_mode=True)
+    tensor([[2., 2.]])
+    """
+    options = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
+    return _pooled(_ops.avg_pool, x, 1, "avg_pool1d", kernel_size, **options)
+
+
+def adaptive_avg_pool1d(x: "Tensor", output_size: Size) -> "Tensor":
+    """:func:`microtensor.adaptive_avg_pool` of a sequence (N, C, L) or (C, L).
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.adaptive_avg_pool1d(mt.tensor([[1.0, 3.0, 2.0]]), 1)
+    tensor([[2.]])
+    """
+    return _pooled(_ops.adaptive_avg_pool, x, 1, "adaptive_avg_pool1d", output_size)
+
+
+def max_pool2d(
+    x: "Tensor",
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> "Tensor":
+    """:func:`microtensor.max_pool` of a image (N, C, H, W) or (C, H, W), with PyTorch's order of arguments.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.max_pool2d(mt.ones((3, 5, 5)), 2, 2).shape
+    (3, 2, 2)
+    """
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+    return _pooled(_ops.max_pool, x, 2, "max_pool2d", kernel_size, **options)
+
+
+def avg_pool2d(
+    x: "Tensor",
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> "Tensor":
+    """:func:`microtensor.avg_pool` of a image (N, C, H, W) or (C, H, W), with PyTorch's order of arguments.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.avg_pool2d(mt.ones((3, 5, 5)), 2, 2).shape
+    (3, 2, 2)
+    """
+    options = {"stride": stride, "padding": padding, "ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
+    return _pooled(_ops.avg_pool, x, 2, "avg_pool2d", kernel_size, **options)
+
+
+def adaptive_avg_pool2d(x: "Tensor", output_size: Size) -> "Tensor":
+    """:func:`microtensor.adaptive_avg_pool` of a image (N, C, H, W) or (C, H, W).
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.nn.functional.adaptive_avg_pool2d(mt.ones((3, 5, 5)), 1).shape
+    (3, 1, 1)
+    """
+    return _pooled(_ops.adaptive_avg_pool, x, 2, "adaptive_avg_pool2d", output_size)
+
+
+def _pooled(pool: Callable[..., Any], x: "Tensor", count: int, who: str, *sizes: Any, **options: Any) -> "Tensor":
+    pooled: Tensor = _of_batch(lambda batch: pool(batch, *sizes, **options), x, count, who)
+    return pooled
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -47,6 +47,18 @@ class _Call(name_scope):
         if self.scope is None:
             self.scope = ModuleScope(self.name, self.detail, mode.scope, self.module)
         return super()._next(mode)
+
+
+class LoadedKeys(NamedTuple):
+    """What :meth:`Module.load_state_dict` has not found in the state, and what it has not used of it."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"LoadedKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
 class Module:
@@ -435,17 +447,30 @@ class Module:
         """Copies of all parameters and persistent buffers under PyTorch's keys. A shared one has several keys."""
         return {key: tensor.numpy().copy() for key, tensor in self._entries()}
 
-    def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor], strict: bool = True) -> LoadedKeys:
         """Load all parameters and buffers from a state. If one does not fit, none is loaded.
 
         The state may have any of the names of a shared parameter. Two different values for it raise an error; PyTorch
-        takes the last one.
+        takes the last one. A state without ``num_batches_tracked``, as older checkpoints are, leaves the count as it
+        is.
+
+        Parameters
+        ----------
+        state : mapping
+            From the keys of :meth:`state_dict` to arrays or tensors.
+        strict : bool
+            Whether all keys must be there and no others. Without it, the keys that fit are loaded.
+
+        Returns
+        -------
+        LoadedKeys
+            ``missing_keys`` and ``unexpected_keys``, two lists. Both are empty when `strict` is True.
 
         Raises
         ------
         ValueError
-            Keys are missing or unexpected, values are not numbers, shapes or dtypes differ, or one parameter has two
-            values. The message lists all of them.
+            Keys are missing or unexpected and `strict` is True. Or values are not numbers, shapes or dtypes differ, or
+            one parameter has two values. The message lists all of them.
         TypeError
             The state is not a mapping.
 
@@ -455,6 +480,7 @@ class Module:
         >>> tied = mt.nn.Module()
         >>> tied.first = tied.second = mt.nn.Parameter([0.0])
         >>> tied.load_state_dict({"first": [1.0], "second": [1.0]})
+        <All keys matched successfully>
         >>> tied.load_state_dict({"first": [1.0], "second": [2.0]})
         Traceback (most recent call last):
         ...
@@ -466,8 +492,14 @@ class Module:
         names: dict[int, list[str]] = {}
         for key, tensor in own.items():
             names.setdefault(id(tensor), []).append(key)
-        problems = [f"missing {' or '.join(same)}" for same in names.values() if not any(key in state for key in same)]
-        problems += [f"unexpected {key}" for key in state if key not in own]
+        absent = [same for same in names.values() if not any(key in state for key in same)]
+        # Older checkpoints have no count.
+        absent = [same for same in absent if same[0].rpartition(".")[2] != "num_batches_tracked"]
+        unexpected = [key for key in state if key not in own]
+        problems = []
+        if check_flag(strict, "strict", "load_state_dict"):
+            problems = [f"missing {' or '.join(same)}" for same in absent]
+            problems += [f"unexpected {key}" for key in unexpected]
         values: dict[str, Array] = {}
         for key in own:
             if key not in state:
@@ -493,6 +525,7 @@ class Module:
             raise ValueError(f"load_state_dict: nothing was loaded: {'; '.join(sorted(problems))}")
         for key, value in values.items():
             own[key].assign_(value)
+        return LoadedKeys([key for same in absent for key in same], unexpected)
 
 
 # Layers show the arguments of __init__.

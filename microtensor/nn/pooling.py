@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from microtensor import ops
-from microtensor.checks import check_array, check_float
+from microtensor.checks import check_array, check_flag, check_float
 from microtensor.core.tensor import Tensor
 from microtensor.nn.convolution import _Windowed
 from microtensor.nn.docstrings import completed_by
 from microtensor.nn.module import Module, settings_text, short
-from microtensor.ops.windows import Size, check_positions, per_axis
+from microtensor.ops.windows import Size, of_batch, per_axis
 from microtensor.support.axes import integer, integers
 
 __all__ = [
@@ -29,28 +29,45 @@ __all__ = [
 
 class _Pooling(_Windowed):
     padding: tuple[int, ...]
+    # Of layers that were pickled before there was such a setting.
+    ceil_mode: bool = False
 
-    def _set_pool(self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size = 1) -> None:
+    def _set_pool(
+        self, kernel_size: Size, stride: Size | None, padding: Size, ceil_mode: bool, dilation: Size = 1
+    ) -> None:
+        self.ceil_mode = check_flag(ceil_mode, "ceil_mode", type(self).__name__)
         self._set_windows(kernel_size, kernel_size if stride is None else stride, padding, dilation)
         if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(self.padding, self.kernel_size, self.dilation, strict=True)):
             raise ValueError(f"{type(self).__name__}: padding {padding} is more than half of the window {kernel_size}")
 
     def extra_repr(self) -> str:
         """The window, and what differs from the defaults."""
-        return settings_text(self, kernel_size=None, stride=short(self.kernel_size), padding=0, dilation=1)
+        around = {"stride": short(self.kernel_size), "padding": 0, "dilation": 1}
+        return settings_text(self, kernel_size=None, **around, ceil_mode=False)
+
+    def _check_windows(self, x: Tensor) -> None:
+        # With ceil_mode a window may be larger than the padded input.
+        if not self.ceil_mode:
+            super()._check_windows(x)
 
 
 class _MaxPool(_Pooling):
-    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> None:
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        dilation: Size = 1,
+        *,
+        ceil_mode: bool = False,
+    ) -> None:
         super().__init__()
-        self._set_pool(kernel_size, stride, padding, dilation)
+        self._set_pool(kernel_size, stride, padding, ceil_mode, dilation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The largest element of each window."""
+    def _of_batch(self, x: Tensor) -> Tensor:
         self._check_windows(x)
-        out: Tensor = ops.max_pool(
-            x, self.kernel_size, stride=self.stride, padding=self.padding, dilation=self.dilation
-        )
+        around = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        out: Tensor = ops.max_pool(x, self.kernel_size, **around, ceil_mode=self.ceil_mode)
         return out
 
 
@@ -60,7 +77,7 @@ class MaxPool1d(_MaxPool):
     Parameters
     ----------
     kernel_size : int
-        x has shape (N, C, L) and y has shape (N, C, L′) with
+        x has shape (N, C, L) or (C, L), and y has shape (N, C, L′) or (C, L′), with
         L′ = ⌊(L + 2 · padding − dilation · (kernel_size − 1) − 1) / stride⌋ + 1.
     stride : int, optional
         Default: kernel_size.
@@ -68,6 +85,9 @@ class MaxPool1d(_MaxPool):
         The number of −∞ at each end, at most half a window.
     dilation : int
         The step from one element of a window to the next.
+    ceil_mode : bool
+        Whether a last window may reach beyond the padding: ⌈…⌉ in place of ⌊…⌋. It starts inside the input or the
+        padding before it.
 
     Raises
     ------
@@ -111,21 +131,24 @@ class MaxPool2d(_MaxPool):
 
 class _AvgPool(_Pooling):
     def __init__(
-        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, *, count_include_pad: bool = True
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        self._set_pool(kernel_size, stride, padding)
+        self._set_pool(kernel_size, stride, padding, ceil_mode)
         self.count_include_pad = count_include_pad
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.count_include_pad else ", count_include_pad=False")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The mean of each window."""
+    def _of_batch(self, x: Tensor) -> Tensor:
         self._check_windows(x)
-        out: Tensor = ops.avg_pool(
-            x, self.kernel_size, stride=self.stride, padding=self.padding, count_include_pad=self.count_include_pad
-        )
+        counted = {"ceil_mode": self.ceil_mode, "count_include_pad": self.count_include_pad}
+        out: Tensor = ops.avg_pool(x, self.kernel_size, stride=self.stride, padding=self.padding, **counted)
         return out
 
 
@@ -135,13 +158,17 @@ class AvgPool1d(_AvgPool):
     Parameters
     ----------
     kernel_size : int
-        x has shape (N, C, L) and y has shape (N, C, L′) with L′ = ⌊(L + 2 · padding − kernel_size) / stride⌋ + 1.
+        x has shape (N, C, L) or (C, L), and y has shape (N, C, L′) or (C, L′), with
+        L′ = ⌊(L + 2 · padding − kernel_size) / stride⌋ + 1.
     stride : int, optional
         Default: kernel_size.
     padding : int
         The number of zeros at each end, at most half a window.
+    ceil_mode : bool
+        Whether a last window may reach beyond the padding: ⌈…⌉ in place of ⌊…⌋. What is beyond is not an element of
+        its mean.
     count_include_pad : bool
-        Whether the zeros count as elements of the mean.
+        Whether the zeros of the padding count as elements of the mean.
 
     Raises
     ------
@@ -201,7 +228,10 @@ class _AdaptiveAvgPool(Module):
     def forward(self, x: Tensor) -> Tensor:
         """The means over the windows."""
         check_float(x, self)
-        check_positions(x, self.positions, self.title())
+        out: Tensor = of_batch(self._of_batch, x, self.positions, self.title())
+        return out
+
+    def _of_batch(self, x: Tensor) -> Tensor:
         sizes = [n if size is None else size for size, n in zip(self.output_size, x.shape[2:], strict=True)]
         if 0 in x.shape[2:]:
             raise ValueError(f"{self.title()}: input of shape {x.shape} has no positions")
@@ -215,7 +245,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     Parameters
     ----------
     output_size : int or None
-        n. x has shape (N, C, L) and y has shape (N, C, n). None: the sequence does not change.
+        n. x has shape (N, C, L) or (C, L), and y has shape (N, C, n) or (C, n). None: the sequence does not change.
 
     Raises
     ------

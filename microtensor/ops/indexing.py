@@ -13,7 +13,7 @@ from microtensor.checks import check_flag, renamed
 from microtensor.core.ops import astype, reshape
 from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, label, new_tensor, primitive
 from microtensor.hints import spelled
-from microtensor.ops.common import as_operand, one_axis, shape_of
+from microtensor.ops.common import as_operand, one_axis, shape_of, stop_gradient
 from microtensor.ops.elementwise import masked, where
 from microtensor.ops.shape import expand_dims, flattened
 from microtensor.support.arrays import Array, accumulator, own_array, plain_array
@@ -242,7 +242,7 @@ def take(x: Any, indices: Any, axis: SupportsIndex | None = 0) -> Any:
 
 
 @spelled
-def embedding(indices: Any, weight: Any) -> Any:
+def embedding(indices: Any, weight: Any, padding_idx: SupportsIndex | None = None) -> Any:
     """Rows of a table: y[…] = weight[indices[…]].
 
     Parameters
@@ -251,13 +251,15 @@ def embedding(indices: Any, weight: Any) -> Any:
         Any shape.
     weight : Tensor
         Shape (number of rows, size of a row).
+    padding_idx : int, optional
+        The row that gets no gradient. A negative number counts from the end.
 
     Raises
     ------
     TypeError
         The indices are not integers.
     IndexError
-        An index is negative or not less than the number of rows.
+        An index is negative or not less than the number of rows, or there is no row `padding_idx`.
 
     Examples
     --------
@@ -272,7 +274,14 @@ def embedding(indices: Any, weight: Any) -> Any:
         raise IndexError(
             f"embedding: index {rows.min() if rows.min() < 0 else rows.max()} is out of range of {weight.shape[0]} rows"
         )
-    return getitem(weight, index=kept(indices if isinstance(indices, TensorBase) else new_tensor(rows), rows))
+    found = getitem(weight, index=kept(indices if isinstance(indices, TensorBase) else new_tensor(rows), rows))
+    if padding_idx is None:
+        return found
+    padding = integer(padding_idx, "padding_idx", "embedding")
+    if not -weight.shape[0] <= padding < weight.shape[0]:
+        raise IndexError(f"embedding: padding_idx {padding} is out of range of {weight.shape[0]} rows")
+    is_padding = np.expand_dims(rows == padding % weight.shape[0], -1)
+    return where(is_padding, stop_gradient(found), found)
 
 
 def _along(indices: Array, shape: tuple[int, ...], axis: int, who: str) -> tuple[Any, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 
+from microtensor.checks import check_flag
 from microtensor.core.ops import mean, reshape
 from microtensor.core.primitive import Primitive, label, primitive
 from microtensor.hints import spelled
@@ -83,11 +84,26 @@ def edges_of(
 
 
 def check_positions(x: Any, count: int, who: str) -> None:
-    """Raise ValueError unless x has the axes (N, C) and `count` axes of positions."""
-    if x.ndim != count + 2:
-        wanted = "(N, C, L)" if count == 1 else "(N, C, H, W)"
-        hint = "; x[None] adds the batch axis" if x.ndim == count + 1 else ""
-        raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; it must be {wanted}{hint}")
+    """Raise ValueError unless x has the axis C and `count` axes of positions, with or without N before them."""
+    if x.ndim not in (count + 1, count + 2):
+        wanted = "(N, C, L) or (C, L)" if count == 1 else "(N, C, H, W) or (C, H, W)"
+        raise ValueError(f"{who}: input of shape {x.shape} has {x.ndim} axes; it must be {wanted}")
+
+
+def of_batch(function: Callable[[Any], Any], x: Any, count: int, who: str) -> Any:
+    """The function of a batch. A sample without an axis N is a batch of one, and so is its result."""
+    check_positions(x, count, who)
+    if x.ndim == count + 2:
+        return function(x)
+    batch = reshape(x, shape=(1, *x.shape))
+    try:
+        y = function(batch)
+    except ValueError as error:
+        # The shape that was given, not that of the batch.
+        error.args = (str(error).replace(f"axis 1 of shape {batch.shape}", f"axis 0 of shape {x.shape}"),)
+        error.args = (str(error).replace(f"shape {batch.shape}", f"shape {x.shape}"),)
+        raise
+    return reshape(y, shape=y.shape[1:])
 
 
 def check_fit(x: Any, window: Sequence[int], edges: Edges, dilation: Sequence[int], who: str) -> None:
@@ -198,7 +214,7 @@ def unfold(x: Any, kernel_size: Size, *, stride: Size = 1, padding: Size = 0, di
     Parameters
     ----------
     x : Tensor
-        Shape (N, C, H, W).
+        Shape (N, C, H, W) or (C, H, W).
     kernel_size, stride, padding, dilation : int or pair of int
 
     Raises
@@ -212,8 +228,11 @@ def unfold(x: Any, kernel_size: Size, *, stride: Size = 1, padding: Size = 0, di
     >>> mt.unfold(mt.zeros((1, 3, 4, 4)), 2).shape
     (1, 12, 9)
     """
+    return of_batch(lambda batch: _unfold(batch, kernel_size, stride, padding, dilation), x, 2, "unfold")
+
+
+def _unfold(x: Any, kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> Any:
     who = "unfold"
-    check_positions(x, 2, who)
     window = per_axis(kernel_size, 2, who, "kernel_size", 1)
     steps, gaps = per_axis(stride, 2, who, "stride", 1), per_axis(dilation, 2, who, "dilation", 1)
     edges = edges_of(padding, window, steps, gaps, who)
@@ -226,7 +245,6 @@ def _conv(
     x: Any, weight: Any, bias: Any, stride: Size, padding: Padding, dilation: Size, groups: int, count: int
 ) -> Any:
     who = f"conv{count}d"
-    check_positions(x, count, who)
     if weight.ndim != count + 2:
         raise ValueError(f"{who}: weight of shape {weight.shape}; it must be (O, C / groups) and {count} sizes")
     filters, taken = weight.shape[:2]
@@ -255,7 +273,6 @@ def conv1d(
     x: Any,
     weight: Any,
     bias: Any = None,
-    *,
     stride: Size = 1,
     padding: Padding = 0,
     dilation: Size = 1,
@@ -266,7 +283,7 @@ def conv1d(
     Parameters
     ----------
     x : Tensor
-        Shape (N, C, L).
+        Shape (N, C, L) or (C, L).
     weight : Tensor
         Shape (O, C / groups, K).
     bias : Tensor, optional
@@ -286,14 +303,14 @@ def conv1d(
     >>> mt.conv1d(mt.tensor([[[1.0, 2.0, 4.0]]]), mt.tensor([[[-1.0, 1.0]]]))
     tensor([[[1., 2.]]])
     """
-    return _conv(x, weight, bias, stride, padding, dilation, groups, 1)
+    options = stride, padding, dilation, groups
+    return of_batch(lambda batch: _conv(batch, weight, bias, *options, 1), x, 1, "conv1d")
 
 
 def conv2d(
     x: Any,
     weight: Any,
     bias: Any = None,
-    *,
     stride: Size = 1,
     padding: Padding = 0,
     dilation: Size = 1,
@@ -304,7 +321,7 @@ def conv2d(
     Parameters
     ----------
     x : Tensor
-        Shape (N, C, H, W).
+        Shape (N, C, H, W) or (C, H, W).
     weight : Tensor
         Shape (O, C / groups, KH, KW).
     bias : Tensor, optional
@@ -327,14 +344,14 @@ def conv2d(
     tensor([[[[4., 4.],
               [4., 4.]]]])
     """
-    return _conv(x, weight, bias, stride, padding, dilation, groups, 2)
+    options = stride, padding, dilation, groups
+    return of_batch(lambda batch: _conv(batch, weight, bias, *options, 2), x, 2, "conv2d")
 
 
 def conv_transpose2d(
     x: Any,
     weight: Any,
     bias: Any = None,
-    *,
     stride: Size = 1,
     padding: Size = 0,
     output_padding: Size = 0,
@@ -348,7 +365,7 @@ def conv_transpose2d(
     Parameters
     ----------
     x : Tensor
-        Shape (N, C, H, W).
+        Shape (N, C, H, W) or (C, H, W).
     weight : Tensor
         Shape (C, O / groups, KH, KW).
     bias : Tensor, optional
@@ -373,8 +390,14 @@ def conv_transpose2d(
     tensor([[[[1., 2., 1.],
               [1., 2., 1.]]]])
     """
+    options = stride, padding, output_padding, groups, dilation
+    return of_batch(lambda batch: _conv_transpose(batch, weight, bias, *options), x, 2, "conv_transpose2d")
+
+
+def _conv_transpose(
+    x: Any, weight: Any, bias: Any, stride: Size, padding: Size, output_padding: Size, groups: int, dilation: Size
+) -> Any:
     who = "conv_transpose2d"
-    check_positions(x, 2, who)
     batch, channels, *positions = x.shape
     groups = integer(groups, "groups", who)
     if weight.ndim != 4 or weight.shape[0] != channels or groups < 1 or channels % groups:
@@ -406,10 +429,10 @@ def conv_transpose2d(
     return y if bias is None else y + reshape(bias, shape=(filters, 1, 1))
 
 
-def _pooled(
-    x: Any, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, value: float, who: str
-) -> tuple[Any, tuple[int, ...]]:
-    """The windows of a pooling, and the axes that each one spans."""
+def _pooled_edges(
+    x: Any, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool, who: str
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], Edges, Edges]:
+    """The window, steps and gaps of a pooling, its padding, and what `ceil_mode` adds at the end of each axis."""
     count = x.ndim - 2
     if count < 1:
         raise ValueError(f"{who}: input of shape {x.shape} has no axes of positions; it must be (N, C, …)")
@@ -419,13 +442,34 @@ def _pooled(
     # A window with nothing but padding would have no largest element and no mean.
     if any(2 * edge > d * (k - 1) + 1 for (edge, _), d, k in zip(edges, gaps, window, strict=True)):
         raise ValueError(f"{who}: padding {padding} must be at most half of the window {window}")
-    check_fit(x, window, edges, gaps, who)
-    found = sliding_windows(_padded(x, edges, who, value), window=window, stride=steps, dilation=gaps)
-    return found, tuple(range(2, 2 + count))
+    more: Edges = [(0, 0)] * count
+    if check_flag(ceil_mode, "ceil_mode", who):
+        sizes = zip(x.shape[2:], edges, window, steps, gaps, strict=True)
+        more = [(0, _beyond(n, edge, d * (k - 1) + 1, s)) for n, (edge, _), k, s, d in sizes]
+    check_fit(x, window, [(a, b + c) for (a, b), (_, c) in zip(edges, more, strict=True)], gaps, who)
+    return window, steps, gaps, edges, more
+
+
+def _beyond(size: int, edge: int, span: int, step: int) -> int:
+    """How far the last window of ``ceil_mode`` reaches beyond the padding."""
+    whole = size + 2 * edge
+    last = -(-(whole - span) // step) * step
+    # The last window must start inside the input or the padding before it.
+    if last >= size + edge:
+        last -= step
+    return builtins.max(0, last + span - whole)
 
 
 @spelled
-def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> Any:
+def max_pool(
+    x: Any,
+    kernel_size: Size,
+    *,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+) -> Any:
     """Largest element of each window. Equal largest elements share the gradient equally.
 
     Parameters
@@ -439,6 +483,8 @@ def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
         Elements −∞ on both sides, at most half a window.
     dilation : int or sequence of int
         The step from one element of a window to the next.
+    ceil_mode : bool
+        Whether a last window may reach beyond the padding. It starts inside the input or the padding before it.
 
     Raises
     ------
@@ -453,13 +499,21 @@ def max_pool(x: Any, kernel_size: Size, *, stride: Size | None = None, padding: 
     """
     # For integers the least integer stands for −∞, and for booleans False.
     least = -math.inf if x.dtype.kind == "f" else False if x.dtype.kind == "b" else int(np.iinfo(x.dtype).min)
-    found, axes = _pooled(x, kernel_size, stride, padding, dilation, least, "max_pool")
-    return max(found, axis=axes)
+    window, steps, gaps, edges, more = _pooled_edges(x, kernel_size, stride, padding, dilation, ceil_mode, "max_pool")
+    around = [(a, b + c) for (a, b), (_, c) in zip(edges, more, strict=True)]
+    found = sliding_windows(_padded(x, around, "max_pool", least), window=window, stride=steps, dilation=gaps)
+    return max(found, axis=tuple(range(2, x.ndim)))
 
 
 @spelled
 def avg_pool(
-    x: Any, kernel_size: Size, *, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True
+    x: Any,
+    kernel_size: Size,
+    *,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
 ) -> Any:
     """Mean of each window.
 
@@ -472,8 +526,10 @@ def avg_pool(
         Default: kernel_size.
     padding : int or sequence of int
         Zeros on both sides, at most half a window.
+    ceil_mode : bool
+        Whether a last window may reach beyond the padding. What is beyond is not an element of its mean.
     count_include_pad : bool
-        Whether these zeros count as elements of the mean.
+        Whether the zeros of the padding count as elements of the mean.
 
     Raises
     ------
@@ -486,12 +542,19 @@ def avg_pool(
     >>> mt.avg_pool(mt.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[2., 1.]]])
     """
-    found, axes = _pooled(x, kernel_size, stride, padding, 1, 0.0, "avg_pool")
-    y = mean(found, axis=axes)
-    if count_include_pad:
+    who = "avg_pool"
+    window, steps, gaps, edges, more = _pooled_edges(x, kernel_size, stride, padding, 1, ceil_mode, who)
+    axes = tuple(range(2, x.ndim))
+
+    def means(values: Any, edge: float) -> Any:
+        around = _padded(_padded(values, edges, who, edge), more, who)
+        return mean(sliding_windows(around, window=window, stride=steps, dilation=gaps), axis=axes)
+
+    y = means(x, 0.0)
+    if count_include_pad and not any(map(any, more)):
         return y
-    inside = np.ones((1, 1, *x.shape[2:]), dtype=y.dtype)
-    return y / avg_pool(inside, kernel_size, stride=stride, padding=padding)
+    # The share of each window that counts.
+    return y / means(np.ones((1, 1, *x.shape[2:]), dtype=y.dtype), float(count_include_pad))
 
 
 def adaptive_avg_pool(x: Any, output_size: Size) -> Any:

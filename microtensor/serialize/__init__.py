@@ -54,6 +54,7 @@ def save(path: PathLike, state: Mapping[str, Any]) -> None:
     ...     mt.save(path, {"model": model.state_dict(), "epoch": 7})
     ...     checkpoint = mt.load(path)
     >>> model.load_state_dict(checkpoint["model"])
+    <All keys matched successfully>
     >>> checkpoint["epoch"]
     7
     """

@@ -58,6 +58,8 @@ class BatchNorm1d(BatchNorm):
         every batch so far has the same weight, 1 / num_batches_tracked.
     affine : bool
         Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
+    bias : bool
+        Whether there is a β, if `affine`.
     track_running_stats : bool
         Whether there are running statistics. Without them prediction uses the statistics of the batch too. The
         attribute may be set later. With False, existing running statistics are kept but not used; PyTorch 2.13 still

@@ -45,11 +45,16 @@ def of_batch_norm(layer: BatchNorm) -> str:
         notes.append("Without running statistics, training mode has to stay on elsewhere but in PyTorch.")
     torch = [str(layer.num_features), f"eps={layer.eps}", f"momentum={momentum}"]
     torch += [f"{name}=False" for name in ("affine", "track_running_stats") if not getattr(layer, name)]
+    # Without β alone.
+    torch += ["bias=False"] * (layer.bias is None and layer.affine)
+    missing = [name for name, parameter in (("bias", layer.bias), ("scale", layer.weight)) if parameter is None]
+    keras = "".join(f", {'center' if name == 'bias' else name}=False" for name in missing)
+    flax = "".join(f", use_{name}=False" for name in missing)
     running = ["running_mean", "running_var"] if layer.track_running_stats else []
     calls = {
         "PyTorch": f"{layer.pytorch}({', '.join(torch)})",
-        "Keras": f"BatchNormalization(axis=1, {old}{'' if layer.affine else ', center=False, scale=False'})",
-        "flax": f"BatchNorm(axis=1, {old}{'' if layer.affine else ', use_bias=False, use_scale=False'})",
+        "Keras": f"BatchNormalization(axis=1, {old}{keras})",
+        "flax": f"BatchNorm(axis=1, {old}{flax})",
     }
     onnx = f"BatchNormalization({old})", ["scale", "B", "input_mean", "input_var"]
     title = f"{type(layer).__name__}({layer.extra_repr()})"

@@ -27,8 +27,10 @@ class InstanceNorm(RunningNorm):
         momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """γ x̂ + β. A sample without an axis N is a batch of one."""
@@ -59,6 +61,8 @@ class InstanceNorm1d(InstanceNorm):
         The weight of the new batch in the running statistics. None: all batches have the same weight.
     affine : bool
         Whether γ (``weight``) and β (``bias``), of shape (C,), are learnt.
+    bias : bool
+        Whether there is a β, if `affine`.
     track_running_stats : bool
         Whether prediction uses running statistics.
 

@@ -26,7 +26,7 @@ class RunningNorm(Module):
 
     Parameters
     ----------
-    num_features, eps, momentum, affine, track_running_stats
+    num_features, eps, momentum, affine, track_running_stats, bias
         As :class:`BatchNorm1d`.
     """
 
@@ -50,6 +50,8 @@ class RunningNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         who = type(self).__name__
@@ -59,7 +61,8 @@ class RunningNorm(Module):
         self._tracks = bool(track_running_stats)
         self.frozen_stats = False
         self.register_parameter("weight", Parameter(ones(num_features), name="γ") if affine else None)
-        self.register_parameter("bias", Parameter(zeros(num_features), name="β") if affine else None)
+        bias = checks.check_flag(bias, "bias", who)
+        self.register_parameter("bias", Parameter(zeros(num_features), name="β") if affine and bias else None)
         # An average of many batches needs more digits than float16 has.
         dtype = np.promote_types(get_default_dtype(), np.float32)
         self.track(running_mean=zeros(num_features, dtype=dtype), running_var=ones(num_features, dtype=dtype))
@@ -140,8 +143,10 @@ class RunningNorm(Module):
     def extra_repr(self) -> str:
         """The channels, the settings that differ from the defaults, frozen parts, and ``eval`` in prediction mode."""
         parts = [settings_text(self, *self.sizes, **self.defaults)]
-        # One of the two without the other is no setting, but may be brought about.
-        parts += [f"{name}=None" for name in ("weight", "bias") if self.affine and getattr(self, name) is None]
+        if self.affine:
+            # γ is never missing alone by a setting, but may be taken away.
+            missing = {"weight=None": self.weight is None, "bias=False": self.bias is None}
+            parts += [text for text, is_missing in missing.items() if is_missing]
         held = {"stats": self.frozen_stats, "affine": self._scales() and self.frozen_affine}
         frozen = [name for name in held if held[name]]
         if frozen:

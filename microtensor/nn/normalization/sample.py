@@ -98,6 +98,8 @@ class GroupNorm(Module):
         C.
     affine : bool
         Whether γ (``weight``) and β (``bias``), parameters of shape (C,), are learnt.
+    bias : bool
+        Whether there is a β, if `affine`.
 
     Raises
     ------
@@ -113,13 +115,15 @@ class GroupNorm(Module):
     array([[-1.,  1., -1.,  1.]])
     """
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, bias: bool = True
+    ) -> None:
         super().__init__()
         self.num_channels = check_size(num_channels, "num_channels", "GroupNorm")
         self.num_groups = check_groups(num_channels, num_groups, "GroupNorm")
         self.eps = check_eps(eps, "GroupNorm")
         self.register_parameter("weight", Parameter(ones(num_channels), name="γ") if affine else None)
-        self.register_parameter("bias", Parameter(zeros(num_channels), name="β") if affine else None)
+        self.register_parameter("bias", Parameter(zeros(num_channels), name="β") if affine and bias else None)
 
     def extra_repr(self) -> str:
         """The groups and channels, and the settings that differ from their defaults."""
