@@ -56,7 +56,7 @@ TENSOR = {
     "bool": "x.astype(bool)",
     "type": 'x.astype("float32")',
     "type_as": "x.astype(y.dtype)",
-    "to": 'x.astype("float32")',
+    "to": 'x or x.astype("float32")',
     "cpu": "x",
     "cuda": "x",
     "detach_": "x.detach()",
@@ -251,7 +251,7 @@ FUNCTIONAL = {
 
 # Attributes and methods of a module.
 MODEL = {
-    "to": 'model.astype("float32")',
+    "to": 'model or model.astype("float32")',
     "cpu": "model",
     "cuda": "model",
     "float": 'model.astype("float32")',
