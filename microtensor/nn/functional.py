@@ -232,7 +232,12 @@ def adaptive_avg_pool2d(x: "Tensor", output_size: Size) -> "Tensor":
 
 
 def _pooled(pool: Callable[..., Any], x: "Tensor", count: int, who: str, *sizes: Any, **options: Any) -> "Tensor":
-    pooled: Tensor = _of_batch(lambda batch: pool(batch, *sizes, **options), x, count, who)
+    try:
+        pooled: Tensor = _of_batch(lambda batch: pool(batch, *sizes, **options), x, count, who)
+    except (TypeError, ValueError) as error:
+        # The function that was called.
+        error.args = (f"{who}: {str(error).removeprefix(f'{who}: ').removeprefix(f'{pool.__name__}: ')}",)
+        raise
     return pooled
 
 

@@ -5,7 +5,7 @@ import math
 import operator
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -259,7 +259,7 @@ def drawn(shape):
 
 def of(name):
     """A function in all the ways in which it can be called: from the package, and as a method."""
-    places = (mt, mt.norms, mt.random, mt.ops)
+    places = (mt, mt.norms, mt.random, mt.ops, mt.nn.functional)
     found = [next(getattr(place, name) for place in places if hasattr(place, name))]
     method = vars(mt.Tensor).get(name)
     return found if method is None else [*found, method]
@@ -404,12 +404,27 @@ def convolved(argument, one=1, shape=(2, 3, 7, 8), **settings):
     )
 
 
+# A stride beyond the input leaves one window, a roll goes round and round, and a diagonal may lie outside.
+FAR = ("10**12", "huge")
+
+
+def pooled(count):
+    """The rows of the poolings of ``nn.functional`` with so many axes of positions."""
+    beyond = ("none", *FAR)
+    rows = [("max", "kernel_size", 2, ()), ("max", "stride", 2, beyond), ("max", "padding", 1, ())]
+    rows += [("max", "dilation", 2, ()), ("avg", "kernel_size", 2, ()), ("avg", "stride", 2, beyond)]
+    rows += [("avg", "padding", 1, ()), ("adaptive_avg", "output_size", 3, ())]
+    for kind, argument, one, meant in rows:
+        settings = {} if argument in ("kernel_size", "output_size") else {"kernel_size": 3}
+        shape = (2, 3, 7, 8)[: 2 + count]
+        row = windowed(argument, one, shape, meant, **settings)
+        yield (f"{kind}_pool{count}d", argument), replace(row, several=(one,) * count)
+
+
 def new(reference):
     return Sizes(lambda f, x, a: f(a), 3, (2, 3), lambda x, a: reference(a))
 
 
-# A stride beyond the input leaves one window, a roll goes round and round, and a diagonal may lie outside.
-FAR = ("10**12", "huge")
 SIZES = {
     ("reshape", "shape"): Sizes(
         lambda f, x, a: f(x, a) if f is mt.Tensor.reshape else f(x, shape=a),
@@ -439,6 +454,8 @@ SIZES = {
     ),
     ("rms_norm", "normalized_shape"): Sizes(lambda f, x, a: f(x, a), 4, (3, 4)),
     ("local_response_norm", "size"): Sizes(lambda f, x, a: f(x, a), 3, None),
+    **dict(pooled(1)),
+    **dict(pooled(2)),
     ("adaptive_avg_pool", "output_size"): Sizes(lambda f, x, a: f(x, a), 3, (5, 2), shape=(1, 2, 3, 4)),
     ("max_pool", "kernel_size"): windowed("kernel_size", 2),
     ("max_pool", "stride"): windowed("stride", 2, kernel_size=3, meant=("none", *FAR)),
