@@ -88,7 +88,7 @@ class Asides:
     def keep(self, result: Tensor, node: Node) -> None:
         """Keep the record of a result that has none. The records of its inputs that must not reach it end here."""
         self._end(node.inputs)
-        size = result.data.nbytes + sum(x.nbytes for x in node.inputs if not isinstance(x, Tensor))
+        size = result.numpy().nbytes + sum(x.nbytes for x in node.inputs if not isinstance(x, Tensor))
         reference = weakref.KeyedRef(result, self._ended.append, id(result))
         self._drop(id(result))
         self._kept[id(result)] = _Aside(reference, node, self._step, size)
