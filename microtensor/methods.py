@@ -86,6 +86,16 @@ class Protocols(Tensor):
     __itruediv__, __ipow__ = in_place(ops.divide, "/"), in_place(ops.power, "**")
     __array_ufunc__, __array_function__ = numpy_functions.array_ufunc, numpy_functions.array_function
 
+    def __repr__(self) -> str:
+        parts = [np.array2string(self._array, separator=", ", prefix="tensor(")]
+        if self.dtype not in (np.float64, np.int64, np.bool_):
+            parts.append(f"dtype={self.dtype}")
+        if self._node is not None:
+            parts.append(f"node={self._node}")
+        elif self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"tensor({', '.join(parts)})"
+
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index=_plain_index(index))
 

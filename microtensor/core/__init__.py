@@ -11,21 +11,21 @@ the code. Each names the files, and the lines of all functions that run.
 (a) How ``loss.backward()`` works: ``(mt.tensor([3.0, 4.0]) * x).sum().backward()``:
 
     support/arrays.py    21-29, 32-43, 46-68, 91-93, 136-141, 208-218
-    core/primitive.py    89-100, 115-121, 139-141, 240-282
+    core/primitive.py    90-95, 110-116, 134-136, 239-281
     core/ops.py          143-145, 183, 289-291, 299-300, 306
-    core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
-    core/tensor.py       32-34, 42-44, 97-112, 266-296
+    core/backprop.py     73-107, 110-128, 131-211, 261-265, 281-290, 293-308, 311-314, 317-358, 367-380
+    core/tensor.py       32-34, 42-44, 97-112, 272-302
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 
     support/arrays.py    32-43, 91-93, 136-141, 144-147, 157-171, 208-218
     support/axes.py      42-57, 101-118, 136-138, 141-153, 156-170
     support/modes.py     19-22, 63-64, 72-74, 76-77, 192-196, 201-205
-    core/primitive.py    89-100, 115-121, 139-141, 144-148, 240-282, 284-294
+    core/primitive.py    90-95, 110-116, 134-136, 139-143, 239-281, 283-293
     core/ops.py          143-145, 151, 166, 168, 197, 199, 233, 247, 289-291, 299-300, 306, 321-328, 331-336,
                          360-364, 367-369
-    core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
-    core/tensor.py       32-34, 42-44, 167-170, 172-175, 182-185
+    core/backprop.py     73-107, 110-128, 131-211, 261-265, 281-290, 293-308, 311-314, 317-358, 367-380
+    core/tensor.py       32-34, 42-44, 173-176, 178-181, 188-191
     norms/standard.py    20-66, 69-79
 
 (c) How a picture arises: ``viz.render(mt.Graph.from_tensor(y), format="svg")``, the main stations:

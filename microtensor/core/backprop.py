@@ -155,12 +155,13 @@ def reverse(
         The graph has been freed, a leaf was changed after it was read, or a rule returned a gradient that does not fit.
     """
     useful = None if wanted is None else _leading_to(wanted, toposort(seeds))
-    watched = current_mode().watched
     gradients: dict[Any, Any] = dict(seeds)
     found: dict[Tensor, Any] = {}
     # An input is made before its output, so the youngest waiting record has received all of its gradient.
     waiting: list[Any] = [(-t._node.index, t) for t in seeds if t._node is not None]
     heapify(waiting)
+    observed = current_mode().watched or (walk is not None and walk.contributions is not None)
+    own: dict[Any, Array] | None = None if observed or create_graph else {}
     while waiting:
         _, output = heappop(waiting)
         g = gradients.pop(output)
@@ -180,7 +181,7 @@ def reverse(
         # A loop, not a comprehension, which before Python 3.12 is one more call.
         for x in () if create_graph else inputs:
             values.append(x._array if isinstance(x, TensorBase) else x)
-        rules, version = node.primitive.rules, 0
+        rules, into, version = node.primitive.rules, node.primitive.into, 0
         for i, x in enumerate(inputs):
             if not isinstance(x, TensorBase):
                 continue
@@ -188,14 +189,14 @@ def reverse(
             if not x._requires_grad or (useful is not None and x not in useful) or rules[i] is None:
                 continue
             try:
+                if into is not None and own is not None and _add_into(gradients, own, x, g, node):
+                    continue
                 d = contribution(node, i, g, y, values)
             except Exception as error:
                 error.add_note(errors.place_of(node, i, output, values))
                 raise
-            if watched:
-                errors.check_finite(d, g, node, i, output, values)
-            if walk is not None and walk.contributions is not None:
-                walk.contributions.append(Contribution(node.index, i, d))
+            if observed:
+                _observe(d, g, node, i, output, values, walk)
             if x in gradients:
                 gradients[x] = gradients[x] + d
             else:
@@ -208,6 +209,27 @@ def reverse(
         if wanted is None or leaf in wanted:
             found[leaf] = g if leaf._watch is None else _hooked(g, leaf, create_graph)
     return found
+
+
+def _add_into(gradients: dict[Any, Any], own: dict[Any, Array], x: Any, g: Array, node: Node) -> bool:
+    """Add the cotangent of a part of x to the gradient of x in place, if x has one.
+
+    The sum is in `own`, because nobody else may hold an array that is written to.
+    """
+    if x not in gradients:
+        return False
+    if own.get(x) is not gradients[x]:
+        own[x] = gradients[x] = np.array(gradients[x])
+    node.primitive.into(own[x], g, **node.params)
+    return True
+
+
+def _observe(d: Any, g: Any, node: Node, argument: int, output: Any, values: Any, walk: Walk | None) -> None:
+    """Check and report what a rule returned."""
+    if current_mode().watched:
+        errors.check_finite(d, g, node, argument, output, values)
+    if walk is not None and walk.contributions is not None:
+        walk.contributions.append(Contribution(node.index, argument, d))
 
 
 def _leading_to(wanted: set[Tensor], order: list[Tensor]) -> set[Tensor]:

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from microtensor.core.tensor import Tensor
 
 Rule: TypeAlias = Callable[..., Any]
+Params: TypeAlias = dict[str, Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 _created = itertools.count()
 _new = object.__new__
 # Shared by all calls without options; nobody writes to params.
-_NO_PARAMS: dict[str, Any] = {}
+_NO_PARAMS: Params = {}
 _PLAIN = frozenset({np.ndarray, float, int, bool})
 
 
@@ -87,13 +88,7 @@ class Node:
     __slots__ = ("index", "inputs", "line", "params", "primitive", "scope", "spent", "version")
 
     def __init__(
-        self,
-        primitive: Any,
-        inputs: tuple[Any, ...],
-        params: dict[str, Any],
-        scope: Scope | None,
-        version: int,
-        line: str,
+        self, primitive: Any, inputs: tuple[Any, ...], params: Params, scope: Scope | None, version: int, line: str
     ) -> None:
         self.primitive, self.inputs, self.params = primitive, inputs, params
         self.scope, self.version, self.line = scope, version, line
@@ -185,6 +180,9 @@ class Primitive(Generic[P]):
         ``settle(params, arrays)`` replaces options by a plain form. For example, an axis becomes a tuple of integers.
     doc : str
         The docstring.
+    into : callable, optional
+        For an operation with one array that reads a part of it: ``into(total, g, **params)`` adds what the rule would
+        return to the array `total`, in place. So many parts of one array share one gradient.
 
     Examples
     --------
@@ -208,12 +206,13 @@ class Primitive(Generic[P]):
         settle: Callable[..., Any] | None = None,
         doc: str = "",
         shown: tuple[str, ...] = (),
+        into: Callable[..., None] | None = None,
     ) -> None:
         self.name = self.__name__ = self.__qualname__ = name
         self.forward: Callable[..., Any] = forward
         self.rules: Any = rules[0] if len(rules) == 1 and isinstance(rules[0], (VariadicRule, tuple)) else rules
         self.arity = None if isinstance(self.rules, VariadicRule) else len(self.rules)
-        self.symbol = symbol or name
+        self.symbol, self.into = symbol or name, into
         self.rule_text = rule_text or shown
         if shown:
             warnings.warn("primitive: shown= is now called rule_text=", DeprecationWarning, stacklevel=2)

@@ -82,12 +82,24 @@ def _getitem(x: Any, index: Any) -> Any:
     return x[_plain(index)]
 
 
+def _add_at(total: Array, g: Array, index: Any) -> None:
+    """total + put(g, index, total.shape), in place and in the time of g."""
+    index = _plain(index)
+    if _is_basic(index):
+        total[index] += g
+    elif accumulator(g.dtype) is None:
+        np.add.at(total, index, g)
+    else:
+        total += _put(g, index, total.shape)
+
+
 getitem = primitive(
     "getitem",
     _getitem,
     lambda g, y, x, index: put(g, index=index, shape=x.shape),
     symbol="x[i]",
     rule_text=("g at [i]",),
+    into=_add_at,
     doc="""Elements by NumPy's indexing: integers, slices, arrays of integers or booleans, None and Ellipsis.
 
     An element selected twice gets the sum of both gradients. Raises IndexError for an index out of range.
