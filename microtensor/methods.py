@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -85,6 +85,21 @@ class Protocols(Tensor):
     __iadd__, __isub__, __imul__ = in_place(ops.add, "+"), in_place(ops.subtract, "-"), in_place(ops.multiply, "*")
     __itruediv__, __ipow__ = in_place(ops.divide, "/"), in_place(ops.power, "**")
     __array_ufunc__, __array_function__ = numpy_functions.array_ufunc, numpy_functions.array_function
+
+    def item(self) -> float | int | bool:
+        """The only element as a Python number.
+
+        Raises
+        ------
+        ValueError
+            There is not exactly one element.
+        """
+        if self.size != 1:
+            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements; it must have one")
+        return cast("float | int | bool", self._array.item())
+
+    def __pos__(self) -> Tensor:
+        return self
 
     def __repr__(self) -> str:
         parts = [np.array2string(self._array, separator=", ", prefix="tensor(")]

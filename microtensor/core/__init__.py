@@ -10,21 +10,21 @@ the code. Each names the files, and the lines of all functions that run.
 
 (a) How ``loss.backward()`` works: ``(mt.tensor([3.0, 4.0]) * x).sum().backward()``:
 
-    support/arrays.py    21-29, 32-43, 46-68, 91-93, 136-141, 208-218
+    support/arrays.py    23-31, 34-45, 48-70, 93-95, 138-144, 220-230
     core/primitive.py    90-95, 110-116, 134-136, 239-281
     core/ops.py          143-145, 183, 289-291, 299-300, 306
-    core/backprop.py     73-107, 110-128, 131-211, 261-265, 281-290, 293-308, 311-314, 317-358, 367-380
-    core/tensor.py       32-34, 42-44, 97-112, 272-302
+    core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 366-379
+    core/tensor.py       32-34, 42-44, 97-112, 257-287
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 
-    support/arrays.py    32-43, 91-93, 136-141, 144-147, 157-171, 208-218
+    support/arrays.py    34-45, 93-95, 138-144, 156-159, 169-183, 220-230
     support/axes.py      42-57, 101-118, 136-138, 141-153, 156-170
     support/modes.py     19-22, 63-64, 72-74, 76-77, 192-196, 201-205
     core/primitive.py    90-95, 110-116, 134-136, 139-143, 239-281, 283-293
     core/ops.py          143-145, 151, 166, 168, 197, 199, 233, 247, 289-291, 299-300, 306, 321-328, 331-336,
                          360-364, 367-369
-    core/backprop.py     73-107, 110-128, 131-211, 261-265, 281-290, 293-308, 311-314, 317-358, 367-380
+    core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 366-379
     core/tensor.py       32-34, 42-44, 173-176, 178-181, 188-191
     norms/standard.py    20-66, 69-79
 

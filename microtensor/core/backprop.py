@@ -60,13 +60,12 @@ def toposort(roots: Iterable[Tensor]) -> list[Tensor]:
     while stack:
         tensor = stack.pop()
         node = tensor._node
-        if node is None:
-            continue
-        found.append(tensor)
-        for x in node.inputs:
-            if isinstance(x, TensorBase) and x._requires_grad and x not in seen:
-                seen.add(x)
-                stack.append(x)
+        if node is not None:
+            found.append(tensor)
+            for x in node.inputs:
+                if isinstance(x, TensorBase) and x._requires_grad and x not in seen:
+                    seen.add(x)
+                    stack.append(x)
     return sorted(found, key=_creation, reverse=True)
 
 

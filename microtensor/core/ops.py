@@ -323,7 +323,7 @@ def _mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     count = axes.filled_count(x.shape, axis, "mean", "a mean")
     # Sums of integers overflow too, so they are computed in float64, as in NumPy.
     wide: Any = arrays.accumulator(x.dtype) or (None if x.dtype.kind == "f" else np.dtype(np.float64))
-    add_up: Any = np.add.reduce
+    add_up: Any = arrays.add_up if x.size > 8 * arrays.MANY else np.add.reduce
     y = add_up(x, axis=axis, keepdims=keepdims, dtype=wide) / count
     return y.astype(np.float16) if x.dtype.char == "e" else y
 

@@ -230,18 +230,6 @@ class Tensor(TensorBase, Methods):
         if aside := current_mode().aside:
             aside(self)
 
-    def item(self) -> float | int | bool:
-        """The only element as a Python number.
-
-        Raises
-        ------
-        ValueError
-            There is not exactly one element.
-        """
-        if self._array.size != 1:
-            raise ValueError(f"item: a tensor of shape {self.shape} has {self.size} elements; it must have one")
-        return cast("float | int | bool", self._array.item())
-
     __add__, __radd__ = binary(ops.add)
     __sub__, __rsub__ = binary(ops.subtract)
     __mul__, __rmul__ = binary(ops.multiply)
@@ -255,9 +243,6 @@ class Tensor(TensorBase, Methods):
     if not TYPE_CHECKING:
         # The methods that tensors and arrays share, and that rules use; ``attached.pyi`` declares them.
         reshape, astype = of_sizes(ops.reshape), method(ops.astype)
-
-    def __pos__(self) -> Tensor:
-        return self
 
 
 use_tensor_type(Tensor)
