@@ -41,9 +41,10 @@ def _extreme_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = Fa
     if (unknown := largest != largest).any():
         # NaN is not equal to itself, but it is what was chosen.
         hit = hit | (unknown & ~equal(x, x))
-    ties = sum_(hit, axis=axis, keepdims=True)
+    # Counted as floats: the count of integers, and their quotient in float64, take twice the time.
+    ties = sum_(hit, axis=axis, keepdims=True, dtype=accumulator(x.dtype) or x.dtype)
     g = kept(g, x, axis, keepdims)
-    return chosen(g if (ties == 1).all() else g * (1 / ties).astype(x.dtype), hit)
+    return chosen(g if (ties == 1).all() else g * (1 / ties).astype(x.dtype, copy=False), hit)
 
 
 max = primitive(

@@ -375,3 +375,11 @@ def test_axes_are_reversed_unless_an_order_is_given():
         found = mt.grad(y, x, np.arange(6.0).reshape(3, 2), create_graph=True)
         np.testing.assert_array_equal(found.numpy(), np.arange(6.0).reshape(3, 2).T)
         assert mt.Graph.from_tensor(y).nodes[-1].symbol == "( )ᵀ"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_ties_of_a_maximum_are_counted_beyond_the_largest_number_of_float16(dtype):
+    x = mt.tensor(np.zeros((70_000, 2), dtype), requires_grad=True)
+    slope = mt.grad(mt.max(x, axis=0), x, np.ones(2, dtype))
+    assert slope.dtype == dtype
+    assert (slope.numpy() == dtype(1 / 70_000)).all()
