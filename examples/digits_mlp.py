@@ -108,6 +108,7 @@ def main() -> mt.Tensor:
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and of the order of the images")
     args = parser.parse_args()
 
+    mt.tune_memory()
     mt.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     train, test = load_digits()

@@ -29,6 +29,8 @@ def arguments(story: str | None, seeds: int = 5) -> argparse.Namespace:
         args.seeds = 1 if args.quick else seeds
     if args.seeds < 1:
         parser.error("--seeds takes a positive number")
+    # Every example that trains starts here.
+    mt.tune_memory()
     return args
 
 

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from microtensor.inspect.grading import check_backward
     from microtensor.ledger import paths
     from microtensor.losses import cross_entropy, mse_loss
-    from microtensor.memory import keep_memory
+    from microtensor.memory import keep_memory, tune_memory
     from microtensor.norms import standardize
     from microtensor.random import manual_seed
     from microtensor.serialize import CheckpointError, load, save
@@ -78,7 +78,7 @@ _ON_DEMAND = {
     "microtensor.inspect.grading": ("check_backward",),
     "microtensor.ledger": ("paths",),
     "microtensor.losses": ("cross_entropy", "mse_loss"),
-    "microtensor.memory": ("keep_memory",),
+    "microtensor.memory": ("keep_memory", "tune_memory"),
     "microtensor.norms": ("standardize",),
     "microtensor.random": ("manual_seed",),
     "microtensor.serialize": ("CheckpointError", "load", "save"),
@@ -162,6 +162,7 @@ __all__ = [
     "sum",
     "tensor",
     "trace_lines",
+    "tune_memory",
     "viz",
     "vjp",
 ]

@@ -1,10 +1,14 @@
-"""An option for large arrays: freed memory stays in the process, and is not handed back to the kernel."""
+"""Options of the process: freed memory stays in it, and Python searches for garbage more rarely."""
 
 from __future__ import annotations
+
+import gc
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
 NEVER = 2**31 - 1
+# New objects before a search of the youngest generation, and searches of it before one of the next.
+RARELY = (50_000, 20, 100)
 
 
 def keep_memory() -> bool:
@@ -38,3 +42,24 @@ def keep_memory() -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+def tune_memory() -> None:
+    """Set the process up for training: call :func:`keep_memory`, and let Python search for garbage more rarely.
+
+    Python searches its objects for unreachable cycles each time when some hundred new ones have been made. The record
+    of a computation has many objects and no cycles, so the searches find nothing. After this call, Python searches
+    after 50,000 new objects. A collector that is switched off stays off, and a larger threshold stays as it is. Memory
+    that is held in cycles is freed later. The call concerns the whole process, so it is never made at import. It is
+    made by the command ``microtensor``.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> mt.tune_memory()
+    """
+    keep_memory()
+    now = gc.get_threshold()
+    # A first threshold of 0 means never.
+    if now[0]:
+        gc.set_threshold(*map(max, now, RARELY))

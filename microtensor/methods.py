@@ -101,16 +101,6 @@ class Protocols(Tensor):
     def __pos__(self) -> Tensor:
         return self
 
-    def __repr__(self) -> str:
-        parts = [np.array2string(self._array, separator=", ", prefix="tensor(")]
-        if self.dtype not in (np.float64, np.int64, np.bool_):
-            parts.append(f"dtype={self.dtype}")
-        if self._node is not None:
-            parts.append(f"node={self._node}")
-        elif self.requires_grad:
-            parts.append("requires_grad=True")
-        return f"tensor({', '.join(parts)})"
-
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index=_plain_index(index))
 

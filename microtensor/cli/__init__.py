@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from microtensor import __version__
+from microtensor import __version__, tune_memory
 from microtensor.cli.check import check_command
 from microtensor.cli.common import EPILOG, Commands
 from microtensor.cli.grade import grade_command
@@ -35,3 +35,4 @@ gradients are right.
 @click.version_option(__version__, prog_name="microtensor", message="%(prog)s %(version)s")
 def main() -> None:
     """Entry point of the command ``microtensor``."""
+    tune_memory()

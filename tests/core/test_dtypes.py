@@ -19,7 +19,7 @@ DTYPES = ["bool", *INTEGERS, *FLOATS]
 OTHERS = {
     "check_backward", "get_default_dtype", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "is_grad_enabled",
     "jacobian", "keep_memory", "label", "load", "manual_seed", "paths", "primitive", "save", "set_default_dtype",
-    "show", "vjp",
+    "show", "tune_memory", "vjp",
 }  # fmt: skip
 ROWS = np.array([1, 0, 1])
 
