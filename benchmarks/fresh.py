@@ -1,6 +1,6 @@
-"""Fresh processes: what an import costs, and the peak of memory of one workload in one library.
+"""Fresh processes: what an import costs, and the time or the peak of memory of one workload in one library.
 
-Run as a module it is the child: ``python -m benchmarks.fresh LIBRARY WORKLOAD full|quick``.
+Run as a module it is the child: ``python -m benchmarks.fresh seconds|memory LIBRARY WORKLOAD full|quick``.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +50,12 @@ def import_cost(package: str) -> tuple[float, float]:
 
 def held(library: str, workload: str, quick: bool) -> float:
     """Peak MiB over the import of one forward and backward pass."""
-    return float(_child("-m", "benchmarks.fresh", library, workload, "quick" if quick else "full"))
+    return float(_child("-m", "benchmarks.fresh", "memory", library, workload, "quick" if quick else "full"))
+
+
+def seconds(library: str, workload: str, quick: bool) -> float:
+    """Seconds of one forward and backward pass, the second one of a new process."""
+    return float(_child("-m", "benchmarks.fresh", "seconds", library, workload, "quick" if quick else "full"))
 
 
 def _child(*arguments: str) -> Any:
@@ -61,13 +68,22 @@ def _child(*arguments: str) -> Any:
 def main() -> None:
     """Measure as the command line says and write one number."""
     from benchmarks.libraries import LIBRARIES
-    from benchmarks.workloads import HELD
+    from benchmarks.workloads import HELD, TIMED
 
-    _, name, workload, size = sys.argv
+    _, what, name, chosen, size = sys.argv
+    if what == "seconds":
+        # Not where memory is measured: a peer does not import us.
+        import_module("microtensor").tune_memory()
     library = LIBRARIES[name]()
     before = peak()
-    next(w for w in HELD if w.name == workload).call(library, size == "quick")()
-    sys.stdout.write(json.dumps(peak() - before))
+    call = next(w for w in (*HELD, *TIMED) if w.name == chosen).call(library, size == "quick")
+    call()
+    found = peak() - before
+    if what == "seconds":
+        start = time.perf_counter()
+        call()
+        found = time.perf_counter() - start
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,10 @@ class Library:
     def relu(self, x: Any) -> Any:
         return self.module.maximum(x, np.float32(0))
 
+    def softmax(self, x: Any) -> Any:
+        e = self.module.exp(x - self.module.max(x, axis=-1, keepdims=True))
+        return e / self.module.sum(e, axis=-1, keepdims=True)
+
     def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
         return self.module.reshape(x, shape)
 
@@ -111,6 +115,20 @@ class Layered(Library):
     def layer_norm_layer(self, weight: Any, bias: Any) -> Callable[[Any], Any]:
         return _filled(self.module.nn.LayerNorm(weight.shape[0]), weight, bias)
 
+    def gelu(self, x: Any) -> Any:
+        return self.module.nn.functional.gelu(x)
+
+    def recurrent(self, kind: str, leaves: Sequence[Any]) -> Callable[[Any], Any]:
+        """The output of an LSTM or a GRU at every step, from W_ih, W_hh, b_ih and b_hh."""
+        layer = getattr(self.module.nn, kind)(leaves[0].shape[1], leaves[1].shape[1])
+        for name, leaf in zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), leaves, strict=True):
+            setattr(layer, name, leaf)
+        return lambda x: layer(x)[0]
+
+    def encoder_layer(self, width: int, heads: int, hidden: int) -> Any:
+        """A transformer encoder layer without dropout."""
+        return self.module.nn.TransformerEncoderLayer(width, heads, hidden, dropout=0.0)
+
     def cross_entropy(self, scores: Any, labels: Any) -> Any:
         return self.module.nn.functional.cross_entropy(scores, labels)
 
@@ -147,6 +165,15 @@ class Microtensor(Layered):
     def relu(self, x: Any) -> Any:
         return self.module.relu(x)
 
+    def gelu(self, x: Any) -> Any:
+        return self.module.gelu(x)
+
+    def softmax(self, x: Any) -> Any:
+        return self.module.softmax(x)
+
+    def encoder_layer(self, width: int, heads: int, hidden: int) -> Any:
+        return super().encoder_layer(width, heads, hidden).astype("float32")
+
     def batch_norm(self, x: Any, weight: Any, bias: Any) -> Any:
         return self.module.norms.batch_norm(x, weight=weight, bias=bias, training=True, eps=EPS)
 
@@ -158,7 +185,7 @@ class Microtensor(Layered):
 
 
 class Torch(Layered):
-    """PyTorch with norms composed of its own operations."""
+    """PyTorch with norms, GELU, softmax and recurrent layers composed of its own operations."""
 
     name = package = "torch"
 
@@ -185,6 +212,46 @@ class Torch(Layered):
     def relu(self, x: Any) -> Any:
         return self.module.relu(x)
 
+    def gelu(self, x: Any) -> Any:
+        return x * 0.5 * (self.module.erf(x * 0.5**0.5) + 1.0)
+
+    def softmax(self, x: Any) -> Any:
+        e = self.module.exp(x - x.amax(-1, keepdim=True))
+        return e / e.sum(-1, keepdim=True)
+
+    def recurrent(self, kind: str, leaves: Sequence[Any]) -> Callable[[Any], Any]:
+        w_ih, w_hh, b_ih, b_hh = leaves
+        step = {"LSTM": self._lstm_step, "GRU": self._gru_step}[kind]
+
+        def along(x: Any) -> Any:
+            h = c = self.module.zeros(x.shape[1], w_hh.shape[1])
+            outputs = []
+            for from_x in x @ w_ih.T + b_ih:
+                h, c = step(from_x, h @ w_hh.T + b_hh, h, c)
+                outputs.append(h)
+            return self.module.stack(outputs)
+
+        return along
+
+    def _lstm_step(self, from_x: Any, from_h: Any, h: Any, c: Any) -> tuple[Any, Any]:
+        i, f, g, o = (from_x + from_h).chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+    def _gru_step(self, from_x: Any, from_h: Any, h: Any, c: Any) -> tuple[Any, Any]:
+        (x_r, x_z, x_n), (h_r, h_z, h_n) = from_x.chunk(3, 1), from_h.chunk(3, 1)
+        r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+        return (1 - z) * (x_n + r * h_n).tanh() + z * h, c
+
+    def encoder_layer(self, width: int, heads: int, hidden: int) -> Any:
+        layer = super().encoder_layer(width, heads, hidden)
+        for norm in (layer.norm1, layer.norm2):
+            norm.forward = functools.partial(self._layer_norm_of, norm)
+        return layer
+
+    def _layer_norm_of(self, norm: Any, x: Any) -> Any:
+        return self.layer_norm(x, norm.weight, norm.bias)
+
     def batch_norm_layer(self, weight: Any, bias: Any, images: bool = False) -> Callable[[Any], Any]:
         return functools.partial(self.batch_norm, weight=weight, bias=bias)
 
@@ -193,7 +260,7 @@ class Torch(Layered):
 
 
 class TorchNative(Torch):
-    """PyTorch with its fused norms."""
+    """PyTorch with its fused kernels."""
 
     name = "torch-native"
 
@@ -206,8 +273,14 @@ class TorchNative(Torch):
     def group_norm(self, x: Any, groups: int, weight: Any, bias: Any) -> Any:
         return self.module.nn.functional.group_norm(x, groups, weight, bias, EPS)
 
+    def softmax(self, x: Any) -> Any:
+        return self.module.softmax(x, -1)
+
     batch_norm_layer = Layered.batch_norm_layer
     layer_norm_layer = Layered.layer_norm_layer
+    gelu = Layered.gelu
+    recurrent = Layered.recurrent
+    encoder_layer = Layered.encoder_layer
 
 
 class Autograd(Library):

@@ -28,6 +28,18 @@ def table(run: Run) -> str:
     return "\n".join([*facts, "", *lines, ""])
 
 
+def markdown(run: Run) -> str:
+    """One row a workload, one column a library: our time or memory, and for each peer ours / peer."""
+    libraries = dict.fromkeys(name for result in run.results for name in result.medians)
+    rows = [["workload", *libraries], ["---", *("---:" for _ in libraries)]]
+    for result in run.results:
+        cells = {OURS: _number(result.medians[OURS], result.unit)}
+        cells |= {peer: f"{ratio:.2f}" for peer, ratio in result.ratios.items()}
+        rows.append([result.title, *(cells.get(name, "") for name in libraries)])
+    facts = [", ".join(f"{key} {value}" for key, value in part.items()) for part in (run.machine, run.versions)]
+    return "\n".join(["; ".join(facts) + ".", "", *(f"| {' | '.join(row)} |" for row in rows), ""])
+
+
 def as_json(run: Run) -> dict[str, Any]:
     """Machine, versions, medians, ratios and targets."""
     return {

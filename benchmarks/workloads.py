@@ -54,6 +54,8 @@ class Workload:
     libraries : tuple of str
         Who takes part.
     targets : tuple of Target
+    fresh : bool
+        Whether every sample is a process of its own, because what is left of one pass disturbs the next.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Workload:
     quick: Size
     libraries: tuple[str, ...]
     targets: tuple[Target, ...] = ()
+    fresh: bool = False
 
     def call(self, library: Library, quick: bool) -> Call:
         """What is measured, on data that are the same for every library."""
@@ -115,6 +118,18 @@ def group_norm(library: Library, size: Size) -> Call:
         return library.group_norm(x, size[1] // 8, weight, bias)
 
     return _differentiated(library, formula, [x, weight, bias], seed)
+
+
+def gelu(library: Layered, size: Size) -> Call:
+    """GELU with the error function."""
+    x, seed = _normal(size, size)
+    return _differentiated(library, library.gelu, [x], seed)
+
+
+def softmax(library: Library, size: Size) -> Call:
+    """Softmax over the last axis."""
+    x, seed = _normal(size, size)
+    return _differentiated(library, library.softmax, [x], seed)
 
 
 def norm_stack(library: Library, size: Size) -> Call:
@@ -222,6 +237,42 @@ def rnn(library: Layered, size: Size) -> Call:
     return functools.partial(library.gradients, unrolled, leaves, library.constant(seed))
 
 
+def _recurrent(kind: str, gates: int, library: Layered, size: Size) -> Call:
+    steps, batch, inputs, hidden = size
+    rows = gates * hidden
+    arrays = _normal((rows, inputs), (rows, hidden), (rows,), (rows,))
+    leaves = [library.leaf(array * np.float32(hidden**-0.5)) for array in arrays]
+    (x, seed) = _normal((steps, batch, inputs), (steps, batch, hidden), seed=1)
+    layer, sequence = library.recurrent(kind, leaves), library.constant(x)
+    return functools.partial(library.gradients, lambda *_: layer(sequence), leaves, library.constant(seed))
+
+
+def lstm(library: Layered, size: Size) -> Call:
+    """A long short-term memory along a sequence."""
+    return _recurrent("LSTM", 4, library, size)
+
+
+def gru(library: Layered, size: Size) -> Call:
+    """Gated recurrent units along a sequence."""
+    return _recurrent("GRU", 3, library, size)
+
+
+def encoder(library: Layered, size: Size) -> Call:
+    """A transformer encoder layer: attention, two linear layers, two layer norms."""
+    length, batch, width, heads = size
+    layer = library.encoder_layer(width, heads, 4 * width)
+    named = sorted(layer.named_parameters())
+    (x, seed) = _normal((length, batch, width), (length, batch, width), seed=1)
+    for (name, _), values in zip(named, _normal(*(tuple(p.shape) for _, p in named)), strict=True):
+        owner, _, last = name.rpartition(".")
+        # Weights of the norms stay near 1, all others small.
+        scaled = values * np.float32(width**-0.5) + np.float32(owner.startswith("norm") and last == "weight")
+        setattr(functools.reduce(getattr, owner.split(".") if owner else [], layer), last, library.leaf(scaled))
+    leaves = [parameter for _, parameter in sorted(layer.named_parameters())]
+    data = library.constant(x)
+    return functools.partial(library.gradients, lambda *_: layer(data), leaves, library.constant(seed))
+
+
 def _norm_targets(torch: tuple[float, float], native: tuple[float, float]) -> tuple[Target, ...]:
     return Target("torch", *torch), Target("torch-native", *native)
 
@@ -277,6 +328,16 @@ TIMED = (
         _norm_targets((0.5, 0.35), (4.5, 3.1)),
     ),
     Workload(
+        "gelu",
+        "GELU (1000,1000)",
+        gelu,
+        (1000, 1000),
+        (6, 3),
+        LAYERED,
+        (Target("torch-native", 10.0, 9.0),),
+    ),
+    Workload("softmax", "softmax (4096,1000)", softmax, (4096, 1000), (6, 3), EVERY),
+    Workload(
         "mlp",
         "MLP 784-512-512-10 + BN, Adam",
         mlp,
@@ -303,7 +364,28 @@ TIMED = (
         LAYERED,
         (Target("torch-native", 1.4, 1.13),),
     ),
-    Workload("chain-long", "chain of 200,000 nodes", chain, (200_000,), (300,), PLAIN, (Target("torch", 0.6, 0.3),)),
+    Workload(
+        "lstm",
+        "LSTM, 50 steps, 32 x 128 -> 128",
+        lstm,
+        (50, 32, 128, 128),
+        (3, 2, 3, 4),
+        LAYERED,
+        (Target("torch-native", 3.5, 3.5),),
+    ),
+    Workload("lstm-small", "LSTM, 50 steps, 16 x 32 -> 64", lstm, (50, 16, 32, 64), (3, 2, 3, 4), LAYERED),
+    Workload("gru", "GRU, 50 steps, 32 x 128 -> 128", gru, (50, 32, 128, 128), (3, 2, 3, 4), LAYERED),
+    Workload("encoder", "transformer layer (64,16,128)", encoder, (64, 16, 128, 4), (3, 2, 8, 2), LAYERED),
+    Workload(
+        "chain-long",
+        "chain of 200,000 nodes",
+        chain,
+        (200_000,),
+        (300,),
+        PLAIN,
+        (Target("torch", 0.6, 0.3),),
+        fresh=True,
+    ),
 )
 
 HELD = (
@@ -317,4 +399,5 @@ HELD = (
         COMPOSED,
         (Target("", 120.0, 91.0, "value"),),
     ),
+    Workload("memory-bn", "memory, batch norm (1000000,16)", batch_norm, (1_000_000, 16), (6, 3), EVERY),
 )

@@ -12,6 +12,7 @@ INDICES = (
     0, -1, slice(1, 3), slice(None, None, -2), (0, 1), (slice(None), 2), (..., 0), None, (None, 1, None), ...,
     [0, 0, 2], (slice(None), [1, 1]), ([0, 2], [1, 1]), np.arange(12).reshape(3, 4) % 5 == 0, [True, False, True], True,
     (np.int64(1), slice(0, 0)), np.array([[0, 1], [1, 0]]), [],
+    mt.tensor([0, 2, 2]),
 )  # fmt: skip
 
 
@@ -20,6 +21,7 @@ def whole(x, indices, weights):
     total = np.zeros_like(x)
     for index, w in zip(indices, weights, strict=True):
         part = np.zeros_like(x)
+        index = index.numpy() if isinstance(index, mt.Tensor) else index
         np.add.at(part, index, 2 * w * w * x[index])
         total = total + part
     return total

@@ -94,6 +94,34 @@ def test_the_command_writes_json_and_names_missing_peers(tmp_path):
     assert all(f"left out: {name} (blocked)" in done.stdout for name in PEERS)
 
 
+def test_a_long_chain_is_timed_in_processes_of_its_own(monkeypatch):
+    monkeypatch.setattr(clock, "interleaved", lambda *_: pytest.fail("timed in this process"))
+    monkeypatch.setitem(LIBRARIES, "torch", Twin)
+    asked = []
+    monkeypatch.setattr(measure.fresh, "seconds", lambda name, *_: asked.append(name) or 2.0)
+    (result,) = measured("chain-long").results
+    assert asked == ["microtensor", "torch"]
+    assert result.ratios == {"torch": 1.0}
+    monkeypatch.undo()
+    assert 0 < measure.fresh.seconds("microtensor", "chain-long", True) < 60
+
+
+def test_the_table_for_a_page_has_a_column_for_each_library():
+    results = [
+        measure.Result("a", "first", "s", {"microtensor": 0.002, "torch": 0.001}, ()),
+        measure.Result("b", "second", "MiB", {"microtensor": 3.0, "mygrad": 6.0}, ()),
+    ]
+    run = measure.Run(False, 1, {"processor": "P"}, {"numpy": "2"}, {}, results)
+    assert report.markdown(run).splitlines() == [
+        "processor P; numpy 2.",
+        "",
+        "| workload | microtensor | torch | mygrad |",
+        "| --- | ---: | ---: | ---: |",
+        "| first | 2 ms | 2.00 |  |",
+        "| second | 3.0 MiB |  | 0.50 |",
+    ]
+
+
 def test_a_missing_peer_is_left_out_with_the_reason(monkeypatch):
     blocked(monkeypatch)
     found, missing = load(list(LIBRARIES))
