@@ -1,6 +1,7 @@
 """Fresh processes: what an import costs, and the time or the peak of memory of one workload in one library.
 
-Run as a module it is the child: ``python -m benchmarks.fresh seconds|memory LIBRARY WORKLOAD full|quick``.
+Run as a module it is the child: ``python -m benchmarks.fresh seconds|memory LIBRARY WORKLOAD full|quick|SIZE``. SIZE is
+that of the first axis.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ def held(library: str, workload: str, quick: bool) -> float:
     return float(_child("-m", "benchmarks.fresh", "memory", library, workload, "quick" if quick else "full"))
 
 
-def seconds(library: str, workload: str, quick: bool) -> float:
+def seconds(library: str, workload: str, size: str | int) -> float:
     """Seconds of one forward and backward pass, the second one of a new process."""
-    return float(_child("-m", "benchmarks.fresh", "seconds", library, workload, "quick" if quick else "full"))
+    return float(_child("-m", "benchmarks.fresh", "seconds", library, workload, str(size)))
 
 
 def _child(*arguments: str) -> Any:
@@ -76,7 +77,11 @@ def main() -> None:
         import_module("microtensor").tune_memory()
     library = LIBRARIES[name]()
     before = peak()
-    call = next(w for w in (*HELD, *TIMED) if w.name == chosen).call(library, size == "quick")
+    workload = next(w for w in (*HELD, *TIMED) if w.name == chosen)
+    if size.isdigit():
+        call = workload.prepare(library, (int(size), *workload.size[1:]))
+    else:
+        call = workload.call(library, size == "quick")
     call()
     found = peak() - before
     if what == "seconds":

@@ -112,7 +112,8 @@ def timed(workload: Workload, libraries: Sequence[Library], quick: bool, rounds:
         check(workload.name, peer, first[OURS], gradients)
     if workload.fresh:
         processes = range(1 if quick else min(rounds, 3))
-        samples = [{name: fresh.seconds(name, workload.name, quick) for name in calls} for _ in processes]
+        size = "quick" if quick else "full"
+        samples = [{name: fresh.seconds(name, workload.name, size) for name in calls} for _ in processes]
         medians = {name: median(sample[name] for sample in samples) for name in calls}
     else:
         medians = clock.interleaved(calls, rounds)

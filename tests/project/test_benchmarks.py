@@ -15,7 +15,7 @@ PEERS = ("torch", "torch-native", "autograd", "mygrad")
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("benchmarks/ is not part of the source distribution", allow_module_level=True)
 
-from benchmarks import clock, measure, report  # noqa: E402
+from benchmarks import clock, growth, measure, report  # noqa: E402
 from benchmarks.agreement import DisagreementError, check  # noqa: E402
 from benchmarks.libraries import LIBRARIES, Microtensor, load  # noqa: E402
 from benchmarks.workloads import HELD, TIMED  # noqa: E402
@@ -103,7 +103,18 @@ def test_a_long_chain_is_timed_in_processes_of_its_own(monkeypatch):
     assert asked == ["microtensor", "torch"]
     assert result.ratios == {"torch": 1.0}
     monkeypatch.undo()
-    assert 0 < measure.fresh.seconds("microtensor", "chain-long", True) < 60
+    assert 0 < measure.fresh.seconds("microtensor", "chain-long", "quick") < 60
+
+
+def test_growth_leaves_out_who_would_take_too_long(monkeypatch):
+    monkeypatch.setattr(growth.fresh, "seconds", lambda name, workload, size: size * 1e-6)
+    found = growth.grown(growth.CURVES[0], ["microtensor", "autograd", "torch-native"], shrink=100)
+    assert {name: list(times) for name, times in found.items()} == {
+        "microtensor": [10, 100, 1000, 10000],
+        "autograd": [10, 100, 1000],
+    }
+    monkeypatch.undo()
+    assert growth.fresh.seconds("microtensor", "memory-bn", 10) > 0
 
 
 def test_the_table_for_a_page_has_a_column_for_each_library():
