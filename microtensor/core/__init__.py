@@ -14,7 +14,7 @@ the code. Each names the files, and the lines of all functions that run.
     core/primitive.py    90-95, 110-116, 134-136, 239-281
     core/ops.py          143-145, 183, 289-291, 299-300, 306
     core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 366-379
-    core/tensor.py       32-34, 42-44, 97-112, 257-287
+    core/tensor.py       32-34, 42-44, 97-112, 251-281
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 
@@ -25,7 +25,7 @@ the code. Each names the files, and the lines of all functions that run.
     core/ops.py          143-145, 151, 166, 168, 197, 199, 233, 247, 289-291, 299-300, 306, 321-328, 331-336,
                          360-364, 367-369
     core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 366-379
-    core/tensor.py       32-34, 42-44, 173-176, 178-181, 188-191
+    core/tensor.py       32-34, 42-44, 167-170, 172-175, 182-185
     norms/standard.py    20-66, 69-79
 
 (c) How a picture arises: ``viz.render(mt.Graph.from_tensor(y), format="svg")``, the main stations:
