@@ -373,7 +373,7 @@ def _jacobian(d: _Derivative, of_slope: bool = False) -> Tensor:
         rows.append(d.zeros() if found is None else found)
     shape = out.shape + d.leaf.shape
     if not records or not rows:
-        return Tensor(np.array([row.numpy() for row in rows], dtype=d.leaf.dtype).reshape(shape))
+        return Tensor(np.array([row._array for row in rows], dtype=d.leaf.dtype).reshape(shape))
     return d.finished(ops.reshape(ops.stack(rows), shape=shape))
 
 

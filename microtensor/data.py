@@ -201,7 +201,7 @@ def _part(sample: Any, who: str) -> Any:
     if isinstance(sample, (Mapping, tuple, list, str, bytes)):
         return sample
     try:
-        array = sample.numpy() if isinstance(sample, Tensor) else np.asarray(sample)
+        array = sample._array if isinstance(sample, Tensor) else np.asarray(sample)
     except (TypeError, ValueError, RuntimeError):
         # Of ragged sequences, and of other libraries' arrays that are more than numbers.
         array = np.array(None)

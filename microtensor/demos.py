@@ -24,7 +24,7 @@ def _norm(layer: nn.Module, name: str) -> Tensor:
     rng = np.random.default_rng(0)
     layer._name = name
     for parameter in layer.parameters():
-        parameter.assign_(parameter.numpy() + rng.normal(0.0, 0.1, parameter.shape))
+        parameter.assign_(parameter._array + rng.normal(0.0, 0.1, parameter.shape))
     x = Tensor(rng.normal(1.0, 2.0, (8, 4)), requires_grad=True, name="x")
     y: Tensor = layer(x)
     y.name = "y"

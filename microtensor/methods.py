@@ -64,7 +64,7 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(i) for i in index)
     if isinstance(index, Tensor):
-        return kept(index, index.numpy())
+        return kept(index, index._array)
     if isinstance(index, np.ndarray) and index.ndim and index.dtype.kind in "iu":
         return Tensor(index)
     if isinstance(index, (np.ndarray, list)):

@@ -568,7 +568,7 @@ def _tensors_in(value: Any) -> Iterable[TensorBase]:
 def _as_arrays(value: Any) -> Any:
     """The arguments with arrays in the place of tensors."""
     if isinstance(value, TensorBase):
-        return value.numpy()  # type: ignore[attr-defined]
+        return as_array(value)
     if isinstance(value, (list, tuple)) and any(True for _ in _tensors_in(value)):
         return [_as_arrays(item) for item in value]
     return {key: _as_arrays(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -52,7 +52,7 @@ def _made(draws: Array, dtype: DTypeLike | None, requires_grad: bool, who: str) 
 
 def _number(value: Any, who: str) -> Any:
     """A setting of a distribution: one number, or an array with one for each draw."""
-    return own_array(value.numpy() if isinstance(value, Tensor) else value, who)
+    return own_array(value._array if isinstance(value, Tensor) else value, who)
 
 
 @spelled

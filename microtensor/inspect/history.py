@@ -88,7 +88,7 @@ class Asides:
     def keep(self, result: Tensor, node: Node) -> None:
         """Keep the record of a result that has none. The records of its inputs that must not reach it end here."""
         self._end(node.inputs)
-        size = result.numpy().nbytes + sum(x.nbytes for x in node.inputs if not isinstance(x, Tensor))
+        size = result._array.nbytes + sum(x.nbytes for x in node.inputs if not isinstance(x, Tensor))
         reference = weakref.KeyedRef(result, self._ended.append, id(result))
         self._drop(id(result))
         self._kept[id(result)] = _Aside(reference, node, self._step, size)
@@ -198,7 +198,11 @@ def array_of(value: Any) -> Any:
     >>> array_of(mt.tensor([1.0, 2.0])), array_of(3.0)
     (array([1., 2.]), 3.0)
     """
-    return value.numpy() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    seen = value._array.view()
+    seen.flags.writeable = False
+    return seen
 
 
 def arrays_of(node: Node) -> list[Any]:

@@ -119,7 +119,7 @@ def _attend(
                 raise ValueError(f"{ATTENTION}: mask of shape {mask.shape} does not broadcast to scores {scores.shape}")
             if mask.dtype.kind == "f":
                 scores = scores + mask
-            allowed = allowed & (ops.greater(mask, -math.inf) if mask.dtype.kind == "f" else mask.numpy())
+            allowed = allowed & (ops.greater(mask, -math.inf) if mask.dtype.kind == "f" else mask._array)
         weights = drop(label(_masked_softmax(scores, allowed), "weights"))
         return weights @ value, weights
 
@@ -307,7 +307,7 @@ class MultiheadAttention(Module):
         mask = _as_mask(given, who, name)
         if mask.shape not in shapes:
             raise ValueError(f"{who}: {name} has shape {mask.shape}; it must be {' or '.join(map(str, shapes))}")
-        allowing = Tensor(~mask.numpy()) if mask.dtype.kind == "b" else mask
+        allowing = Tensor(~mask._array) if mask.dtype.kind == "b" else mask
         return [reshape(allowing, shape=shapes[mask.shape])]
 
     def _check_inputs(self, query: Tensor, key: Tensor, value: Tensor) -> None:

@@ -73,7 +73,7 @@ class Embedding(Module):
 
     def forward(self, indices: Tensor | Array) -> Tensor:
         """The rows at the indices."""
-        chosen = indices.numpy() if isinstance(indices, Tensor) else own_array(indices, f"{self.title()}: indices")
+        chosen = indices._array if isinstance(indices, Tensor) else own_array(indices, f"{self.title()}: indices")
         if chosen.dtype.kind not in "iu":
             raise TypeError(f"{self.title()}: indices have dtype {chosen.dtype}; convert them with .astype(int)")
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < self.num_embeddings):

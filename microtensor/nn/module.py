@@ -429,7 +429,7 @@ class Module:
         # Running statistics of float16 would overflow where those of the batch do not.
         kept: list[tuple[Tensor, np.dtype[Any]]] = [(x, np.promote_types(new, "f4")) for _, x in self.named_buffers()]
         changed = [
-            (x, x.numpy().astype(to), x.grad)
+            (x, x._array.astype(to), x.grad)
             for x, to in [*((x, new) for x in self.parameters()), *kept]
             if x.dtype.kind == "f" and x.dtype != to
         ]
@@ -445,7 +445,7 @@ class Module:
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all parameters and persistent buffers under PyTorch's keys. A shared one has several keys."""
-        return {key: tensor.numpy().copy() for key, tensor in self._entries()}
+        return {key: tensor._array.copy() for key, tensor in self._entries()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike | Tensor], strict: bool = True) -> LoadedKeys:
         """Load all parameters and buffers from a state. If one does not fit, none is loaded.
@@ -506,7 +506,7 @@ class Module:
                 continue
             given = state[key]
             try:
-                value = own_array(given.numpy() if isinstance(given, Tensor) else given, key)
+                value = own_array(given._array if isinstance(given, Tensor) else given, key)
             except (TypeError, ValueError) as error:
                 problems.append(str(error))
                 continue

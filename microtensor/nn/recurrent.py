@@ -302,7 +302,7 @@ class LayerNormLSTMCell(_LongShortTerm, _Cell):
         self.norm_ih = LayerNorm(4 * hidden_size, eps)
         self.norm_hh = LayerNorm(4 * hidden_size, eps)
         self.norm_c = LayerNorm(hidden_size, eps)
-        beta = self.norm_ih.bias.numpy().copy()
+        beta = self.norm_ih.bias._array.copy()
         beta[hidden_size : 2 * hidden_size] = forget_bias
         self.norm_ih.bias.assign_(beta)
 

@@ -44,7 +44,7 @@ def stored_array(value: Any, who: str) -> Array | None:
         The array is masked, or it does not hold booleans, integers or floats of up to 64 bits.
     """
     if isinstance(value, Tensor):
-        return value.numpy()
+        return value._array
     if not isinstance(value, (np.ndarray, np.generic)):
         return None
     if isinstance(value, np.ma.MaskedArray):

@@ -47,7 +47,7 @@ def check_inputs(values: Sequence[Any], order: int = 1) -> None:
                 f"gradcheck: {called(i, x)} has dtype {x.dtype}; it must be float64: rounding hides small differences; "
                 'convert it with .astype(float), or make all parameters float64 with mt.set_default_dtype("float64")'
             )
-        if not np.isfinite(x.numpy()).all():
+        if not np.isfinite(x._array).all():
             raise ValueError(f"gradcheck: {called(i, x)} holds NaN or ∞; it must be finite")
 
 
@@ -74,7 +74,7 @@ def fresh_leaves(values: Sequence[Tensor]) -> list[Tensor]:
     >>> fresh_leaves([mt.tensor(1.0, requires_grad=True) * 2.0])
     [tensor(2., requires_grad=True)]
     """
-    return [Tensor(x.numpy(), requires_grad=x.requires_grad, name=x.name) for x in values]
+    return [Tensor(x._array, requires_grad=x.requires_grad, name=x.name) for x in values]
 
 
 class BesideError(Exception):

@@ -68,8 +68,8 @@ def check_whole(
     out = fn(leaves)
     given = None if isinstance(cotangent, str) and cotangent == "random" else _given(cotangent, out.shape)
     wanted = [i for i, leaf in enumerate(leaves) if leaf.requires_grad]
-    again = fn(fresh_leaves(values)).numpy()
-    if again.shape != out.shape or not np.allclose(again, out.numpy(), 1e-9, 1e-12, equal_nan=True):
+    again = fn(fresh_leaves(values))._array
+    if again.shape != out.shape or not np.allclose(again, out._array, 1e-9, 1e-12, equal_nan=True):
         unsteady = Mismatch("the function gives another value at each call with the same input", cause=UNSTEADY)
         return Report(dict.fromkeys(wanted, Checked(math.inf, False)), [unsteady])
     wrong_rules = check_rules(out, settings)
@@ -126,7 +126,7 @@ class _InputCheck:
     @property
     def x(self) -> Array:
         """The value of the input."""
-        return self.values[self.i].numpy()
+        return self.values[self.i]._array
 
     @property
     def name(self) -> str:
@@ -169,7 +169,7 @@ class _InputCheck:
             raise NoGradientError(f"the reverse walk raised {described(error)}") from error
         if found is None:
             return np.zeros(self.x.shape)
-        gradient: Array = found.numpy()
+        gradient: Array = found._array
         if gradient.shape != self.x.shape or gradient.dtype.kind != "f":
             raise NoGradientError(f"the reverse walk gave shape {gradient.shape} and dtype {gradient.dtype}")
         return gradient
@@ -177,7 +177,7 @@ class _InputCheck:
     def _function(self, array: Array) -> Array:
         arguments = fresh_leaves(self.values)
         arguments[self.i] = Tensor(array, requires_grad=True)
-        out = self.fn(arguments).numpy().astype(np.float64)
+        out = self.fn(arguments)._array.astype(np.float64)
         if out.shape != self.out.shape:
             raise ValueError(
                 f"gradcheck: the function's result has shape {self.out.shape} at the input and {out.shape} near it; "
@@ -302,7 +302,7 @@ class _InputCheck:
         try:
             for tensor, node in reversed(history(self.out)):
                 for argument, x in with_rules(node) if tensor in total else ():
-                    d = np.asarray(contribution(node, argument, total[tensor], tensor.numpy(), arrays_of(node)))
+                    d = np.asarray(contribution(node, argument, total[tensor], tensor._array, arrays_of(node)))
                     total[x] = total[x] + d if x in total else d
         except Exception:
             # A rule in low precision, which was not checked by itself, gives no gradient.
@@ -338,7 +338,7 @@ class _InputCheck:
                     constants.append(np.asarray(array))
                 elif x in onward:
                     onward[tensor] = None
-        return constants, [tensor.numpy() for tensor in onward]
+        return constants, [tensor._array for tensor in onward]
 
 
 def _away(found: Corner | None) -> str:

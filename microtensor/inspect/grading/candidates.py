@@ -45,7 +45,7 @@ def candidates(context: Context, reading: Reading, subject: str, tolerance: floa
 def context_of(judged: Judged, stretch: Stretch, reading: Reading) -> Context:
     """The arguments of forward, each of which backward may have forgotten."""
     places = {judged.point.names[i]: i for i in judged.point.floats}
-    arguments = {name: x.numpy() for name, x in judged.run.arguments.items()}
+    arguments = {name: x._array for name, x in judged.run.arguments.items()}
 
     def with_ones(name: str) -> Fit | None:
         if name not in places or judged.run.arguments[name] is stretch.start:
@@ -87,7 +87,7 @@ def other_axes(
         The axes; "both", or the name of the path that has them, or "statistics" where those are taken over them too;
         and the columns, as they were given, for each way to write such a backward.
     """
-    z, shifts = paths.z.numpy(), paths.shifts
+    z, shifts = paths.z._array, paths.shifts
     deviation = paths.from_sets(paths.deviation)
     unit = _normalized(z, paths.axes, deviation, shifts)
     epsilon = 0.0

@@ -43,7 +43,7 @@ class Point:
 
     def arrays(self) -> list[Any]:
         """The arguments for one call of backward: tensors of integers are arrays there."""
-        return [np.array(value.numpy()) if isinstance(value, Tensor) else value for value in self.copies()]
+        return [np.array(value._array) if isinstance(value, Tensor) else value for value in self.copies()]
 
     def replaced(self, new: dict[int, Array]) -> Point:
         """The same arguments but for some."""

@@ -115,11 +115,11 @@ def carried(end: Tensor, start: Tensor, seed: Array, cut: Collection[Edge] = ())
     """
     if end is start:
         return seed
-    new, made = run_again(start, end, start.numpy(), cut)
+    new, made = run_again(start, end, start._array, cut)
     if end not in made or not made[end].requires_grad:
         return np.zeros(start.shape)
     found = grad(made[end], new, seed, allow_unused=True)
-    return np.zeros(start.shape) if found is None else found.numpy()
+    return np.zeros(start.shape) if found is None else found._array
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class NormPaths:
     @cached_property
     def centered(self) -> Array:
         """z − μ by its sets; z itself for a norm by the mean square."""
-        values = self.by_set(self.z.numpy())
+        values = self.by_set(self.z._array)
         return values - values.mean(1, keepdims=True) if self.around_mean else values
 
     @cached_property
@@ -233,12 +233,12 @@ class NormPaths:
         Far away ε is nothing: the statistic by which the norm divides is compared with its value for 1,000,000 z.
         """
         found = np.full(self.z.size // self.count, np.nan)
-        _, far = run_again(self.z, self.end, FAR * self.z.numpy())
+        _, far = run_again(self.z, self.end, FAR * self.z._array)
         for value in sorted((s.value for s in self.norm.statistics if s.kind == "scale"), key=creation, reverse=True):
             if value not in far or not np.isnan(found).any():
                 continue
             with np.errstate(all="ignore"):
-                ratio = np.abs(far[value].numpy().ravel() / value.numpy().ravel())
+                ratio = np.abs(far[value]._array.ravel() / value._array.ravel())
                 power = float(np.median(np.log(ratio))) / math.log(FAR)
             if abs(abs(power) - 1) < 0.2:
                 rows = self.sets_of(value)
@@ -267,7 +267,7 @@ class NormPaths:
             if statistic.kind == "scale" and statistic.value.size == self.deviation.size:
                 for power in (1, -1):
                     with np.errstate(all="ignore"):
-                        found = np.abs(run_again(self.z, self.end, self.z.numpy())[1][statistic.value].numpy()).ravel()
+                        found = np.abs(run_again(self.z, self.end, self.z._array)[1][statistic.value]._array).ravel()
                         ratio = found**power / self.deviation
                     if ratio.size > 1 and np.ptp(ratio) <= 1e-6 * ratio.max():
                         return np.asarray(found**power)
@@ -287,4 +287,4 @@ def moved_back(end: Tensor, start: Tensor, gradients: Sequence[Array]) -> list[A
     if end.size != start.size or not {node.primitive.name for _, node in records} <= MOVES:
         return None
     moved = [run_again(start, end, gradient)[1][end] for gradient in gradients]
-    return [tensor.numpy() for tensor in moved]
+    return [tensor._array for tensor in moved]

@@ -87,14 +87,14 @@ class Judged:
     ) -> None:
         self.forward, self.backward, self.point, self.where = forward, backward, point, where
         self.run = run_forward(forward, point)
-        if not is_finite(self.run.out.numpy()):
+        if not is_finite(self.run.out._array):
             raise NotFiniteError
         self.douts = list(douts(self.run.out.shape))
         arguments = list(self.run.arguments)
         if not all(is_finite(g) for g in self.run.gradients(arguments, self.douts[0])):
             raise NotFiniteError
         again = run_forward(forward, point)
-        if not np.array_equal(again.out.numpy(), self.run.out.numpy()):
+        if not np.array_equal(again.out._array, self.run.out._array):
             raise ValueError(
                 "check_backward: forward gives another result when it is called again with the same arguments; make "
                 "its random numbers inside it, from a fixed seed, and change nothing outside it"
@@ -215,12 +215,12 @@ class Judged:
         stops = {
             (t, i) for t, node in records for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and x in others
         }
-        new, made = run_again(start, out, start.numpy(), stops)
+        new, made = run_again(start, out, start._array, stops)
         ends = [t for t in seeds if t in made and made[t].requires_grad]
         found = []
         for k, given in enumerate(self.learner.gradients[name]):
             g = grad([made[t] for t in ends], new, [seeds[t][k] for t in ends], allow_unused=True) if ends else None
-            found.append(_size(given - (0.0 if g is None else g.numpy())))
+            found.append(_size(given - (0.0 if g is None else g._array)))
         return _largest(found, self.sizes(name)) <= self.allowed(name)
 
     def _place(self, grade: Grade) -> int:

@@ -70,7 +70,7 @@ def _derivatives(
     into: Collection[Edge] = (),
 ) -> list[Array]:
     """The gradient, and twice the gradient of the product of the last one with a random direction."""
-    x = Tensor(subgraph.fresh[0].numpy(), requires_grad=True)
+    x = Tensor(subgraph.fresh[0]._array, requires_grad=True)
     y = subgraph.run(x, cut, inside, into)[-1]
     # Another seed than that of the cotangent.
     draws = np.random.default_rng(COTANGENT_SEED + 1)
@@ -79,7 +79,7 @@ def _derivatives(
     for _ in range(ORDERS):
         derived = grad(value, x, create_graph=True, allow_unused=True) if value.requires_grad else None
         derived = zeros_like(x) if derived is None else derived
-        found.append(derived.numpy())
+        found.append(derived._array)
         value = sum(derived * draws.normal(size=x.shape).astype(x.dtype))
     return found
 

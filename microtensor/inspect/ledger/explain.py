@@ -122,7 +122,7 @@ class Replay:
 
     def _with_ones(self, norm: Norm, factor: Factor, stretch: Stretch) -> Reading:
         """The reading that there would be if a factor were 1 everywhere."""
-        start = Tensor(self.start.numpy(), requires_grad=True)
+        start = Tensor(self.start._array, requires_grad=True)
         made = {self.start: start}
 
         def read(result: Tensor, argument: int, old: Any) -> Any:

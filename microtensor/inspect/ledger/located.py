@@ -99,7 +99,7 @@ class LocatedNorm:
             found = grad(
                 made[graph.fresh[scale]], [start, *means], np.ones(graph.fresh[scale].shape), allow_unused=True
             )
-            whole, *parts = (0.0 if g is None else float(np.abs(g.numpy()).sum()) for g in found)
+            whole, *parts = (0.0 if g is None else float(np.abs(g._array).sum()) for g in found)
             if any(part > ROUNDING * float(np.finfo(made[graph.fresh[scale]].dtype).eps) * whole for part in parts):
                 return False
         return True

@@ -26,7 +26,7 @@ def detached_mean(norm: LocatedNorm) -> bool:
         if node.primitive.name not in ("add", "subtract") or len(graph.sources[i]) != 1 or i in norm.inner:
             continue
         ((argument, source),) = graph.sources[i].items()
-        other, x = node.inputs[1 - argument], graph.fresh[source].numpy()
+        other, x = node.inputs[1 - argument], graph.fresh[source]._array
         if x.shape == norm.norm.input.shape and isinstance(other, (Tensor, np.ndarray)):
             sign = -1.0 if node.primitive.name == "add" else 1.0
             if _is_mean(sign * array_of(other), x, norm.norm.axes):
@@ -89,5 +89,5 @@ def _shift_before(norm: LocatedNorm) -> Direction | None:
     if small.size >= large.size:
         return None
     gradient = carried(small, large, np.ones(small.shape))
-    direction = direction_of(gradient, large.numpy().astype(np.float64), small.size)
+    direction = direction_of(gradient, large._array.astype(np.float64), small.size)
     return direction if direction is not None and direction.kind == "shift" else None

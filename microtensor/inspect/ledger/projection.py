@@ -35,7 +35,7 @@ def projection(norm: LocatedNorm, divisors: Divisors, at_z: dict[Any, PathClass]
     axes, fresh = norm.norm.axes, norm.norm.input
     rests = [np.asarray(g, dtype=np.float64) for g in (at_z[()].value, np.sum(inside, axis=0))]
     sizes = _length(rests[0], axes)
-    values = np.asarray(fresh.numpy(), dtype=np.float64)
+    values = np.asarray(fresh._array, dtype=np.float64)
     shape = sizes.shape
     lengths = _length(values, axes), _length(values - values.mean(axis=axes, keepdims=True), axes)
     condition = (

@@ -108,7 +108,7 @@ class Subgraph:
                 f"paths: the tensor of shape {y.shape} does not depend on x of shape {x.shape} by any path that "
                 "carries a gradient (it may be detached, or made under mt.no_grad())"
             )
-        self.fresh = self.run(Tensor(x.numpy(), requires_grad=True))
+        self.fresh = self.run(Tensor(x._array, requires_grad=True))
         self.hooked: dict[int, tuple[Array, Array]] = {}
         self._read: tuple[int, list[Array]] = (-1, [])
 
@@ -169,16 +169,16 @@ class Subgraph:
         before: dict[int, Array] = {}
 
         def enters(i: int, g: Tensor) -> None:
-            before[i] = g.numpy()
+            before[i] = g._array
 
         def leaves(i: int, g: Tensor) -> None:
-            self.hooked[i] = before[i], g.numpy()
+            self.hooked[i] = before[i], g._array
 
         for i in self.hooks() if with_hooks else ():
             watch = self.recorded[i]._watch
             for hook in (partial(enters, i), *(watch.hooks.values() if watch else ()), partial(leaves, i)):
                 self.fresh[i].register_hook(hook)
-        found: Array = grad(self.fresh[-1], self.fresh[0], seed).numpy()
+        found: Array = grad(self.fresh[-1], self.fresh[0], seed)._array
         return found
 
     # --- back -------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class Subgraph:
         if self._read[0] != i:
             # An operation may have as many edges as inputs, and they come one after the other.
             self._read = i, arrays_of(node)
-        d: Array = contribution(node, argument, g, output.numpy(), self._read[1])
+        d: Array = contribution(node, argument, g, output._array, self._read[1])
         return d
 
     def classes(

@@ -51,7 +51,7 @@ class Divisors:
         start = self.paths.z
         after = dependents([start], self.paths.end)
         records = history(*(statistic.value for statistic in self.paths.norm.statistics))
-        made = {start: Tensor(factor * start.numpy().astype(np.float64), requires_grad=True)}
+        made = {start: Tensor(factor * start._array.astype(np.float64), requires_grad=True)}
 
         def read(result: Tensor, argument: int, old: Any) -> Any:
             return made[old] if isinstance(old, Tensor) and old in made else array_of(old)
@@ -66,7 +66,7 @@ class Divisors:
 
     def _sizes(self, statistic: Tensor) -> list[Array]:
         """σ, up to a factor, from a statistic that is σ or 1/σ. One that is neither fits no formula."""
-        found = [np.abs(made[statistic].numpy()).ravel() for made in self.at if statistic in made]
+        found = [np.abs(made[statistic]._array).ravel() for made in self.at if statistic in made]
         if len(found) < len(self.at):
             return []
         logarithms = np.log(found[1] / found[0])
@@ -117,11 +117,11 @@ class Divisors:
     @property
     def is_sum(self) -> bool:
         """Whether a statistic is the sum of squares or its root, not the mean."""
-        squares = np.sum(self.paths.by_set(FAR * self.paths.z.numpy().astype(np.float64)) ** 2, axis=1)
+        squares = np.sum(self.paths.by_set(FAR * self.paths.z._array.astype(np.float64)) ** 2, axis=1)
         for statistic in self.paths.norm.statistics:
             value = self.at[1].get(statistic.value)
             if value is not None and value.size == squares.size:
-                found = value.numpy().ravel()
+                found = value._array.ravel()
                 if any(np.allclose(found, s, rtol=SAME) for s in (squares, np.sqrt(squares))):
                     return True
         return False

@@ -52,7 +52,7 @@ class Generic:
         """Run one operation. What has no finite value starts anew."""
         try:
             rerun([(result, self.node[result])], reader(self._at), self._made)
-            finite = bool(np.isfinite(self._made[result].numpy()).all())
+            finite = bool(np.isfinite(self._made[result]._array).all())
         except Exception:
             # An operation of the user's may be made for other numbers.
             finite = False
@@ -62,7 +62,7 @@ class Generic:
 
     def start_anew(self, tensor: Tensor) -> None:
         """Make a tensor a leaf here: random numbers of the same signs, of the same size if it is usual, none near 0."""
-        self._made[tensor] = Tensor(self._draw(tensor.numpy()), requires_grad=True)
+        self._made[tensor] = Tensor(self._draw(tensor._array), requires_grad=True)
 
     def _draw(self, own: Array) -> Array:
         size = _size(own)
@@ -72,7 +72,7 @@ class Generic:
     def aside(self, tensor: Tensor) -> Array:
         """The numbers of a tensor here, or random ones when these are too small, too large or too equal."""
         if tensor not in self._aside:
-            numbers = self._at(tensor).numpy()
+            numbers = self._at(tensor)._array
             size = _size(numbers)
             equal = numbers.size > 1 and np.ptp(numbers) < EQUAL * size
             usual = SMALLEST < size < LARGEST and not equal
@@ -98,7 +98,7 @@ class Generic:
             z
             for z in possible
             if unknown & self.dependence.bit(z)
-            or (at[z] in gradients and may_be_scale(gradients[at[z]].numpy(), at[z].numpy()))
+            or (at[z] in gradients and may_be_scale(gradients[at[z]]._array, at[z]._array))
         ]
 
 
@@ -143,12 +143,12 @@ class Point:
         except Exception:
             # An operation or a rule of the user's may be made for other numbers; then this is no statistic.
             return None
-        return None if g is None else direction_of(g.numpy(), leaf.numpy(), v.size)
+        return None if g is None else direction_of(g._array, leaf._array, v.size)
 
     def settles(self, result: Tensor) -> bool:
         """Whether a result is nearly the same for 1,000 z and 1,000,000 z."""
         try:
-            large, larger = (self._at(result, made).numpy() for made in self._large_at)
+            large, larger = (self._at(result, made)._array for made in self._large_at)
         except Exception:
             return False
         return bool(np.linalg.norm(large - larger) < CHANGE * np.linalg.norm(large))
@@ -168,7 +168,7 @@ def reader(at: Callable[[Tensor], Any]) -> Callable[[Tensor, int, Any], Any]:
     def read(key: Tensor, argument: int, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        return at(value) if value.requires_grad else value.numpy()
+        return at(value) if value.requires_grad else value._array
 
     return read
 

@@ -183,7 +183,7 @@ class RunningNorm(Module):
         out = self.normalize(x, self.learning())
         # The count goes with the running statistics, which a batch that is not finite leaves alone.
         if moving is not None and moving._version != version and self.num_batches_tracked is not None:
-            self.num_batches_tracked.assign_(self.num_batches_tracked.numpy() + 1)
+            self.num_batches_tracked.assign_(self.num_batches_tracked._array + 1)
         return out
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:

@@ -78,7 +78,7 @@ def update_bn(model: Module, batches: Iterable[Any]) -> None:
         batches = list(batches)
     norms = {module: path for path, module in model.named_modules() if _is_measured(module)}
     buffers = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var, norm.num_batches_tracked)]
-    before = [tensor.numpy() for tensor in buffers]
+    before = [tensor._array for tensor in buffers]
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -110,7 +110,7 @@ def _in_order(model: Module, norms: Iterable[Any], batches: Iterable[Any]) -> li
 
 def _measure(model: Module, norm: Any, batches: Iterable[Any], who: str) -> None:
     moments, count = _Moments(), 0
-    with _watched([norm], lambda norm, x: moments.add(x.numpy())):
+    with _watched([norm], lambda norm, x: moments.add(x._array)):
         for batch in batches:
             model(_input(batch))
             count += 1

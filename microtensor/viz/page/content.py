@@ -176,7 +176,7 @@ def _arguments(graph: Graph, carried: dict[tuple[int, int], list[GraphEdge]]) ->
 
 
 def _array(value: Any) -> Array:
-    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+    return value._array if isinstance(value, Tensor) else np.asarray(value)
 
 
 def _line(value: Any) -> list[str] | None:
