@@ -91,7 +91,8 @@ class Tensor(TensorBase, Methods):
     tensor([2., 4., 6.])
     """
 
-    __slots__ = ()
+    # Unset here: microtensor.torch keeps there what a view looks at.
+    __slots__ = ("_link",)
     __hash__ = object.__hash__
 
     def __init__(

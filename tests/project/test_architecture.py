@@ -72,10 +72,11 @@ MAY_IMPORT = {
         "output",
         "demos",
     },
+    "torch": {*ENGINE, "nn", "optim", "losses", "random"},
     "__main__": {"cli"},
 }
 # The front door names all of them.
-MAY_IMPORT[""] = set(MAY_IMPORT) - {"cli", "__main__"}
+MAY_IMPORT[""] = set(MAY_IMPORT) - {"cli", "torch", "__main__"}
 # Where a name that is known only when the program runs is imported: a name on demand, an operation that a pickle
 # names, a user's script, and all of the package before a script may hide a part of it.
 BY_NAME = {"microtensor", "microtensor.methods", "microtensor.script.run", "microtensor.script.modules"}
@@ -203,9 +204,14 @@ def test_compositions_import_no_numpy_and_define_no_rule(module):
     assert not calls(module) & {"primitive", "Primitive"}
 
 
-# The public path of operations hands on what its caller defines.
+# The public path of operations, and PyTorch's autograd.Function, hand on what their callers define.
 @pytest.mark.parametrize(
-    "module", [m for m in MODULES if room(m) not in ("ops", "primitive") and m != "microtensor.core.ops"]
+    "module",
+    [
+        m
+        for m in MODULES
+        if room(m) not in ("ops", "primitive") and m not in ("microtensor.core.ops", "microtensor.torch.autograd")
+    ],
 )
 def test_derivatives_live_in_ops_only(module):
     assert not calls(module) & {"primitive", "Primitive"}
