@@ -52,6 +52,7 @@ part of the script for --timeout.
 @common.INPUT_SHAPE
 @common.choice("--order", ("1", "2"), help="2: the gradient's gradient too.")
 @common.STOP_AT_BACKWARD
+@common.TORCH
 @common.TIMEOUT
 @common.DEBUG
 @click.pass_context
@@ -63,12 +64,13 @@ def check_command(
     shapes: tuple[script.InputShape, ...],
     order: str,
     stop_at_backward: int | None,
+    torch: bool,
     timeout: float | None,
 ) -> None:
     """Check the gradients of a tensor or a function."""
     from microtensor.checking import examine
 
-    goal = replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward)
+    goal = replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward, torch=torch)
     with script.running(goal, script_args, timeout, functions=True) as found:
         shown = target if goal.attr else found.tensor.name or target
         function, inputs, notes = _checkable(found, shown)

@@ -216,6 +216,9 @@ STOP_AT_BACKWARD = click.option(
     metavar="N",
     help="End the script after its N-th backward pass, and take the tensor that this began at. 1 is the first.",
 )
+TORCH = click.option(
+    "--torch", is_flag=True, help="Run a PyTorch program: torch means microtensor.torch. PyTorch need not be installed."
+)
 TIMEOUT = click.option(
     "--timeout",
     type=float,

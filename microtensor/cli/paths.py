@@ -79,6 +79,7 @@ to standard error.
 @common.ENGINE
 @common.ASCII
 @common.STOP_AT_BACKWARD
+@common.TORCH
 @common.TIMEOUT
 @common.DEBUG
 @click.pass_context
@@ -93,12 +94,13 @@ def paths_command(
     limit: int,
     shapes: tuple[script.InputShape, ...],
     stop_at_backward: int | None,
+    torch: bool,
     timeout: float | None,
     **options: Any,
 ) -> None:
     """Show a gradient path by path."""
     format, place = common.destination(ctx, SUFFIXES, on_terminal="text", piped="text")
-    goal = replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward)
+    goal = replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward, torch=torch)
     place.check(goal.path)
     with script.running(goal, script_args, timeout) as found:
         ledger = ledger_of(found, of, norm, cut, limit)

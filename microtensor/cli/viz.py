@@ -106,6 +106,7 @@ done.
 )
 @common.ASCII
 @common.STOP_AT_BACKWARD
+@common.TORCH
 @common.TIMEOUT
 @common.DEBUG
 @click.pass_context
@@ -117,6 +118,7 @@ def viz_command(
     compare: bool,
     shapes: tuple[script.InputShape, ...],
     stop_at_backward: int | None,
+    torch: bool,
     timeout: float | None,
     **options: Any,
 ) -> None:
@@ -131,7 +133,7 @@ def viz_command(
         raise CommandError("a page folds in place and goes both ways; drop --collapse, --expand and --view", USAGE)
     if view == "paths" and format == "mermaid":
         raise CommandError("there are no paths in Mermaid; take another format", USAGE)
-    goals = [replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward)]
+    goals = [replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward, torch=torch)]
     if compare:
         goals.append(_other_goal(script_args[0], goals[0]))
     place.check(*(goal.path or goal.graph for goal in goals))

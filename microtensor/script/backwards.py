@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from microtensor import calculus
+from microtensor.core import backprop
 from microtensor.core.tensor import Tensor
 
 
@@ -52,7 +53,10 @@ def watched_backwards(last: int | None = None) -> Iterator[Backwards]:
         The backward pass after which the script ends; 1 is the first.
     """
     seen = Backwards(last)
-    places: list[tuple[Any, str]] = [(Tensor, "backward"), (sys.modules["microtensor"], "grad"), (calculus, "grad")]
+    places: list[tuple[Any, str]] = [
+        *((owner, "backward") for owner in (Tensor, backprop)),
+        *((owner, "grad") for owner in (sys.modules["microtensor"], calculus)),
+    ]
     plain = [getattr(owner, name) for owner, name in places]
     for (owner, name), function in zip(places, plain, strict=True):
         setattr(owner, name, _watched(function, seen))

@@ -20,7 +20,7 @@ from microtensor.nn.module import UNNAMED, Module
 from microtensor.script.names import is_a, name_records, name_variables
 from microtensor.script.process_state import TimedOut
 from microtensor.script.resolve import TargetError
-from microtensor.script.target import PathError, Target, as_module
+from microtensor.script.target import WITH_TORCH, PathError, Target, as_module
 from microtensor.support.modes import Scope
 from microtensor.text import LINE, safe_text
 
@@ -108,6 +108,8 @@ def _report_of(target: Target, error: BaseException, timeout: float | None) -> S
         summary = "script asked for input, and there was none; pipe it in, or pass arguments after --"
     else:
         summary = text.partition("\n")[0]
+        if isinstance(error, ModuleNotFoundError) and f"{error.name}.".startswith("torch.") and not target.torch:
+            summary += f"; {WITH_TORCH}"
         if "attempted relative import with no known parent package" in summary and target.path is not None:
             name = safe_text(as_module(target), LINE)
             summary += f"; it is part of a package: name it {name}, from the folder around the package"

@@ -7,7 +7,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from microtensor.script.backwards import Backwards
 from microtensor.script.inputs import SEED, InputError, arguments, drawn
 from microtensor.script.names import is_a
 from microtensor.script.reference import Step, steps
-from microtensor.script.target import Target
+from microtensor.script.target import WITH_TORCH, Target
 from microtensor.text import LINE, columns, padded, safe_text
 
 # The most tensors that an error lists: the last of them.
@@ -103,8 +103,15 @@ def resolve(namespace: Mapping[str, Any], target: Target, functions: bool, backw
         )
     raise UndefinedError(
         f"{shown} has no tensor at module level, in no list, tuple or dictionary there, no function without arguments "
-        "that is annotated -> Tensor, and it called neither backward() nor grad(); keep the result in a variable there"
+        "that is annotated -> Tensor, and it called neither backward() nor grad(); "
+        f"{WITH_TORCH if _imports_torch(namespace) else 'keep the result in a variable there'}"
     )
+
+
+def _imports_torch(namespace: Mapping[str, Any]) -> bool:
+    """Whether a script has imported PyTorch itself."""
+    modules = [value.__name__ for value in namespace.values() if type(value) is ModuleType]
+    return any(f"{name}.".startswith("torch.") for name in modules)
 
 
 def _only(results: Mapping[str, Tensor], shown: str) -> Found:

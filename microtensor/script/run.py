@@ -19,6 +19,7 @@ from microtensor.script import watch
 from microtensor.script.backwards import Stopped, watched_backwards
 from microtensor.script.errors import ScriptError, report_of, script_errors, status_of
 from microtensor.script.forked import join, only_first
+from microtensor.script.in_place_of_torch import in_place_of_torch
 from microtensor.script.names import name_records, name_variables
 from microtensor.script.pair import Pair
 from microtensor.script.process_state import Interpreter, output_to_stderr, restored, time_limit
@@ -122,6 +123,8 @@ def _running(
     if watch.board is not None:
         watch.board.begin(target.text)
     with ExitStack() as state:
+        if target.torch:
+            state.enter_context(in_place_of_torch())
         ours = state.enter_context(restored(alarm=timeout is None))
         for part in (output_to_stderr(), keep_graphs(), script_errors(target, timeout)):
             state.enter_context(part)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from microtensor.script.reference import is_reference
 from microtensor.text import LINE, safe_text
 
+WITH_TORCH = "--torch runs the script with microtensor.torch in the place of PyTorch"
+
 
 class PathError(Exception):
     """There is nothing to run: no such file, module or demo, or it is not Python."""
@@ -55,6 +57,8 @@ class Target:
         Whether a module is called in training mode.
     stop_at_backward : int or None
         The backward pass after which the script is ended; 1 is the first.
+    torch : bool
+        Whether ``torch`` means microtensor.torch in the script.
     attr : str or None
         A reference to the tensor, such as model.loss or losses[0]; None means the only candidate.
     """
@@ -69,6 +73,7 @@ class Target:
     training: bool = True
     attr: str | None = None
     stop_at_backward: int | None = None
+    torch: bool = False
 
     @property
     def shown(self) -> str:
