@@ -19,6 +19,7 @@ import numpy as np
 from microtensor import functional, ops
 from microtensor.core.primitive import as_array, new_tensor
 from microtensor.core.tensor import Tensor as PlainTensor
+from microtensor.hints import Hint
 from microtensor.ops.replaced import floor_divide, remainder
 from microtensor.support.axes import normalize_axis
 from microtensor.torch import creation, dtypes
@@ -501,7 +502,7 @@ METHODS: dict[str, Any] = {
 
 
 def _attach() -> None:
-    ours = {name: value for name, value in vars(PlainTensor).items() if name.isalpha() or name[0] != "_"}
+    ours = {name: value for name, value in vars(PlainTensor).items() if name[0] != "_" and not isinstance(value, Hint)}
     alone = {name: function(value) for name, value in ours.items() if inspect.isroutine(value) and name != "assign_"}
     for name, value in {**alone, **FUNCTIONS, **METHODS}.items():
         if getattr(value, "__name__", "") == "<lambda>":
