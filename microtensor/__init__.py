@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     # When the program runs it is the module of this name, which can be called.
     from microtensor import convert, data, losses, nn, norms, optim, random, viz
     from microtensor.checking import GradcheckError, gradcheck, gradgradcheck
+    from microtensor.compiling import CompileError, compile
     from microtensor.core.primitive import primitive
     from microtensor.graph import Graph
     from microtensor.inspect.grading import check_backward
@@ -74,6 +75,7 @@ __version__ = "0.1.0"
 _ON_DEMAND = {
     "microtensor": ("convert", "data", "losses", "nn", "norms", "optim", "random", "viz"),
     "microtensor.checking": ("GradcheckError", "gradcheck", "gradgradcheck"),
+    "microtensor.compiling": ("CompileError", "compile"),
     "microtensor.graph": ("Graph",),
     "microtensor.inspect.grading": ("check_backward",),
     "microtensor.ledger": ("paths",),
@@ -110,6 +112,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "CheckpointError",
+    "CompileError",
     "GradcheckError",
     "Graph",
     "Tensor",
@@ -118,6 +121,7 @@ __all__ = [
     "astype",
     "broadcast_to",
     "check_backward",
+    "compile",
     "convert",
     "cross_entropy",
     "data",

@@ -257,6 +257,9 @@ class Primitive(Generic[P]):
                 self.settle(params, arrays)
             if not tracked:
                 return self.forward(*arrays, **params)
+            recording, scope, watched, lines, _, aside, tracer = current_mode()
+            if tracer is not None:
+                return tracer(self, inputs, params)
             # NaN and ∞ pass through a graph without a warning.
             set_errors(IGNORED)
             if constants:
@@ -268,17 +271,14 @@ class Primitive(Generic[P]):
             raise explained(error, self.name, arrays) from error
         finally:
             set_errors(loud)
-        if type(value) is not np.ndarray:
-            value = np.asarray(value)
-        recording, scope, watched, lines, _, aside = current_mode()
+        value = value if type(value) is np.ndarray else np.asarray(value)
         if watched:
             check_result(value, self.name, arrays, calling_line())
         # Integers have no gradient.
         if not (needs_grad and recording and value.dtype.kind == "f"):
             left = new_tensor(value, None, "unrecorded" if needs_grad else origin_of(inputs))
             return aside(left, self, inputs, params) if aside else left
-        line = lines() if lines else ""
-        return new_tensor(value, Node(self, inputs, params or _NO_PARAMS, scope, version, line))
+        return new_tensor(value, Node(self, inputs, params or _NO_PARAMS, scope, version, lines() if lines else ""))
 
     def _own_constants(self, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, ...]:
         """Copy all inputs that are not tensors into arrays, so that nobody can change a recorded value."""

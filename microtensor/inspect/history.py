@@ -25,6 +25,8 @@ Origin: TypeAlias = Literal["kept", "scalar", "random"]
 def history(*results: Tensor, unfreed: str = "") -> list[tuple[Tensor, Node]]:
     """All recorded results that the given results depend on, and these results, in the order of the program.
 
+    The record of a compiled function is replaced by the records of its composition.
+
     Parameters
     ----------
     *results : Tensor
@@ -49,6 +51,11 @@ def history(*results: Tensor, unfreed: str = "") -> list[tuple[Tensor, Node]]:
     >>> [node.primitive.name for _, node in history((x * x).sum())]
     ['multiply', 'sum']
     """
+    for result in toposort(results):
+        # A compiled function shows the operations that it stands for.
+        expand = getattr(result._node and result._node.primitive, "expand", None)
+        if expand is not None:
+            expand(result)
     found = [(result, result.node) for result in reversed(toposort(results)) if result.node is not None]
     for result, node in found if unfreed else ():
         if node.spent and not node.inputs:

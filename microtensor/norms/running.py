@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from microtensor.core.ops import narrowed, widened
 from microtensor.core.primitive import label
 from microtensor.norms.standard import scale_and_shift
-from microtensor.ops import reshape, sqrt, stop_gradient
+from microtensor.ops import later, reshape, sqrt, stop_gradient
 from microtensor.support.arrays import is_finite
 from microtensor.support.modes import name_scope, no_grad
 
@@ -86,8 +86,13 @@ def commit(warning: str, *pairs: tuple[Tensor, Tensor], stacklevel: int = 4) -> 
     The values are tested in the dtype of the buffer, because a finite value may overflow there.
     """
     new = [narrowed(value, buffer) for buffer, value in pairs]
+    later(_commit, warning, stacklevel + 2, len(pairs), *(buffer for buffer, _ in pairs), *new)
+
+
+def _commit(warning: str, stacklevel: int, count: int, *tensors: Tensor) -> None:
+    buffers, new = tensors[:count], tensors[count:]
     if not all(map(is_finite, new)):
         warnings.warn(warning, RuntimeWarning, stacklevel=stacklevel)
         return
-    for (buffer, _), value in zip(pairs, new, strict=True):
+    for buffer, value in zip(buffers, new, strict=True):
         buffer.assign_(value)

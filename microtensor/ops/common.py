@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, SupportsIndex, TypeVar, cast
 
 import numpy as np
@@ -12,6 +13,7 @@ from microtensor.core.tensor import Tensor
 from microtensor.hints import spelled
 from microtensor.support.arrays import Array, plain_array
 from microtensor.support.axes import Axis, in_range, integer, normalize_axis
+from microtensor.support.modes import current_mode
 
 __all__ = [
     "all",
@@ -24,6 +26,20 @@ __all__ = [
 T = TypeVar("T")
 
 
+def as_mask(condition: Any) -> Any:
+    """A condition as an array of booleans. While a function is traced, it stays what the trace has recorded."""
+    return np.asarray(condition, bool) if current_mode().tracer is None else condition
+
+
+def later(action: Callable[..., None], *args: Any) -> None:
+    """Call `action`, which changes tensors. While a function is traced: after each run of its program instead."""
+    tracer: Any = current_mode().tracer
+    if tracer is None:
+        action(*args)
+    else:
+        tracer.later(action, args)
+
+
 def equal(a: Any, b: Any) -> Array:
     """Whether a = b, elementwise, as a plain boolean array; broadcasting as NumPy does.
 
@@ -31,7 +47,8 @@ def equal(a: Any, b: Any) -> Array:
     >>> mt.ops.equal(mt.tensor([1.0, 2.0]), 2.0)
     array([False,  True])
     """
-    return np.asarray(np.equal(as_array(a), as_array(b)))
+    found: Array = as_mask(np.equal(as_array(a), as_array(b)))
+    return found
 
 
 def greater(a: Any, b: Any) -> Array:
@@ -41,7 +58,8 @@ def greater(a: Any, b: Any) -> Array:
     >>> mt.ops.greater(mt.tensor([1.0, 2.0]), 1.0)
     array([False,  True])
     """
-    return np.asarray(np.greater(as_array(a), as_array(b)))
+    found: Array = as_mask(np.greater(as_array(a), as_array(b)))
+    return found
 
 
 def one_axis(axis: Any, ndim: int, who: str, what: str = "axis") -> int:

@@ -10,8 +10,9 @@ import numpy as np
 from microtensor.core.ops import exp, log, sqrt
 from microtensor.core.primitive import Binary, TensorBase, Unary, as_array, primitive
 from microtensor.ops import error_function
-from microtensor.ops.common import equal
+from microtensor.ops.common import as_mask, equal
 from microtensor.support.arrays import Array, accumulator, plain_array
+from microtensor.support.modes import current_mode
 
 __all__ = [
     "arccos",
@@ -49,7 +50,7 @@ _BITS = {"e": np.dtype(np.int16), "f": np.dtype(np.int32), "d": np.dtype(np.int6
 
 def chosen(g: Any, mask: Any) -> Any:
     """g where the mask is true, 0 elsewhere."""
-    mask = np.asarray(as_array(mask), bool)
+    mask = as_mask(as_array(mask))
     if isinstance(g, TensorBase):
         return masked(g, mask)  # type: ignore[call-overload]
     bits = _BITS.get(g.dtype.char)
@@ -85,7 +86,7 @@ where = primitive(
     _where,
     None,
     lambda g, y, condition, a, b: chosen(g, condition),
-    lambda g, y, condition, a, b: chosen(g, ~np.asarray(as_array(condition), bool)),
+    lambda g, y, condition, a, b: chosen(g, ~as_mask(as_array(condition))),
     rule_text=("", "g·[a ≠ 0]", "g·[a = 0]"),
     doc="""Elementwise choice: a where `condition` is true, b elsewhere; all three broadcast.
 
@@ -218,7 +219,8 @@ def _share(g: Any, a: Any, y: Any, b: Any) -> Any:
     # Where both arguments are equal, each gets half of the gradient, as in PyTorch.
     taken = chosen(g, equal(a, y))
     tie = equal(a, b)
-    return where(tie, taken * 0.5, taken) if tie.any() else taken
+    # A trace holds no values, so it keeps both cases.
+    return where(tie, taken * 0.5, taken) if current_mode().tracer is not None or tie.any() else taken
 
 
 maximum: Binary = primitive(

@@ -42,6 +42,8 @@ class Mode(NamedTuple):
 
     `aside`, if there is one, is told of each result that is left without a record, and returns it:
     ``aside(result, operation, inputs, params)``. It is told of each tensor that gets another value: ``aside(tensor)``.
+    `tracer`, if there is one, takes each call with a tensor and returns its result:
+    ``tracer(operation, inputs, params)``.
     """
 
     recording: bool = True
@@ -50,6 +52,7 @@ class Mode(NamedTuple):
     lines: Callable[[], str] | None = None
     keeping: bool = False
     aside: Callable[..., Any] | None = None
+    tracer: Callable[..., Any] | None = None
 
 
 _current: ContextVar[Mode] = ContextVar("microtensor", default=Mode())
@@ -202,7 +205,7 @@ class name_scope(ModeSwitch):
         if self.scope is None:
             self.scope = Scope(self.name, self.detail, mode.scope)
         # By position: three times as fast as _replace, and every norm enters scopes.
-        return Mode(mode.recording, self.scope, mode.watched, mode.lines, mode.keeping, mode.aside)
+        return Mode(mode.recording, self.scope, mode.watched, mode.lines, mode.keeping, mode.aside, mode.tracer)
 
 
 def calling_line() -> str:

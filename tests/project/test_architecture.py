@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "data": {"core", "checks", "random"},
     "serialize": {"core", "creation", "text", "atomic"},
     "convert": {"core"},
+    "compiling": {"core", "ops", "nn", "random"},
     "inspect": {*ENGINE, "checks", "text", "showing", "norms"},
     # The public paths of what stands in inspect.
     "checking": {"inspect"},
@@ -79,7 +80,13 @@ MAY_IMPORT = {
 MAY_IMPORT[""] = set(MAY_IMPORT) - {"cli", "torch", "__main__"}
 # Where a name that is known only when the program runs is imported: a name on demand, an operation that a pickle
 # names, a user's script, and all of the package before a script may hide a part of it.
-BY_NAME = {"microtensor", "microtensor.methods", "microtensor.script.run", "microtensor.script.modules"}
+BY_NAME = {
+    "microtensor",
+    "microtensor.compiling.numba_build",
+    "microtensor.methods",
+    "microtensor.script.run",
+    "microtensor.script.modules",
+}
 
 
 @cache

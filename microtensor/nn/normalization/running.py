@@ -12,6 +12,7 @@ from microtensor.core.tensor import Tensor
 from microtensor.creation import Parameter, get_default_dtype, ones, zeros
 from microtensor.nn.module import Module, settings_text
 from microtensor.norms import AXES
+from microtensor.ops import later
 
 R = TypeVar("R", bound="RunningNorm")
 
@@ -179,11 +180,12 @@ class RunningNorm(Module):
         """γ x̂ + β, with the statistics for the mode."""
         self.check(x)
         moving = self.running()[0]
-        version = moving._version if moving is not None else 0
+        if moving is None or self.num_batches_tracked is None:
+            return self.normalize(x, self.learning())
+        versions: list[int] = []
+        later(_note, versions, moving)
         out = self.normalize(x, self.learning())
-        # The count goes with the running statistics, which a batch that is not finite leaves alone.
-        if moving is not None and moving._version != version and self.num_batches_tracked is not None:
-            self.num_batches_tracked.assign_(self.num_batches_tracked._array + 1)
+        later(_count, versions, moving, self.num_batches_tracked)
         return out
 
     def normalize(self, x: Tensor, training: bool) -> Tensor:
@@ -206,3 +208,13 @@ class RunningNorm(Module):
             count = self.num_batches_tracked if self.track_running_stats else None
             return 0.0 if count is None else 1 / (int(count.item()) + 1)
         return self.momentum
+
+
+def _note(versions: list[int], moving: Tensor) -> None:
+    versions.append(moving._version)
+
+
+def _count(versions: list[int], moving: Tensor, batches: Tensor) -> None:
+    # The count goes with the running statistics, which a batch that is not finite leaves alone.
+    if moving._version != versions.pop():
+        batches.assign_(batches.numpy() + 1)

@@ -1,0 +1,102 @@
+"""Compiled functions: compositions that run as fast as kernels written by hand.
+
+A function is run once on tensors without values. This records its operations, and those of the backward pass that the
+engine derives from them. Both become sweeps over arrays: loops that numba compiles, or NumPy in blocks.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from microtensor.compiling.compiled import Backend, Compiled, CompileError
+from microtensor.compiling.program import Builder, build_numpy
+
+__all__ = ["CompileError", "Compiled", "compile"]
+
+_told = False
+
+
+def compile(fn: Callable[..., Any], *, strict: bool = False, backend: Backend | None = None) -> Compiled:
+    """A function that computes the same as `fn`, in fewer passes over the arrays.
+
+    The first call with arguments of new shapes and dtypes traces `fn` and makes a program for its forward pass and for
+    its derived backward pass. Later calls run the program. The result has one record. Pictures, the ledger and checks
+    show the composition in its place, and higher derivatives are taken through the composition.
+
+    `fn` must be pure: its results depend on its arguments, on the plain numbers that it names, and on the parameters
+    and buffers of a module. It may use functions of each element, sums, means and maxima over axes, and changes of
+    shape. For anything else, the composition runs as it is, and ``.why`` says why.
+
+    Parameters
+    ----------
+    fn : callable or Module
+        A function from tensors to one tensor, or to a tuple or list of tensors. Other arguments must be plain values.
+    strict : bool
+        Raise an error instead of running the composition.
+    backend : {"numba", "numpy"}, optional
+        What runs the program. Default: numba, from the extra ``microtensor[compile]``, if it is installed.
+
+    Returns
+    -------
+    Compiled
+        Its ``source`` is the program as NumPy, its ``why`` the reason for not running one.
+
+    Raises
+    ------
+    CompileError
+        In a call, with `strict`: `fn` cannot be compiled.
+    ValueError
+        There is no such backend.
+    ImportError
+        The backend is "numba", and it cannot be imported.
+
+    Examples
+    --------
+    >>> import microtensor as mt
+    >>> fast = mt.compile(lambda x: x - mt.mean(x), backend="numpy")
+    >>> x = mt.tensor([1.0, 2.0, 6.0], requires_grad=True)
+    >>> y = fast(x)
+    >>> y.numpy()
+    array([-2., -1.,  3.])
+    >>> y.backward([1.0, 0.0, 0.0])
+    >>> print(fast.source)
+    def forward(x):
+        # x (3,)
+        v1 = add.reduce(x, axis=(0,), keepdims=True)
+        s1 = v1 * 0.3333333333333333
+        y = x - s1
+        return y, s1
+    <BLANKLINE>
+    <BLANKLINE>
+    def backward(g):
+        # g (3,)
+        v1 = add.reduce(g, axis=(0,), keepdims=True)
+        v2 = -v1
+        v3 = v2 * 0.3333333333333333
+        dx = g + v3
+        return dx,
+    <BLANKLINE>
+    """
+    if not callable(fn):
+        raise TypeError(f"compile: fn is a {type(fn).__name__}; it must be a function or a module")
+    if backend not in (None, "numba", "numpy"):
+        raise ValueError(f"compile: backend is {backend!r}; it must be 'numba' or 'numpy'")
+    return Compiled(fn, strict, build_numpy if backend == "numpy" else _with_numba(backend is not None))
+
+
+def _with_numba(required: bool) -> Builder:
+    """Loops in machine code. Without numba NumPy takes their place, and a warning says so once."""
+    global _told
+    try:
+        from microtensor.compiling.numba_build import build_numba
+    except ImportError as error:
+        if required:
+            raise ImportError(f"compile: numba cannot be imported ({error}); install microtensor[compile]") from error
+        if not _told:
+            _told = True
+            text = f"compile: programs run in NumPy, because numba cannot be imported ({error})"
+            warnings.warn(f"{text}; install microtensor[compile] for faster ones", stacklevel=3)
+        return build_numpy
+    return build_numba

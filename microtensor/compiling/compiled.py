@@ -1,0 +1,127 @@
+"""Compiled functions: they run a program where there is one for their arguments, and the composition elsewhere."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from microtensor import random
+from microtensor.compiling.calling import Call
+from microtensor.compiling.node import LOCK, Fused, Saved
+from microtensor.compiling.program import Builder, Program
+from microtensor.compiling.trace import Refused, Symbol, Trace
+from microtensor.core.primitive import Node, label, new_tensor
+from microtensor.support.modes import Mode, current_mode
+
+Backend: TypeAlias = Literal["numba", "numpy"]
+# Programs that a compiled function keeps; the oldest one goes first.
+MOST = 64
+
+
+class CompileError(RuntimeError):
+    """A function cannot be compiled, and ``strict=True`` was given."""
+
+
+class Compiled:
+    """A function made by :func:`compile`.
+
+    Attributes
+    ----------
+    why : str
+        Why the last call ran the composition; empty if it ran a program.
+    """
+
+    def __init__(self, fn: Callable[..., Any], strict: bool, build: Builder) -> None:
+        functools.update_wrapper(self, fn, updated=())
+        self.fn, self.strict, self.build = fn, strict, build
+        self.why = ""
+        # The operations of each result, by all that a program depends on; or why there are none.
+        self._programs: dict[Any, list[Fused] | str] = {}
+        self._last: Program | None = None
+
+    def __repr__(self) -> str:
+        return f"<compiled {getattr(self.fn, '__name__', type(self.fn).__name__)}>"
+
+    @property
+    def source(self) -> str:
+        """The program of the last call as NumPy: its forward pass and the derived backward pass.
+
+        Raises
+        ------
+        RuntimeError
+            No call has run a program yet.
+        """
+        if self._last is None:
+            raise RuntimeError(f"{self!r} has no source yet: {self.why or 'call it once'}")
+        return self._last.source
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        mode = current_mode()
+        # A trace around this one sees the composition, and so does whoever watches each operation.
+        if mode.tracer is not None or mode.watched or mode.lines or mode.keeping:
+            return self.fn(*args, **options)
+        call = Call(self.fn, args, options)
+        try:
+            key = call.key(), mode.recording
+            found = self._programs.get(key)
+            if found is None:
+                with LOCK:
+                    found = self._programs[key] = self._compiled(call)
+                    while len(self._programs) > MOST:
+                        del self._programs[next(iter(self._programs))]
+            if isinstance(found, str):
+                raise Refused(found)
+        except Refused as refusal:
+            self.why = str(refusal)
+            if self.strict:
+                raise CompileError(f"{self!r}: {refusal}") from None
+            return self.fn(*args, **options)
+        self.why, self._last = "", found[0].program
+        return _run(found, call, mode)
+
+    def _compiled(self, call: Call) -> list[Fused] | str:
+        """The operations of the results, or why there are none."""
+        inputs = [*call.tensors, *call.state.values()]
+        drawn = random._default.bit_generator.state if random._default is not None else None
+        try:
+            trace, again = Trace(call.traced, inputs), Trace(call.traced, inputs)
+            if trace.described() != again.described():
+                raise Refused("two calls with the same arguments compute different things")
+            program = Program(trace, call.names(), self.build)
+        except Refused as refusal:
+            return str(refusal)
+        except Exception as error:
+            # The composition raises it too, with real values; or else a trace is the cause.
+            return f"while it was traced: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        finally:
+            if random._default is not None and drawn is not None:
+                random._default.bit_generator.state = drawn
+        name = getattr(self.fn, "__name__", type(self.fn).__name__)
+        return [Fused(program, i, name) for i in range(len(trace.outputs))]
+
+
+def _run(fused: list[Fused], call: Call, mode: Mode) -> Any:
+    """The results of a call, each with its record."""
+    program = fused[0].program
+    trace = program.trace
+    inputs = [*call.tensors, *call.state.values()]
+    given = dict(zip(program.inputs, [x._array for x in inputs], strict=True))
+    found = program.forward(given)
+    needs = [x for x in inputs if x._requires_grad]
+    moved = found[len(fused) : len(fused) + len(trace.moved)]
+    small = dict(zip(program.saved.values(), found[len(fused) + len(moved) :], strict=True))
+    fixed = {name: x for name, x in zip(program.inputs, inputs, strict=True) if not x._requires_grad}
+    saved = Saved(call, small | {name: given[name] for name in fixed}, fixed)
+    results = []
+    for i, operation in enumerate(fused):
+        node = None
+        if mode.recording and trace.gradients[i]:
+            node = Node(operation, (*needs, saved), {}, mode.scope, sum(x._version for x in needs), "")
+        y = new_tensor(found[i].reshape(trace.outputs[i].shape), node, "unrecorded" if needs and node is None else "")
+        results.append(label(y, trace.names[i]))
+    tensors = {s.index: x for s, x in zip(trace.inputs, inputs, strict=True)}
+    tensors |= {s.index: new_tensor(x.reshape(s.shape)) for s, x in zip(trace.moved, moved, strict=True)}
+    for action, args in trace.effects:
+        action(*(tensors[x.index] if isinstance(x, Symbol) else x for x in args))
+    return trace.several(results) if trace.several else results[0]

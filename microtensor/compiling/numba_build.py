@@ -1,0 +1,95 @@
+"""Compiles kernels with numba. Source and machine code are kept on disk, so that a later process need not wait."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba  # noqa: F401  # the sources import it
+import numpy as np
+
+from microtensor.compiling.numba_source import NumbaWriter
+from microtensor.compiling.program import build_numpy
+from microtensor.compiling.schedule import Kernel
+from microtensor.support.arrays import Array
+
+# Sums may be taken in another order. NaN, ∞ and the sign of 0 are what they are.
+HEAD = """\
+\"\"\"Written by microtensor.compile.\"\"\"
+
+import math
+
+import numba
+import numpy as np
+
+real = np.{dtype}
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})
+"""
+
+
+def build_numba(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
+    """The function of a kernel: loops where these are faster.
+
+    NumPy has exp and the like for many elements at a time. Loops would call the C library for each one.
+    """
+    costly = any(v.costly and v.axes == kernel.full for v in kernel.order)
+    return (build_numpy if costly else build_loops)(kernel, name, dtype)
+
+
+def build_loops(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
+    """The function of a kernel as loops in machine code."""
+    source = HEAD.format(dtype=dtype.name) + NumbaWriter(kernel, name, dtype).source
+    run = getattr(_imported(source), name)
+    sizes = [math.prod(kernel.algebra.sizes[a] for a in layout) for _, layout in kernel.results.values()]
+
+    def call(*arrays: Array) -> list[Array]:
+        results = [np.empty(size, dtype) for size in sizes]
+        run(*[x.reshape(-1) for x in arrays], *results)
+        return results
+
+    return call
+
+
+def _imported(source: str) -> ModuleType:
+    """A module with this source, from a file of the user, because numba keeps machine code for files only."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:24]
+    path = _directory() / f"microtensor_kernel_{digest}.py"
+    if not path.exists() or path.read_text(encoding="utf-8") != source:
+        new = path.with_suffix(f".{os.getpid()}")
+        new.write_text(source, encoding="utf-8")
+        new.replace(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    # numba finds the functions of machine code that it has kept by the name of their module.
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _directory() -> Path:
+    """Where sources are kept: in the user's cache, or for this process only if that cannot be written to."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    path = Path(home) / "microtensor"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(path, os.W_OK):
+            return path
+    except OSError:
+        pass
+    return _temporary()
+
+
+def _temporary() -> Path:
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix="microtensor-"))
