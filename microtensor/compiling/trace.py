@@ -56,11 +56,12 @@ class Refused(Exception):  # noqa: N818
     """
 
     def __init__(self, why: str) -> None:
+        mode: Any = current_mode()
+        if mode.tracer is not None:
+            if mode.scope is not None:
+                why = f"in {mode.scope.path}{mode.scope.detail and ', ' + mode.scope.detail}: {why}"
+            mode.tracer.refusal = mode.tracer.refusal or why
         super().__init__(why)
-        tracer: Any = current_mode().tracer
-        if tracer is not None and not tracer.refusal:
-            scope = current_mode().scope
-            tracer.refusal = f"in {scope.path}: {why}" if scope is not None else why
 
 
 def _reshaped(old: Shape, shape: Shape) -> Shape:

@@ -1,0 +1,54 @@
+"""Random compositions, compiled, against the composition in float64."""
+
+import os
+
+import pytest
+
+from microtensor.compiling import calling, numba_source, numpy_source
+from tests.compiling.backends import compiled_by, needs_numba
+from tests.compiling.programs import RandomProgram, difference
+
+TOLERANCE = {"float64": 1e-11, "float32": 3e-4}
+MACHINE_CODE = int(os.environ.get("MICROTENSOR_COMPILED", "40"))
+
+
+@pytest.fixture
+def check(monkeypatch):
+    # The drawn function is an object that reads its own plan, which never changes.
+    monkeypatch.setattr(calling, "settings_of", lambda fn: iter(()))
+
+    def compare(seeds, backend):
+        refused, wrong = [], []
+        for seed in seeds:
+            # Small blocks and tiles, so that small arrays have several of them.
+            monkeypatch.setattr(numpy_source, "BLOCK", [1 << 18, 16, 64, 256][seed % 4])
+            monkeypatch.setattr(numba_source, "TILE", [1024, 2, 3, 4][seed % 4])
+            for dtype in ("float64", "float32"):
+                program = RandomProgram(seed, dtype)
+                compiled = compiled_by(program, backend)
+                error = difference(compiled, program)
+                if error is None:
+                    refused.append((seed, compiled.why))
+                elif not error < TOLERANCE[dtype]:
+                    wrong.append((seed, dtype, error))
+        assert wrong == []
+        assert len(refused) <= 0.02 * len(seeds)
+
+    return compare
+
+
+@pytest.mark.parametrize("backend", ["numpy", "python"])
+def test_random_compositions(check, backend):
+    check(range(60), backend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["numpy", "python"])
+def test_many_random_compositions(check, backend):
+    check(range(100, 600), backend)
+
+
+@pytest.mark.slow
+@needs_numba
+def test_random_compositions_in_machine_code(check):
+    check(range(600, 600 + MACHINE_CODE), "numba")
