@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from microtensor.core.ops import narrowed, widened
 from microtensor.core.primitive import label
 from microtensor.norms.standard import scale_and_shift
-from microtensor.ops import later, reshape, sqrt, stop_gradient
+from microtensor.ops import reshape, sqrt, stop_gradient
+from microtensor.ops.common import later
 from microtensor.support.arrays import is_finite
 from microtensor.support.modes import name_scope, no_grad
 

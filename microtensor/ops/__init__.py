@@ -34,7 +34,7 @@ from microtensor.core.ops import (
 from microtensor.core.primitive import Primitive, as_array
 from microtensor.ops import common, elementwise, indexing, linalg, reductions, shape, windows
 from microtensor.ops.common import *
-from microtensor.ops.common import as_operand, equal, greater, later, machine_epsilon, shape_of
+from microtensor.ops.common import as_operand, equal, greater, machine_epsilon, shape_of
 from microtensor.ops.elementwise import *
 from microtensor.ops.elementwise import absolute, chosen, masked
 from microtensor.ops.indexing import *
@@ -68,7 +68,6 @@ __all__ = [
     "exp",
     "getitem",
     "greater",
-    "later",
     "log",
     "lost_gradient",
     "machine_epsilon",

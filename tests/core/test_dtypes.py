@@ -17,9 +17,9 @@ FLOATS = ["float16", "float32", "float64"]
 DTYPES = ["bool", *INTEGERS, *FLOATS]
 # What takes or gives no array of numbers whose dtype could be swept.
 OTHERS = {
-    "check_backward", "get_default_dtype", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "is_grad_enabled",
-    "jacobian", "keep_memory", "label", "load", "manual_seed", "paths", "primitive", "save", "set_default_dtype",
-    "show", "tune_memory", "vjp",
+    "check_backward", "compile", "get_default_dtype", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp",
+    "is_grad_enabled", "jacobian", "keep_memory", "label", "load", "manual_seed", "paths", "primitive", "save",
+    "set_default_dtype", "show", "tune_memory", "vjp",
 }  # fmt: skip
 ROWS = np.array([1, 0, 1])
 

@@ -12,7 +12,7 @@ from microtensor.core.tensor import Tensor
 from microtensor.creation import Parameter, get_default_dtype, ones, zeros
 from microtensor.nn.module import Module, settings_text
 from microtensor.norms import AXES
-from microtensor.ops import later
+from microtensor.ops.common import later
 
 R = TypeVar("R", bound="RunningNorm")
 
@@ -217,4 +217,4 @@ def _note(versions: list[int], moving: Tensor) -> None:
 def _count(versions: list[int], moving: Tensor, batches: Tensor) -> None:
     # The count goes with the running statistics, which a batch that is not finite leaves alone.
     if moving._version != versions.pop():
-        batches.assign_(batches.numpy() + 1)
+        batches.assign_(batches._array + 1)
