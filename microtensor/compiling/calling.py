@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dis
 import inspect
 import types
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -100,24 +102,34 @@ def _of_function(fn: types.FunctionType, seen: set[Any]) -> Iterator[Any]:
     if fn in seen or (fn.__module__ or "").partition(".")[0] in ("microtensor", "numpy"):
         return
     seen.add(fn)
-    cells = {n: c.cell_contents for n, c in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)}
-    names = [n for code in _codes(fn.__code__) for n in code.co_names]
-    read = {name: fn.__globals__[name] for name in names if name in fn.__globals__}
+    yield fn.__code__
+    read = {name: fn.__globals__[name] for name in _globals_of(fn.__code__) if name in fn.__globals__}
+    cells = dict(zip(fn.__code__.co_freevars, map(_content, fn.__closure__ or ()), strict=True))
     defaults = dict(enumerate(fn.__defaults__ or ()))
     for name, value in (read | cells | (fn.__kwdefaults__ or {}) | defaults).items():
         if isinstance(value, types.FunctionType):
             yield from _of_function(value, seen)
-        elif not isinstance(value, _FIXED) and not hasattr(type(value), "why"):
+        elif hasattr(type(value), "why"):
+            # A compiled function inside this one is traced with it.
+            yield from settings_of(value.fn)
+        elif not isinstance(value, _FIXED):
             yield name, plain(value, f"{name!r}, which it reads,")
-    yield fn.__code__
 
 
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """The code of a function and of the functions inside it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
+@lru_cache
+def _globals_of(code: types.CodeType) -> frozenset[str]:
+    """The global names that a function reads, and those that the functions inside it read."""
+    inside = [_globals_of(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    own = (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
+    return frozenset(own).union(*inside)
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        # Not filled yet, or deleted: the function would raise a NameError.
+        return None
 
 
 def _twin(module: Module, held: dict[int, Any], made: dict[int, Module]) -> Module:

@@ -120,8 +120,9 @@ def _run(fused: list[Fused], call: Call, mode: Mode) -> Any:
             node = Node(operation, (*needs, saved), {}, mode.scope, sum(x._version for x in needs), "")
         y = new_tensor(found[i].reshape(trace.outputs[i].shape), node, "unrecorded" if needs and node is None else "")
         results.append(label(y, trace.names[i]))
-    tensors = {s.index: x for s, x in zip(trace.inputs, inputs, strict=True)}
-    tensors |= {s.index: new_tensor(x.reshape(s.shape)) for s, x in zip(trace.moved, moved, strict=True)}
-    for action, args in trace.effects:
-        action(*(tensors[x.index] if isinstance(x, Symbol) else x for x in args))
+    if trace.effects:
+        tensors = {s.index: x for s, x in zip(trace.inputs, inputs, strict=True)}
+        tensors |= {s.index: new_tensor(x.reshape(s.shape)) for s, x in zip(trace.moved, moved, strict=True)}
+        for action, args in trace.effects:
+            action(*(tensors[x.index] if isinstance(x, Symbol) else x for x in args))
     return trace.several(results) if trace.several else results[0]

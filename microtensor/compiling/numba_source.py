@@ -62,8 +62,7 @@ class NumbaWriter:
         self.in_tile = self.after = False
         used = {x for s in kernel.sweeps for v in (*s.before, *kernel.body(s)) for x in v.of}
         self.inner = {v for s in kernel.sweeps for v in s.reductions if v in used}
-        late = [v for s in kernel.sweeps for v in s.reductions if v not in self.inner]
-        self.wide = [v for v in late if v.op == "sum" and self.last not in v.axes]
+        self.late = [v for s in kernel.sweeps for v in s.reductions if v not in self.inner]
         arguments = [given for given, _ in [*kernel.bound.values(), *kernel.results.values()]]
         self.lines = [f"def {name}({', '.join(arguments)}):"]
         self.depth = 1
@@ -71,7 +70,7 @@ class NumbaWriter:
         self._store()
         self._small(kernel.first, frozenset())
         self._sweeps()
-        for value in self.wide:
+        for value in self.late:
             self._loops(sorted(value.axes))
             self._put(f"{self._at(value)} = {self._total(value)}")
             self.depth = 1
@@ -99,8 +98,10 @@ class NumbaWriter:
             elif not value.axes and not whole:
                 self.numbers.add(value)
             kind = "np.bool_" if value.truth else "real"
-            if value in self.wide:
-                self._put(f"{self.names[value]}_w = np.zeros({self._size(value)}, np.float64)")
+            if value in self.late:
+                # Arrays of its own, because loops are faster where no array can be a part of another one.
+                wide = "np.float64" if self.last not in value.axes else "real"
+                self._put(f"{self.names[value]}_w = np.full({self._size(value)}, {STARTS[value.op]}, {wide})")
             if value in kernel.results:
                 continue
             self.layouts[value] = tuple(sorted(value.axes))
@@ -217,10 +218,6 @@ class NumbaWriter:
 
     def _sweeps(self) -> None:
         kernel = self.kernel
-        for sweep in kernel.sweeps:
-            for value in sweep.reductions:
-                if value not in self.inner and value not in self.wide:
-                    self._start(value, frozenset())
         self._loops(sorted(kernel.outer - {self.last}))
         if self.tiled:
             self._tile()
@@ -273,7 +270,7 @@ class NumbaWriter:
             else:
                 self._put(f"{texts[value]} = {self._at(value)}")
         for value in sweep.reductions:
-            total = f"r{value.number}" if value in rows else self._at(value)
+            total = f"r{value.number}" if value in rows else self._total(value)
             self._put(f"{total} = {FORMS[value.op].format(total, texts[value.of[0]])}")
         for value in sweep.stores:
             self._put(f"{self._at(value)} = {texts[value]}")
@@ -287,7 +284,7 @@ class NumbaWriter:
                 self._set(value, f"real({self._number(value)}_w)")
 
     def _total(self, value: Value) -> str:
-        """What the sums of rows are added to."""
-        if value in self.wide:
+        """What a sweep adds to."""
+        if value in self.late:
             return f"{self.names[value]}_w[{self._index(tuple(sorted(value.axes)))}]"
         return f"{self._number(value)}_w" if value in self.numbers else self._at(value)

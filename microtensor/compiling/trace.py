@@ -260,6 +260,8 @@ class Trace:
         The type of the result, when the function returns several tensors.
     effects : list of (callable, list)
         See :class:`Tracer`. Tensors are given as symbols.
+    moved : list of Symbol
+        What the effects need besides the inputs.
     """
 
     def __init__(self, call: Callable[..., Any], tensors: Sequence[Tensor]) -> None:
@@ -287,14 +289,11 @@ class Trace:
                     pulled = run({y: Traced.holding(self.cotangents[i])}, set(wanted), create_graph=True)
                 self.gradients.append({wanted[x]: tracer.of(g) for x, g in pulled.items()})
         self.effects = tracer.effects
+        given = {x.index for x in self.inputs}
+        moved = {x.index: x for _, args in self.effects for x in args if isinstance(x, Symbol)}
+        self.moved = [x for i, x in moved.items() if i not in given]
         if tracer.refusal:
             raise Refused(tracer.refusal)
-
-    @property
-    def moved(self) -> list[Symbol]:
-        """What the effects need besides the inputs."""
-        found = {x.index: x for _, args in self.effects for x in args if isinstance(x, Symbol)}
-        return [x for i, x in found.items() if i not in {given.index for given in self.inputs}]
 
     def symbols(self) -> list[Symbol]:
         """All symbols that the outputs and the gradients depend on, each after its arguments."""
