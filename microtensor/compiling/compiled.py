@@ -11,7 +11,7 @@ from microtensor.compiling.calling import Call
 from microtensor.compiling.node import LOCK, Fused, Saved
 from microtensor.compiling.program import Builder, Program
 from microtensor.compiling.trace import Refused, Symbol, Trace
-from microtensor.core.primitive import Node, label, new_tensor
+from microtensor.core.primitive import Node, label, new_tensor, origin_of
 from microtensor.support.modes import Mode, current_mode
 
 Backend: TypeAlias = Literal["numba", "numpy"]
@@ -59,7 +59,7 @@ class Compiled:
     def __call__(self, *args: Any, **options: Any) -> Any:
         mode = current_mode()
         # A trace around this one sees the composition, and so does whoever watches each operation.
-        if mode.tracer is not None or mode.watched or mode.lines or mode.keeping:
+        if mode.tracer or mode.aside or mode.watched or mode.lines or mode.keeping:
             return self.fn(*args, **options)
         call = Call(self.fn, args, options)
         try:
@@ -118,7 +118,8 @@ def _run(fused: list[Fused], call: Call, mode: Mode) -> Any:
         node = None
         if mode.recording and trace.gradients[i]:
             node = Node(operation, (*needs, saved), {}, mode.scope, sum(x._version for x in needs), "")
-        y = new_tensor(found[i].reshape(trace.outputs[i].shape), node, "unrecorded" if needs and node is None else "")
+        origin = "" if node else "unrecorded" if needs else origin_of(tuple(inputs))
+        y = new_tensor(found[i].reshape(trace.outputs[i].shape), node, origin)
         results.append(label(y, trace.names[i]))
     if trace.effects:
         tensors = {s.index: x for s, x in zip(trace.inputs, inputs, strict=True)}
