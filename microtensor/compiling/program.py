@@ -16,6 +16,8 @@ from microtensor.compiling.schedule import Kernel
 from microtensor.compiling.trace import Trace
 from microtensor.support.arrays import Array, quietly
 
+# Names that the writers of programs give.
+_RESERVED = re.compile(r"|\d.*|[gy]|[a-z]\d+_?\w*|d\d.*|i|one|real|np|math|numba|part|in\d+|\w*_(w|n|all)?")
 # Takes a kernel, and returns a function from arrays to arrays.
 Builder = Callable[[Kernel, str, np.dtype[Any]], Callable[..., Any]]
 
@@ -142,8 +144,8 @@ def _identifiers(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for i, name in enumerate(names):
         plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-        taken = re.fullmatch(r"[vsygdm]\d*|[dj]?\d.*|i|j|part|", plain) or hasattr(np, plain) or plain in NAMESPACE
-        if taken or keyword.iskeyword(plain) or plain in found or f"d{plain}" in found or plain[1:] in found:
+        taken = _RESERVED.fullmatch(plain) or hasattr(np, plain) or plain in NAMESPACE
+        if taken or keyword.iskeyword(plain) or {plain, f"d{plain}"} & {*found, *(f"d{x}" for x in found)}:
             plain = f"in{i}"
         found.append(plain)
     return found

@@ -244,6 +244,19 @@ def test_the_source_is_numpy_that_computes_the_same():
         np.testing.assert_allclose(a, b.numpy(), rtol=1e-11, atol=1e-13)
 
 
+NAMES = "x x1 dx r2 i0 i v1 s1 s1_w v_n g y y0 m1 real one part add np math in1 j0 lambda_ é _ x_ self".split()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "python"])
+def test_arguments_may_have_any_name(backend):
+    terms = " + ".join(f"{name} * {k + 1}.0 * mt.mean({name})" for k, name in enumerate(NAMES))
+    fn = eval(f"lambda {', '.join(NAMES)}: ({terms}) / mt.sum(x, axis=0, keepdims=True)", {"mt": mt})
+    arrays = [np.random.default_rng(k).uniform(0.5, 1.5, (3, 2)) for k in range(len(NAMES))]
+    fast = compiled_by(fn, backend)
+    assert_close(fn, fast, arrays, 1e-12)
+    assert fast.why == ""
+
+
 def test_without_a_call_there_is_no_source():
     with pytest.raises(RuntimeError, match="no source yet: call it once"):
         _ = mt.compile(batch, backend="numpy").source
