@@ -244,7 +244,27 @@ def test_the_source_is_numpy_that_computes_the_same():
         np.testing.assert_allclose(a, b.numpy(), rtol=1e-11, atol=1e-13)
 
 
-NAMES = "x x1 dx r2 i0 i v1 s1 s1_w v_n g y y0 m1 real one part add np math in1 j0 lambda_ é _ x_ self".split()
+NAMES = [
+    "x",
+    "x1",
+    "dx",
+    "r2",
+    "i0",
+    "i",
+    "v1",
+    "s1",
+    "s1_w",
+    "v_n",
+    "g",
+    "y",
+    "y0",
+    "m1",
+    "real",
+    "one",
+    "part",
+    "add",
+]
+NAMES += ["np", "math", "in1", "j0", "lambda_", "é", "_", "x_", "self"]
 
 
 @pytest.mark.parametrize("backend", ["numpy", "python"])
