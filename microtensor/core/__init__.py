@@ -10,28 +10,28 @@ the code. Each names the files, and the lines of all functions that run.
 
 (a) How ``loss.backward()`` works: ``(mt.tensor([3.0, 4.0]) * x).sum().backward()``:
 
-    support/arrays.py    21-29, 32-43, 46-68, 91-93, 136-141, 208-218
-    core/primitive.py    89-100, 115-121, 139-141, 240-282
+    support/arrays.py    23-31, 34-45, 48-70, 93-95, 138-144, 220-230
+    core/primitive.py    90-95, 110-116, 134-136, 239-280
     core/ops.py          143-145, 183, 289-291, 299-300, 306
-    core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
-    core/tensor.py       32-34, 42-44, 97-112, 282-312
+    core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 366-379
+    core/tensor.py       32-34, 42-44, 98-113, 252-282
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 
-    support/arrays.py    32-43, 91-93, 136-141, 144-147, 157-171, 208-218
+    support/arrays.py    34-45, 93-95, 138-144, 156-159, 169-183, 220-230
     support/axes.py      42-57, 101-118, 136-138, 141-153, 156-170
     support/modes.py     19-22, 66-67, 75-77, 79-80, 195-199, 204-208
-    core/primitive.py    89-100, 115-121, 139-141, 144-148, 240-282, 284-294
+    core/primitive.py    90-95, 110-116, 134-136, 139-143, 239-280, 282-292
     core/ops.py          143-145, 151, 166, 168, 197, 199, 233, 247, 289-291, 299-300, 306, 321-328, 331-336,
                          360-364, 367-369
-    core/backprop.py     73-107, 110-128, 131-210, 239-243, 259-268, 271-286, 289-292, 295-336, 345-358
-    core/tensor.py       32-34, 42-44, 173-176, 178-181, 188-191
+    core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 366-379
+    core/tensor.py       32-34, 42-44, 168-171, 173-176, 183-186
     norms/standard.py    20-66, 69-79
 
 (c) How a picture arises: ``viz.render(mt.Graph.from_tensor(y), format="svg")``, the main stations:
 
     inspect/history.py 25-66           history: the recorded results, in the order of the program
-    inspect/history.py 290-322         carried_back: what each rule gives, where a view shows gradients
+    inspect/history.py 294-326         carried_back: what each rule gives, where a view shows gradients
     inspect/graph/reading.py 230-246   Reader.graph: nodes, edges and scopes, as plain data
     viz/__init__.py 46-142             render: which view, in which format
     viz/dot.py 106-117                 _Picture.source: the graph in Graphviz's language

@@ -240,8 +240,7 @@ class Primitive(Generic[P]):
         if len(inputs) != self.arity and self.arity is not None:
             inputs, params = calls.bound(self, inputs, params)
         tracked = needs_grad = constants = False
-        version = 0
-        arrays = []
+        version, arrays = 0, []
         for x in inputs:
             if isinstance(x, TensorBase):
                 tracked = True

@@ -671,7 +671,7 @@ def test_batch_renorm_moves_the_running_statistics_it_is_given():
     for call in (norms.batch_renorm, mt.compile(norms.batch_renorm, backend="numpy", strict=True)):
         running = mt.zeros(3), mt.ones(3)
         leaf = mt.tensor(x, requires_grad=True)
-        y = call(leaf, *running, training=True)
+        y = call(leaf, running_mean=running[0], running_var=running[1], training=True)
         mt.sum(y**2).backward()
         found.append([y.numpy(), leaf.grad.numpy(), *(r.numpy() for r in running)])
     for a, b in zip(*found, strict=True):

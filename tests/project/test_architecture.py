@@ -73,7 +73,7 @@ MAY_IMPORT = {
         "output",
         "demos",
     },
-    "torch": {*ENGINE, "nn", "optim", "losses", "random"},
+    "torch": {*ENGINE, "hints", "nn", "optim", "losses", "random"},
     "__main__": {"cli"},
 }
 # The front door names all of them.
@@ -84,6 +84,7 @@ BY_NAME = {
     "microtensor",
     "microtensor.compiling.numba_build",
     "microtensor.methods",
+    "microtensor.script.in_place_of_torch",
     "microtensor.script.run",
     "microtensor.script.modules",
 }
