@@ -90,7 +90,8 @@ def _with_numba(required: bool) -> Builder:
     """Loops in machine code. Without numba NumPy takes their place, and a warning says so once."""
     global _told
     try:
-        from microtensor.compiling.numba_build import build_numba
+        # The sources import it.
+        import numba  # noqa: F401
     except ImportError as error:
         if required:
             raise ImportError(f"compile: numba cannot be imported ({error}); install microtensor[compile]") from error
@@ -99,4 +100,6 @@ def _with_numba(required: bool) -> Builder:
             text = f"compile: programs run in NumPy, because numba cannot be imported ({error})"
             warnings.warn(f"{text}; install microtensor[compile] for faster ones", stacklevel=3)
         return build_numpy
+    from microtensor.compiling.numba_build import build_numba
+
     return build_numba

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numba  # noqa: F401  # the sources import it
 import numpy as np
 
 from microtensor.compiling.numba_source import NumbaWriter
