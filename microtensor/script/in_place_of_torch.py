@@ -14,6 +14,12 @@ from types import ModuleType
 from typing import Any
 
 OURS = "microtensor.torch"
+# Modules of PyTorch whose names stand in a module above them here.
+ABOVE = {
+    "torch.utils.data.dataloader": "torch.utils.data",
+    "torch.utils.data.dataset": "torch.utils.data",
+    "torch.nn.parameter": "torch.nn",
+}
 # Teaching programs show their progress and their curves with these. Where one is missing, its calls do nothing.
 SHOWING = ("tqdm", "matplotlib", "seaborn", "tensorboard", "tensorboardX", "wandb")
 # What programs import beside torch, and has no counterpart here.
@@ -31,6 +37,7 @@ def in_place_of_torch() -> Iterator[None]:
         importlib.import_module(found.name)
     ours = {name: module for name, module in sys.modules.items() if f"{name}.".startswith(f"{OURS}.")}
     sys.modules.update({name.removeprefix("microtensor."): module for name, module in ours.items()})
+    sys.modules.update({name: sys.modules[above] for name, above in ABOVE.items()})
     finder = _Finder()
     sys.meta_path.insert(0, finder)
     try:

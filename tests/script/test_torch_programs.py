@@ -17,7 +17,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import optim
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
+from torch.utils.data.dataloader import DataLoader
+from torch.nn.parameter import Parameter
 from tqdm.auto import tqdm, trange
 import matplotlib.pyplot as plt
 
