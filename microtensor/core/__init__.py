@@ -11,9 +11,9 @@ the code. Each names the files, and the lines of all functions that run.
 (a) How ``loss.backward()`` works: ``(mt.tensor([3.0, 4.0]) * x).sum().backward()``:
 
     support/arrays.py    23-31, 34-45, 48-70, 93-95, 138-144, 220-230
-    core/primitive.py    90-95, 110-116, 134-136, 239-280
+    core/primitive.py    90-95, 110-116, 239-280
     core/ops.py          143-145, 183, 289-291, 299-300, 306
-    core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 366-379
+    core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 360-361, 370-381
     core/tensor.py       32-34, 42-44, 98-113, 252-282
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
@@ -21,10 +21,10 @@ the code. Each names the files, and the lines of all functions that run.
     support/arrays.py    34-45, 93-95, 138-144, 156-159, 169-183, 220-230
     support/axes.py      42-57, 101-118, 136-138, 141-153, 156-170
     support/modes.py     19-22, 66-67, 75-77, 79-80, 195-199, 204-208
-    core/primitive.py    90-95, 110-116, 134-136, 139-143, 239-280, 282-292
+    core/primitive.py    90-95, 110-116, 139-143, 239-280, 282-292
     core/ops.py          143-145, 151, 166, 168, 197, 199, 233, 247, 289-291, 299-300, 306, 321-328, 331-336,
                          360-364, 367-369
-    core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 366-379
+    core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 360-361, 370-381
     core/tensor.py       32-34, 42-44, 168-171, 173-176, 183-186
     norms/standard.py    20-66, 69-79
 

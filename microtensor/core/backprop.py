@@ -357,6 +357,10 @@ def backward(
     _commit(output, found, [] if retain_graph or create_graph else walk.records, create_graph, keep)
 
 
+def _sum(a: Any, b: Any, create_graph: bool) -> Any:
+    return a + b if create_graph else new_tensor(np.asarray(quietly(np.add, a._array, b._array)), None, "computed")
+
+
 _committing = threading.RLock()
 _set_grad = TensorBase.__dict__["_grad"].__set__
 _set_spent = Node.__dict__["spent"].__set__
@@ -370,9 +374,7 @@ def _commit(output: Tensor, found: dict[Tensor, Tensor], used: list[Node], creat
         spent = next((node for node in used if node.spent), None)
         if spent is not None:
             raise errors.freed(spent, output)
-        summed = {t: g if t._grad is None else t._grad + g for t, g in found.items()}
-        if not create_graph:
-            summed = {t: g.detach() if g._requires_grad else g for t, g in summed.items()}
+        summed = {t: g if t._grad is None else _sum(t._grad, g, create_graph) for t, g in found.items()}
         steps = [map(_set_grad, summed.keys(), summed.values()), map(_set_spent, used, repeat(True))]
         steps += [] if keep else [map(_set_inputs, used, repeat(()))]
         # All of it runs in C, within one bytecode, so Ctrl-C cannot leave half of it done.

@@ -147,9 +147,9 @@ def total(ufunc: np.ufunc, x: Array, axis: Any, keepdims: bool, dtype: DTypeLike
 def add_up(x: Array, axis: Any, keepdims: Any, dtype: np.dtype[Any] | None) -> Any:
     """As ``np.add.reduce``, but the sum of many short rows is a product with ones, which is 1.3 to 20 times as fast."""
     lead = len(axis) if type(axis) is tuple and x.flags.c_contiguous and axis == tuple(range(len(axis))) else 0
-    rows, width = math.prod(x.shape[:lead]), math.prod(x.shape[lead:])
-    if dtype is None and x.dtype.char in "fd" and rows >= MANY and 1 < width <= 512 // x.itemsize:
-        return (np.ones(rows, x.dtype) @ x.reshape(rows, width)).reshape((1,) * (lead * keepdims) + x.shape[lead:])
+    rows = math.prod(x.shape[:lead]) if lead else 0
+    if rows >= MANY and dtype is None and x.dtype.char in "fd" and 1 < x.size // rows <= 512 // x.itemsize:
+        return (np.ones(rows, x.dtype) @ x.reshape(rows, -1)).reshape((1,) * (lead * keepdims) + x.shape[lead:])
     return np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=dtype)
 
 
