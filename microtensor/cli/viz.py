@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from microtensor import script
 from microtensor.cli import common
@@ -32,6 +33,7 @@ SUFFIXES: dict[str, Format] = {
     ".txt": "tree",
 }
 FORMATS: tuple[Format, ...] = tuple(dict.fromkeys(SUFFIXES.values()))
+LAYOUT = ("direction", "slide", "font_size", "notation")
 # A larger graph is not even read unless the user says how to fold it.
 HUGE = 20_000
 
@@ -42,6 +44,7 @@ Examples:
   microtensor viz demo:batch_norm -o bn.svg          as a picture
   microtensor viz train.py:loss -o loss.html         as a page that walks through it
   microtensor viz train.py:loss -o loss.pdf --view backward
+  microtensor viz net.py:loss -o loss.pdf --slide    for a slide
   microtensor viz train.py -o loss.svg -- --lr 0.1   arguments for train.py
   microtensor viz net.py:model --input-shape 4x3     a module, called with a random input
   microtensor viz --compare net.py:model eval --input-shape 4x3 -o modes.svg
@@ -93,6 +96,25 @@ done.
 @click.option(
     "--lines", is_flag=True, help="In the tree, show the line that made each result. A picture has it as tooltip."
 )
+@click.option("--slide", is_flag=True, help="For a slide of 16:9: left to right; folded until text has 10 pt.")
+@click.option(
+    "--direction",
+    type=click.Choice(("tb", "lr")),
+    help="From top to bottom or left to right. Default: tb; a slide: lr.",
+)
+@click.option(
+    "--font-size",
+    type=click.FloatRange(4, 72),
+    default=10.0,
+    show_default=True,
+    metavar="POINTS",
+    help="The size of the small text. The rest grows with it.",
+)
+@common.choice(
+    "--notation",
+    ("code", "greek", "book"),
+    help="The names of the program; Greek letters for their words (gamma: γ); or as in Deep Learning (x: H, x̂: H′).",
+)
 @common.INPUT_SHAPE
 @common.THEME
 @common.NO_LEGEND
@@ -133,6 +155,7 @@ def viz_command(
         raise CommandError("a page folds in place and goes both ways; drop --collapse, --expand and --view", USAGE)
     if view == "paths" and format == "mermaid":
         raise CommandError("there are no paths in Mermaid; take another format", USAGE)
+    _check_layout(ctx, format, view)
     goals = [replace(script.parse(target), shapes=shapes, stop_at_backward=stop_at_backward, torch=torch)]
     if compare:
         goals.append(_other_goal(script_args[0], goals[0]))
@@ -149,6 +172,17 @@ def viz_command(
     place.write(data)
     if drawing.failure is not None:
         raise drawing.failure
+
+
+def _check_layout(ctx: click.Context, format: Format, view: str) -> None:
+    """Refuse options of layout for formats that have none."""
+    drawn = ("svg", "png", "pdf", "dot")
+    for name, formats in (("slide", drawn), ("font_size", drawn), ("direction", (*drawn, "mermaid"))):
+        given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if given and (format not in formats or view == "paths"):
+            option = f"--{name.replace('_', '-')}"
+            where = "the picture of the paths" if view == "paths" else f"the format {format}"
+            raise CommandError(f"{option} is for pictures of a graph in {', '.join(formats)}, not for {where}", USAGE)
 
 
 class _Drawing:
@@ -217,7 +251,8 @@ class _Drawing:
             # The script may not have reached the named scopes, and its gradients were not computed.
             folding |= {"collapse": (), "expand": ()}
             view = "forward"
-        passed = {name: given[name] for name in ("depth", "values", "theme", "engine", "ascii", "color", "lines")}
+        names = ("depth", "values", "theme", "engine", "ascii", "color", "lines", *LAYOUT)
+        passed = {name: given[name] for name in names}
         try:
             if self.format in viz.NEEDS_ENGINE and given["depth"] is None:
                 self._refuse_large(len(viz.folded(graph, **folding).nodes))

@@ -36,5 +36,5 @@ the code. Each names the files, and the lines of all functions that run.
     viz/__init__.py 46-142             render: which view, in which format
     viz/dot.py 106-117                 _Picture.source: the graph in Graphviz's language
     viz/engine.py 64-124               layout: Graphviz finds the places
-    viz/svg.py 37-51                   finish: the drawing gets its style
+    viz/svg.py 21-35                   finish: the drawing gets its style
 """

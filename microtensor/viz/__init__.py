@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microtensor.inspect.graph import Graph, Values, auto_depth
 from microtensor.text import LINE, safe_text
-from microtensor.viz.dot import to_dot
+from microtensor.viz.dot import NO_ROOM, to_dot
 from microtensor.viz.engine import Engine, EngineError
 from microtensor.viz.json import from_json, to_json
 from microtensor.viz.labels import View
+from microtensor.viz.layout import SMALL, Direction, Layout
 from microtensor.viz.legend import NOT_SEARCHED
-from microtensor.viz.mermaid import to_mermaid
+from microtensor.viz.mermaid import refusal, to_mermaid
+from microtensor.viz.notation import Notation, written
 from microtensor.viz.pdf import to_pdf
 from microtensor.viz.picture import to_picture
+from microtensor.viz.slide import readable
 from microtensor.viz.svg import Theme
+from microtensor.viz.theme import ThemeName
 from microtensor.viz.tree import to_tree
 
 if TYPE_CHECKING:
@@ -56,6 +62,10 @@ def render(
     theme: Theme = "auto",
     legend: bool = True,
     engine: Engine = "auto",
+    direction: Direction | None = None,
+    slide: bool = False,
+    font_size: float = SMALL,
+    notation: Notation = "code",
     ascii: bool = False,
     color: bool = False,
     lines: bool = False,
@@ -84,6 +94,17 @@ def render(
         Whether to explain signs and colours below the picture.
     engine : {"auto", "embedded", "system"}
         Which layout engine to use.
+    direction : {"tb", "lr"}, optional
+        From top to bottom, or from left to right. Default: "tb", on a slide "lr". A page is drawn from top to bottom.
+    slide : bool
+        Whether the picture is for a slide of 16:9. Then nodes are narrow, and the graph is folded until its text has 10
+        points there. For SVG, PNG, PDF and DOT.
+    font_size : float
+        The size of the small text in points; the rest grows with it. For SVG, PNG, PDF and DOT.
+    notation : {"code", "greek", "book"}
+        "code" keeps the names of the program. "greek" writes gamma as γ and x_hat as x̂. "book" has Greek letters too,
+        and the input of a norm is H instead of x, its standardized value is H′, as in *Deep Learning*. JSON keeps the
+        names of the program.
     ascii, color, lines : bool
         For the tree; see :func:`to_tree`.
     output : Tensor, optional
@@ -94,12 +115,14 @@ def render(
     EngineError
         The format needs a layout engine and there is none, the engine failed, or the picture is too large for a PNG.
     ValueError
-        The format, view, values or theme is not one of the above, or no scope has a name that was given.
+        The format, view, values, theme, direction or notation is not one of the above, or no scope has a name that was
+        given. Or the size of the text is not between 4 and 72.
 
     Warns
     -----
     UserWarning
         A PNG is drawn with fewer dots per inch, so that it fits. Or letters are missing in the font of a PNG or PDF.
+        Or the graph was folded for a slide. Or GitHub refuses to draw a Mermaid chart, because it is too large.
 
     Examples
     --------
@@ -117,9 +140,15 @@ def render(
         ("view", view, get_args(View)),
         ("values", values, get_args(Values)),
         ("theme", theme, get_args(Theme)),
+        ("direction", direction, (*get_args(Direction), None)),
+        ("notation", notation, get_args(Notation)),
     ):
         if word not in known:
-            raise ValueError(f"render: {what} must be one of {', '.join(known)}, not {word!r}")
+            raise ValueError(f"render: {what} must be one of {', '.join(filter(None, known))}, not {word!r}")
+    if not 4 <= font_size <= 72:
+        raise ValueError(f"render: font_size must be between 4 and 72 points, not {font_size!r}")
+    if format != "json":
+        graph = written(graph, notation)
     if format == "html":
         from microtensor.viz.page import to_html
 
@@ -131,15 +160,28 @@ def render(
     folding: dict[str, Any] = {"collapse": tuple(collapse), "expand": tuple(expand), "repeats": repeats}
     if format == "json":
         return to_json(graph.collapsed(depth, **folding)).encode("utf-8")
-    shown = folded(graph, depth, **folding)
     if format == "tree":
+        shown = folded(graph, depth, **folding)
         text = to_tree(shown, view=view, ascii=ascii, color=color, values=values, lines=lines)
         return (text + "\n").encode("utf-8")
     if format == "mermaid":
-        return to_mermaid(shown, view=view, values=values).encode("utf-8")
-    source = to_dot(shown, view=view, theme="dark" if theme == "dark" else "light", legend=legend, values=values)
+        shown = folded(graph, depth, **folding)
+        chart = to_mermaid(shown, view=view, values=values, direction=direction)
+        if refused := refusal(shown, chart):
+            warnings.warn(refused, stacklevel=2)
+        return chart.encode("utf-8")
+    layout = Layout(direction or ("lr" if slide else "tb"), slide, font_size)
+
+    def draw(shown: Graph, room: Mapping[str, int] = NO_ROOM) -> str:
+        shade: ThemeName = "dark" if theme == "dark" else "light"
+        return to_dot(shown, view=view, theme=shade, legend=legend, values=values, layout=layout, room=room)
+
+    def fold(depth: int | None) -> Graph:
+        return folded(graph, depth, **folding)
+
+    shown = readable(graph, depth, fold, draw, layout, engine) if slide else fold(depth)
     title, description = describe(shown, view)
-    return to_picture(source, format, title=title, description=description, theme=theme, engine=engine)
+    return to_picture(partial(draw, shown), format, title=title, description=description, theme=theme, engine=engine)
 
 
 def shows_gradients(format: str, view: str) -> bool:

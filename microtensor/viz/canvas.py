@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 from microtensor.viz import engine as _engine
 from microtensor.viz.engine import Engine, EngineError
-from microtensor.viz.svg import Theme, as_bytes, dark_rules, dress, own_name, tag
+from microtensor.viz.shapes import tag
+from microtensor.viz.svg import Theme, as_bytes, dark_rules, dress, own_name
 from microtensor.viz.theme import TOKENS
 
 Point: TypeAlias = tuple[float, float]

@@ -8,12 +8,14 @@ escaped for HTML where it stands in markup, and quoted by :mod:`microtensor.viz.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
 from microtensor.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.frames import contents, first_nodes
 from microtensor.viz.labels import View
+from microtensor.viz.layout import Layout
 from microtensor.viz.legend import legend as legend_of
 from microtensor.viz.markup import boxed, font, label, numbers, table
 from microtensor.viz.source import Source
@@ -34,10 +36,22 @@ MARKED_EDGES = {
 }
 KINDS_OF_EDGES = {"direct": {"penwidth": "2.8", "weight": "9"}, "constant": {"style": "dashed"}}
 DATA_SIZE = {"margin": "0.2,0.05", "width": "1.15"}
+SLIDE_SIZE = {"margin": "0.05,0.03", "width": "0.5"}
+
+
+PLAIN = Layout()
+NO_ROOM: Mapping[str, int] = {}
 
 
 def to_dot(
-    graph: Graph, *, view: View = "forward", theme: ThemeName = "light", legend: bool = True, values: Values = "none"
+    graph: Graph,
+    *,
+    view: View = "forward",
+    theme: ThemeName = "light",
+    legend: bool = True,
+    values: Values = "none",
+    layout: Layout = PLAIN,
+    room: Mapping[str, int] = NO_ROOM,
 ) -> str:
     """The DOT source of a picture.
 
@@ -53,6 +67,10 @@ def to_dot(
     values : {"none", "stats", "full"}
         With "stats", every node has minimum, mean and maximum of its result. With "full", small arrays are shown
         whole. The graph must have been read with these values.
+    layout : Layout
+        The direction, and the size of the text.
+    room : mapping
+        How many times the width of its name a frame needs beside it, so that no edge runs through the name.
 
     Examples
     --------
@@ -62,14 +80,18 @@ def to_dot(
     >>> to_dot(mt.Graph.from_tensor(x * x)).splitlines()[0]
     'digraph microtensor {'
     """
-    return _Picture(graph, view, theme, values).source(legend)
+    return _Picture(graph, view, theme, values, layout, room).source(legend)
 
 
 class _Picture:
     """One picture being written."""
 
-    def __init__(self, graph: Graph, view: View, theme: ThemeName, values: Values) -> None:
+    def __init__(
+        self, graph: Graph, view: View, theme: ThemeName, values: Values, layout: Layout, room: Mapping[str, int]
+    ) -> None:
         self.graph = graph
+        self.layout = layout
+        self.room = room
         self.view: View = view
         self.values: Values = values
         self.colour = palette(theme)
@@ -82,7 +104,7 @@ class _Picture:
         norms = [abs(e.grad) for e in graph.edges if e.grad is not None and math.isfinite(e.grad)]
         norms = [norm for norm in norms if norm >= ZERO]
         self.low, self.high = (min(norms), max(norms)) if norms else (1.0, 1.0)
-        self.dot = Source("microtensor", self.colour)
+        self.dot = Source("microtensor", self.colour, layout.size)
 
     def _needs_output(self) -> bool:
         """Whether the result gets a node of its own at the end; a scalar, such as a loss, does not."""
@@ -105,8 +127,14 @@ class _Picture:
 
     def source(self, legend: bool) -> str:
         self.dot.defaults(
-            graph={"ranksep": self._rank_gap(), "nodesep": "0.34", "newrank": "true"},
-            edge={"arrowsize": "0.75"},
+            graph={
+                "ranksep": self._rank_gap(),
+                "nodesep": "0.2" if self.layout.slide else "0.34",
+                "newrank": "true",
+                "rankdir": self.layout.direction.upper(),
+                "pad": "0.1" if self.layout.slide else "0.25",
+            },
+            edge={"arrowsize": "0.55" if self.layout.slide else "0.75"},
             legend=legend_of(self.graph, self.view, self.values, self.colour) if legend else "",
         )
         self._body()
@@ -119,6 +147,8 @@ class _Picture:
     def _rank_gap(self) -> str:
         if self.view == "combined":
             return "0.5"  # both arrowheads of a short edge need room
+        if self.layout.slide:
+            return "0.2"
         return "0.36" if self.view == "backward" or any(s.statistics for s in self.graph.scopes) else "0.28"
 
     # --- frames and what stands in them -------------------------------------------------------------------
@@ -166,6 +196,9 @@ class _Picture:
         else:
             # With room on the right, the name of a narrow frame is not under the edge that enters at the middle.
             title += font(" " * (2 * len(name) + 6), 12, c["ink"])
+        if wanted := self.room.get(f"cluster_s{scope.id}"):
+            # A space is half as wide as another letter.
+            title += font(" " * (2 * wanted * max(len(name), len(detail))), 11, c["ink"])
         kind = "statistics-scope" if scope.statistics else "scope"
         fill = f"{kind}-fill" if scope.statistics else "scope-odd" if depth % 2 else "scope-even"
         self.dot.attributes(
@@ -176,7 +209,7 @@ class _Picture:
             fillcolor=fill,
             color=f"{kind}-border",
             penwidth="1.2",
-            margin="11" if scope.statistics else "13",
+            margin="8" if self.layout.slide else "11" if scope.statistics else "13",
             tooltip=safe_text(f"{scope.name} {scope.detail}", labels.TOOLTIP),
             **{"class": "mt-scope mt-statistics" if scope.statistics else "mt-scope"},
         )
@@ -203,8 +236,17 @@ class _Picture:
     def _node(self, node: GraphNode) -> None:
         inputs = self.inputs.get(node.id, [])
         lines = labels.lines(node, self.consumers.get(node.id, []), self.view, self.values)
+        if not (self.values == "full" and node.table):
+            lines = self._short(lines)
         write = {"parameter": self._parameter, "module": self._module}.get(node.kind, self._box)
         write(node, labels.title(node, inputs, self.graph), lines)
+
+    def _short(self, lines: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Lines of a label. On a slide they are short, and the gradient has the letter that it has in the formulas."""
+        if not self.layout.slide:
+            return lines
+        letter = f"‖{safe_text(self.graph.letters[0], 8)}‖"
+        return [(part, c) for text, c in lines for part in self.layout.lines(text.replace("‖grad‖", letter))]
 
     def _rows(self, node: GraphNode, lines: list[tuple[str, str]]) -> list[str]:
         """The lines as markup, with the numbers of a small array in place of their range."""
@@ -221,6 +263,7 @@ class _Picture:
 
     def _box(self, node: GraphNode, title: str, lines: list[tuple[str, str]]) -> None:
         size = DATA_SIZE if node.kind == "data" else {"margin": "0.13,0.04", "width": "0.95"}
+        size = SLIDE_SIZE if self.layout.slide else size
         repeated = {"peripheries": "2"} if node.repeats > 1 else {}
         beside = labels.beside(node, self.view)
         box = boxed(title, self._rows(node, lines), labels.family(node), self.colour, beside)
@@ -244,7 +287,8 @@ class _Picture:
         rows = [font(title, 13, c["ink"], bold=True) + font("  " + safe_text(node.role), 11, c["muted"])]
         if node.parameters:
             each = "  each" if node.repeats > 1 else ""
-            rows.append(font(labels.parameters(node) + each, 10, c["parameter-border"]))
+            listed = self.layout.lines(labels.parameters(node) + each)
+            rows += [font(text, 10, c["parameter-border"]) for text in listed]
         rows.append(font(f"out {labels.shape(node)}", 10, c["muted"]))
         rows += [font(text, 10, c[colour]) for text, colour in lines[1:]]
         card = {
@@ -252,7 +296,7 @@ class _Picture:
             "penwidth": "1.2",
             "peripheries": "2",
             "margin": "0.12,0.04",
-            "width": "2.15",
+            "width": "0.5" if self.layout.slide else "2.15",
             "class": "mt-node mt-module",
         }
         self._write(node, boxed(title, [], labels.family(node), c) | card | MARKS.get(node.mark, {}))
@@ -263,9 +307,11 @@ class _Picture:
         if self.view != "forward":
             arrow = "↑ " if self.view == "combined" else ""
             lines.append((arrow + labels.gradient(root, 1), "gradient"))
+        lines = self._short(lines)
         rows = [font(text, 10, self.colour[colour]) for text, colour in lines]
         box = boxed(safe_text(root.name or "output"), rows, "data", self.colour)
-        self.dot.node("output", **box | DATA_SIZE, tooltip="output", group="spine")
+        size = SLIDE_SIZE if self.layout.slide else DATA_SIZE
+        self.dot.node("output", **box | size, tooltip="output", group="spine")
 
     # --- edges --------------------------------------------------------------------------------------------
 
@@ -276,8 +322,7 @@ class _Picture:
             zero = edge.grad is not None and abs(edge.grad) < ZERO
             self.dot.node(
                 self._pill(edge),
-                label=safe_text(f"{edge.other}  " if edge.other else "", 24)
-                + labels.flow(edge, self.graph.nodes[edge.source], safe_text(self.graph.letters[0], 8)),
+                label=safe_text(f"{edge.other}  " if edge.other else "", 24) + self._flow(edge),
                 shape="box",
                 style="rounded,filled,dashed" if zero else "rounded,filled",
                 fillcolor="constant-fill" if zero else "pill-fill",
@@ -291,6 +336,11 @@ class _Picture:
                 tooltip="the contribution along this edge",
                 **{"class": "mt-pill"} | ({"group": "spine"} if edge.kind == "direct" else {}),
             )
+
+    def _flow(self, edge: GraphEdge) -> str:
+        if self.layout.slide:
+            return labels.signed(edge.grad)
+        return labels.flow(edge, self.graph.nodes[edge.source], safe_text(self.graph.letters[0], 8))
 
     @staticmethod
     def _pill(edge: GraphEdge) -> str:
@@ -319,7 +369,8 @@ class _Picture:
         return style
 
     def _backward_style(self, edge: GraphEdge) -> dict[str, str]:
-        style = {"class": f"mt-edge mt-gradient mt-{edge.kind}", "dir": "back", "arrowsize": "0.7"}
+        style = {"class": f"mt-edge mt-gradient mt-{edge.kind}", "dir": "back"}
+        style["arrowsize"] = "0.5" if self.layout.slide else "0.7"
         if edge.kind == "direct":
             style["weight"] = "9"
         if edge.grad is None or abs(edge.grad) < ZERO:
@@ -333,7 +384,8 @@ class _Picture:
         if self.high <= self.low:
             return 2.5
         span = math.log10(self.high) - math.log10(self.low)
-        return min(5.5, max(1.0, 1 + 4.5 * (math.log10(norm) - math.log10(self.low)) / span))
+        most = 2.6 if self.layout.slide else 4.5
+        return min(most + 1.0, max(1.0, 1 + most * (math.log10(norm) - math.log10(self.low)) / span))
 
     def _edge_to_output(self) -> None:
         root = self.graph.nodes[self.graph.root]

@@ -14,7 +14,7 @@ from subprocess import PIPE
 from typing import Literal, TypeAlias
 
 from microtensor.text import LINE, safe_text
-from microtensor.viz.svg import tag
+from microtensor.viz.shapes import tag
 
 Engine: TypeAlias = Literal["auto", "embedded", "system"]
 

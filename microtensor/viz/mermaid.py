@@ -10,6 +10,7 @@ from microtensor.text import safe_text
 from microtensor.viz import labels
 from microtensor.viz.frames import contents
 from microtensor.viz.labels import View
+from microtensor.viz.layout import Direction
 from microtensor.viz.theme import palette
 
 OPEN_CLOSE = {
@@ -31,10 +32,14 @@ JOINED = re.compile(r"\$(?=\$)|:(?=fa-)|\\")
 DIRECTION = re.compile(r"d(?=irection\s)")
 # Deeper frames are not indented further, else the text would grow with the square of the depth.
 DEEPEST = 8
+# What Mermaid draws where nobody has raised its limits.
+MOST_EDGES, MOST_CHARACTERS = 500, 50_000
 MARKS = ("first", "second", "failed")
 
 
-def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none") -> str:
+def to_mermaid(
+    graph: Graph, *, view: View = "forward", values: Values = "none", direction: Direction | None = None
+) -> str:
     r"""The graph as ``flowchart TD`` in light colours.
 
     Mermaid draws at most 500 edges and 50,000 characters, unless the page that shows the chart raises these limits.
@@ -46,6 +51,8 @@ def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none")
         The last two write the gradient on every edge: a single number, or the norm of an array.
     values : {"none", "stats", "full"}
         As in :func:`to_dot`, but small arrays are never shown whole.
+    direction : {"tb", "lr"}, optional
+        From top to bottom, or from left to right, as ``flowchart LR``.
 
     Examples
     --------
@@ -58,14 +65,25 @@ def to_mermaid(graph: Graph, *, view: View = "forward", values: Values = "none")
       n1("<b>exp</b><br/>(1,)"):::operation
       n0 ==> n1
     """
-    return _Chart(graph, view, values).text()
+    return _Chart(graph, view, values, "LR" if direction == "lr" else "TD").text()
+
+
+def refusal(graph: Graph, chart: str) -> str:
+    """Why GitHub does not draw a chart; empty when it does."""
+    if len(graph.edges) <= MOST_EDGES and len(chart) <= MOST_CHARACTERS:
+        return ""
+    return (
+        f"GitHub refuses to draw a Mermaid chart of over {MOST_EDGES} edges or {MOST_CHARACTERS:,} characters. This "
+        f"one has {len(graph.edges):,} edges and {len(chart):,} characters. Fold it with --depth or --collapse, or take "
+        "--format svg"
+    )
 
 
 class _Chart:
-    def __init__(self, graph: Graph, view: View, values: Values) -> None:
+    def __init__(self, graph: Graph, view: View, values: Values, direction: str) -> None:
         self.graph, self.view, self.values = graph, view, values
         self.inputs, self.consumers, self.levels = graph.inputs(), graph.consumers(), graph.scope_levels()
-        self.lines = ["flowchart TD"]
+        self.lines = [f"flowchart {direction}"]
 
     def text(self) -> str:
         nodes, scopes = contents(self.graph)

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 
 from microtensor.text import LINE, safe_text
 from microtensor.viz.outlines import ACROSS, UP, Words, outline, units, words
-from microtensor.viz.svg import points, tag
+from microtensor.viz.shapes import points, tag
 
 # A bold letter is drawn with an edge of this part of its size.
 EDGE = 0.035

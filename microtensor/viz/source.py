@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import graphviz
@@ -45,17 +47,22 @@ class Source:
     name : str
     colours : dict, optional
         The value of each colour by its name. Attributes of colour may hold these names, joined by colons.
+    size : callable, optional
+        Gives the size of a text in points, from that of an ordinary picture.
     """
 
-    def __init__(self, name: str, colours: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, colours: dict[str, str] | None = None, size: Callable[[float], float] = float
+    ) -> None:
         self._dot: Any = graphviz.Digraph(name)
         self._depth = 0
         self._colours = colours or {}
+        self._size = size
 
     def defaults(self, graph: dict[str, str], edge: dict[str, str], legend: str = "") -> None:
         """Fonts and colours of all pictures, and further attributes of this graph and its edges."""
         plain = {"fontname": "Helvetica", "fontsize": "12", "fontcolor": "ink"}
-        self.attributes("graph", bgcolor="bg", rankdir="TB", pad="0.25", **plain, **graph)
+        self.attributes("graph", **{"bgcolor": "bg", "rankdir": "TB", "pad": "0.25"} | plain | graph)
         if legend:
             self.legend(legend)
         self.attributes("node", **plain)
@@ -105,4 +112,12 @@ class Source:
         if "tooltip" in values:
             # Graphviz reads the escapes of a tooltip twice.
             values["tooltip"] = values["tooltip"].replace("\\", "\\\\")
-        return {name: quoted(value) for name, value in values.items()}
+        if "fontsize" in values:
+            values["fontsize"] = f"{self._size(float(values['fontsize'])):g}"
+        return {name: quoted(self._sized(value)) for name, value in values.items()}
+
+    def _sized(self, value: str) -> str:
+        """Markup with its texts in their sizes. Foreign text in markup has no quotes, since it has been escaped."""
+        if not isinstance(value, Markup):
+            return value
+        return Markup(re.sub(r'POINT-SIZE="(\d+)"', lambda m: f'POINT-SIZE="{self._size(float(m[1])):g}"', value))

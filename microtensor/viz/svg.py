@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from hashlib import blake2s
 from typing import Literal, TypeAlias
 
 from microtensor.text import LINE, safe_text
+from microtensor.viz.shapes import SVG, classes, points, tag
 from microtensor.viz.theme import TOKENS
+from microtensor.viz.titles import place_titles
 
 Theme: TypeAlias = Literal["auto", "light", "dark"]
 
-SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 FONTS = '"Helvetica Neue",Helvetica,Arial,"Liberation Sans",Arimo,sans-serif'
-
-
-def tag(name: str) -> str:
-    """The name of an SVG element as ElementTree has it."""
-    return f"{{{SVG}}}{name}"
-
-
-def classes(element: ElementTree.Element) -> list[str]:
-    """The classes of an element."""
-    return element.get("class", "").split()
-
-
-def points(text: str) -> list[tuple[float, float]]:
-    """The points of a path or a polygon, without the commands between them."""
-    numbers = [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", text)]
-    return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def finish(raw: bytes, *, title: str, description: str, theme: Theme = "auto") -> bytes:
@@ -118,9 +102,11 @@ def _join_runs(root: ElementTree.Element) -> None:
 
 
 def _lift_scope_labels(root: ElementTree.Element) -> None:
-    """Draw the names of the frames last, with a halo, so that no edge runs through them."""
+    """Draw the names of the frames last, where no edge runs, with a halo for where there is no such place."""
     graph = root.find(tag("g"))
     assert graph is not None
+    _drop_padding(graph)
+    place_titles(graph)
     names = ElementTree.Element(tag("g"), {"class": "mt-scope-names"})
     halo = {"stroke-width": "3.5", "stroke-linejoin": "round", "paint-order": "stroke"}
     for group in graph:
@@ -130,15 +116,40 @@ def _lift_scope_labels(root: ElementTree.Element) -> None:
         for text in group.findall(tag("text")):
             group.remove(text)
             text.attrib.update({"stroke": fill} | halo)
+            if "".join(text.itertext()):
+                names.append(text)
+    if len(names):
+        graph.append(names)
+
+
+def _drop_padding(graph: ElementTree.Element) -> None:
+    """Take away the spaces that made room beside the names of the frames."""
+    for group in graph:
+        for text in group.findall(tag("text")) if "cluster" in classes(group) else ():
             if text.text:
                 text.text = text.text.rstrip()
             for span in list(text):
                 if not (span.text or "").strip():
                     text.remove(span)
-            if "".join(text.itertext()):
-                names.append(text)
-    if len(names):
-        graph.append(names)
+
+
+def crowded(raw: bytes, *, move: bool = True) -> list[str]:
+    """The frames of an engine's SVG through whose names an edge runs, even after the names are moved.
+
+    Parameters
+    ----------
+    raw : bytes
+    move : bool
+        Whether names may be moved.
+    """
+    root = ElementTree.fromstring(raw)
+    graph = root.find(tag("g"))
+    assert graph is not None
+    names = {group.get("id"): group.findtext(tag("title"), "") for group in graph}
+    _unwrap_links(root)
+    _join_runs(root)
+    _drop_padding(graph)
+    return [names[frame.get("id")] for frame in place_titles(graph, move=move)]
 
 
 def _centre_text(root: ElementTree.Element) -> None:

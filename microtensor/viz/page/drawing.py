@@ -17,7 +17,8 @@ from microtensor.viz import labels
 from microtensor.viz.dot import to_dot
 from microtensor.viz.engine import Engine, layout
 from microtensor.viz.frames import first_nodes
-from microtensor.viz.svg import SVG, classes, dress, points, tag
+from microtensor.viz.shapes import SVG, classes, points, tag
+from microtensor.viz.svg import dress
 from microtensor.viz.theme import TOKENS
 
 # Attributes that only a picture in a file of its own needs, and those that the page's style sheet sets.
