@@ -8,6 +8,7 @@ escaped for HTML where it stands in markup, and quoted by :mod:`microtensor.viz.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, GraphScope, Values
@@ -19,6 +20,7 @@ from microtensor.viz.layout import Layout
 from microtensor.viz.legend import legend as legend_of
 from microtensor.viz.markup import boxed, font, label, numbers, table
 from microtensor.viz.source import Source
+from microtensor.viz.story import path_names
 from microtensor.viz.theme import ThemeName, palette
 
 __all__ = ["View", "to_dot"]
@@ -40,6 +42,8 @@ SLIDE_SIZE = {"margin": "0.05,0.03", "width": "0.5"}
 
 
 PLAIN = Layout()
+# On a slide, the name of a path has lines of so many letters.
+PILL_WIDTH = 8
 NO_ROOM: Mapping[str, int] = {}
 
 
@@ -101,6 +105,7 @@ class _Picture:
         self.normed = {scope.parent for scope in graph.scopes if scope.statistics}
         self.output = self._needs_output()
         self.pills = self._pills()
+        self.paths = path_names(graph) if view != "forward" else {}
         norms = [abs(e.grad) for e in graph.edges if e.grad is not None and math.isfinite(e.grad)]
         norms = [norm for norm in norms if norm >= ZERO]
         self.low, self.high = (min(norms), max(norms)) if norms else (1.0, 1.0)
@@ -322,7 +327,7 @@ class _Picture:
             zero = edge.grad is not None and abs(edge.grad) < ZERO
             self.dot.node(
                 self._pill(edge),
-                label=safe_text(f"{edge.other}  " if edge.other else "", 24) + self._flow(edge),
+                label=self._pill_label(edge, "muted" if zero else "gradient"),
                 shape="box",
                 style="rounded,filled,dashed" if zero else "rounded,filled",
                 fillcolor="constant-fill" if zero else "pill-fill",
@@ -337,10 +342,17 @@ class _Picture:
                 **{"class": "mt-pill"} | ({"group": "spine"} if edge.kind == "direct" else {}),
             )
 
+    def _pill_label(self, edge: GraphEdge, colour: str) -> str:
+        """What comes back along an edge, and the name of its path where the gradient of a norm parts."""
+        name = self.paths.get(edge.key, "")
+        if not name:
+            return safe_text(f"{edge.other}  " if edge.other else "", 24) + self._flow(edge)
+        rows = textwrap.wrap(name, PILL_WIDTH) if self.layout.slide else [name]
+        return table([font(text, 10, self.colour[colour]) for text in (*rows, self._flow(edge))], padding=0)
+
     def _flow(self, edge: GraphEdge) -> str:
-        if self.layout.slide:
-            return labels.signed(edge.grad)
-        return labels.flow(edge, self.graph.nodes[edge.source], safe_text(self.graph.letters[0], 8))
+        text = labels.flow(edge, self.graph.nodes[edge.source], safe_text(self.graph.letters[0], 8))
+        return text.replace(" = ", " ") if self.layout.slide else text
 
     @staticmethod
     def _pill(edge: GraphEdge) -> str:

@@ -36,6 +36,7 @@ def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[t
     """All that can be explained: whether it occurs, how it is drawn, its name."""
     nodes, back = graph.nodes, view == "backward"
     kinds = {node.kind for node in nodes}
+    flows = any(edge.grad is not None for edge in graph.edges)
     plain = {node.statistics for node in nodes if node.kind == "operation"}
     marks = {node.mark for node in nodes} | {edge.mark for edge in graph.edges}
     names = dict(zip(("first", "second"), graph.compared, strict=False))
@@ -44,7 +45,7 @@ def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[t
     holds_parameters = "parameter" not in kinds and any(node.parameters for node in nodes)
     failed = {"failed-border": c["failed"], "failed-fill": c["failed-fill"]}
     return [
-        (back, _line(c["gradient"]), "gradient, width ~ log of its norm"),
+        (back and flows, _line(c["gradient"]), "gradient, width ~ log of its norm"),
         (not back and holds_data, _box(c, "data", 2), "data"),
         ("parameter" in kinds, _parameter(c), "parameter"),
         (holds_parameters, _parameter(c), "parameters in green text"),
@@ -60,7 +61,7 @@ def _rows(graph: Graph, view: View, values: Values, c: dict[str, str]) -> list[t
             "not recorded: no gradient",
         ),
         (not back and any(edge.kind == "direct" for edge in graph.edges), _line(c["edge-direct"]), "direct path"),
-        (view == "combined", _line(c["gradient"]), "gradient"),
+        (view == "combined" and flows, _line(c["gradient"]), "gradient"),
         *((mark in marks, _line(c[mark]), f"only in {safe_text(name, 30)}") for mark, name in names.items()),
         ("changed" in marks, "", "≠ differs"),
         ("failed" in marks, _box(failed, "failed", 2), "the operation that raised"),

@@ -73,9 +73,9 @@ def refusal(graph: Graph, chart: str) -> str:
     if len(graph.edges) <= MOST_EDGES and len(chart) <= MOST_CHARACTERS:
         return ""
     return (
-        f"GitHub refuses to draw a Mermaid chart of over {MOST_EDGES} edges or {MOST_CHARACTERS:,} characters. This "
-        f"one has {len(graph.edges):,} edges and {len(chart):,} characters. Fold it with --depth or --collapse, or take "
-        "--format svg"
+        f"GitHub refuses to draw a Mermaid chart of over {MOST_EDGES} edges or {MOST_CHARACTERS:,} characters. "
+        f"This one has {len(graph.edges):,} edges and {len(chart):,} characters. "
+        "Fold it with --depth or --collapse, or take --format svg"
     )
 
 

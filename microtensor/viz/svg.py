@@ -156,7 +156,7 @@ def _centre_text(root: ElementTree.Element) -> None:
     """Anchor the lines of a box at its middle, so that they stay centred in any font."""
     for group in root.iter(tag("g")):
         kinds = classes(group)
-        if "node" not in kinds or "mt-module" in kinds or "mt-pill" in kinds:
+        if "node" not in kinds or "mt-module" in kinds:
             continue
         shapes = [shape for shape in group if shape.tag in (tag("path"), tag("polygon"))]
         xs = [x for shape in shapes for x, _ in points(shape.get("d", "") + shape.get("points", ""))]

@@ -556,7 +556,8 @@ function follow(node, smooth = true) {
     y: shift(y, at.y + offset.f, at.height, picture.size[1], height, 90),
     k,
   };
-  if (to.x !== x || to.y !== y) look(to, smooth);
+  // Less than a hundredth of a point is rounding.
+  if (Math.max(Math.abs(to.x - x), Math.abs(to.y - y)) > 0.01) look(to, smooth);
 }
 
 const pointers = new Map();
