@@ -85,6 +85,8 @@ def test_values_come_down_and_gradients_go_up_with_the_numbers_of_the_engine(vis
         assert page.locator("#where").text_content() == f"Backward {k} of {len(operations)}"
         assert re.match(rf"(‖grad‖|grad) {re.escape(labels.signed(node.grad))}(,| |$)", number(page, node.id))
     assert number(page, 0) == f"‖grad‖ {labels.number(graph.nodes[0].grad)}, sum of 2"
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#where").text_content() == "The sum of the paths"
     assert page.locator("#next").is_disabled()
     page.keyboard.press("Home")
     assert page.locator("#where").text_content() == f"Forward 0 of {len(operations)}"
@@ -146,8 +148,9 @@ def test_buttons_and_the_progress_bar_step_too(visit, norm):
     page.locator("#next").click()
     assert page.locator("#where").text_content() == "Forward 1 of 9"
     page.locator("#last").click()
-    assert page.locator("#where").text_content() == "Backward 9 of 9"
+    assert page.locator("#where").text_content() == "The sum of the paths"
     page.locator("#back").click()
+    assert page.locator("#where").text_content() == "Backward 9 of 9"
     page.locator("#progress").fill("4")
     assert page.locator("#where").text_content() == "Forward 4 of 9"
     assert page.locator("#progress").get_attribute("aria-valuetext") == "Forward 4 of 9"
@@ -245,7 +248,7 @@ def test_a_scope_folds_in_place_and_nothing_else_moves(visit, norm):
     page.locator(".mt-name[data-scope='1']:visible").focus()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.dataset.card") == "1"
-    assert page.locator(".card").get_attribute("aria-label") == "statistics, folded, 5 operations"
+    assert page.locator(".card").get_attribute("aria-label") == "statistics 5 operations, folded"
     assert not page.locator("[data-node='4']:visible").count()
     assert page.evaluate(where) == before
     assert announced(page) == "statistics folded"

@@ -90,6 +90,7 @@ def to_html(
         records.append(record)
     opening = _size(graph, depth)
     data = {
+        "closing": content.closing(),
         "cotangent": safe_text(graph.cotangent, LINE),
         "legend": legend,
         "note": "" if graph.searched else NOT_SEARCHED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,8 +16,10 @@ import numpy as np
 from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Reader
 from microtensor.inspect.graph.reading import norm, seed_of, totals
+from microtensor.inspect.ledger.inputs import input_of
+from microtensor.inspect.ledger.paths import paths
 from microtensor.support.arrays import Array
-from microtensor.text import safe_text
+from microtensor.text import LINE, safe_text
 from microtensor.viz import labels
 from microtensor.viz.page.drawing import ROOM
 
@@ -25,6 +28,8 @@ Record: TypeAlias = dict[str, Any]
 # A table shows up to so many rows and columns. Of a longer axis it shows the first and the last.
 SIDE = 8
 HEAD = 4
+# In a larger graph, the paths are not told one by one.
+MOST_STEPS = 300
 
 
 class Content:
@@ -42,6 +47,7 @@ class Content:
         self.graph = graph
         self.tables: list[Record] = []
         self._known: dict[str, int] = {}
+        self.output = output
         self.values: list[Any] = []
         self.totals: dict[int, Array] = {}
         if output is not None:
@@ -65,6 +71,28 @@ class Content:
             "root": folded.root,
         }
         return folded, record
+
+    def closing(self) -> Record | None:
+        """The gradient of the input as the sum of its paths through a norm; None where there is no single norm."""
+        if self.output is None or not self.totals or len(self.values) > MOST_STEPS:
+            return None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                x = input_of(self.output)
+                ledger = paths(self.output, x)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+        sections = [section for section in ledger.blocks if section.title]
+        if len(sections) != 1:
+            return None
+        shown = sections[0].paths
+        return {
+            "of": next(i for i, value in enumerate(self.values) if value is x),
+            "input": safe_text(ledger.input, LINE),
+            "paths": [{"name": path.name, "norm": labels.number(path.norm)} for path in shown if not path.zero],
+            "zero": [f"{path.name} is exactly 0" for path in shown if path.zero],
+        }
 
     def _node(self, node: GraphNode, origin: int, graph: Graph, inputs: list[GraphEdge]) -> Record:
         record: Record = {

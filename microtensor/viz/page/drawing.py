@@ -152,8 +152,9 @@ def _arrange(root: ElementTree.Element, graph: Graph) -> None:
         scope = int(text.attrib.pop("data-scope"))
         if scope not in names:
             names[scope] = ElementTree.Element(tag("g"), {"class": "mt-name"})
-            _make_button(names[scope], graph.scopes[scope].name, graph.scopes[scope].detail)
+            _make_button(names[scope], f"{graph.scopes[scope].name} {graph.scopes[scope].detail}")
             names[scope].set("data-scope", str(scope))
+        _part_words(text)
         names[scope].append(text)
     # The name of a frame comes before its first node. Of frames with the same first node, the outer one comes first.
     first, levels, last = first_nodes(graph), graph.scope_levels(), len(graph.nodes)
@@ -189,8 +190,19 @@ def _hoist(part: ElementTree.Element) -> None:
 
 
 def _make_button(element: ElementTree.Element, *words: str) -> None:
-    said = ", ".join(safe_text(word) for word in words if word)
+    said = ", ".join(safe_text(word.strip()) for word in words if word)
     element.attrib.update({"tabindex": "0", "role": "button", "aria-label": said})
+    for text in element.iter(tag("text")):
+        _part_words(text)
+
+
+def _part_words(text: ElementTree.Element) -> None:
+    """Put spaces between lines, and between runs of a line: a screen reader would read them as one word."""
+    text.tail = " "
+    for run in text:
+        text.text = f"{(text.text or '').rstrip(' ')} "
+        run.text = (run.text or "").lstrip(" \u00a0")
+        run.set("dx", "4")
 
 
 def _words_of(node: GraphNode) -> list[str]:

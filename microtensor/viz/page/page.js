@@ -47,6 +47,7 @@ class Picture {
       this.nodes[part.dataset.node].boxes.push(part);
       part.lastElementChild.classList.add("number");
       part.total = part.lastElementChild.textContent;
+      part.words = part.getAttribute("aria-label");
     }
     for (const part of svg.querySelectorAll("[data-edge]")) this.edges[part.dataset.edge].parts.push(part);
     this.edges.forEach(forwardArrow);
@@ -70,7 +71,10 @@ class Picture {
       this.steps.push({ phase: "backward", k: 0 }, ...reached.map((node, i) => ({ phase: "backward", k: i + 1, node })));
       this.steps.forEach((step, i) => { if (step.node && step.phase === "backward") step.node.up = i; });
     }
-    this.counts = { forward: operations.length, backward: this.steps.length - this.turn - 1 };
+    this.counts = { forward: operations.length, backward: Math.max(this.steps.length - this.turn - 1, 0) };
+    // What has come back to the input of a norm, path by path.
+    const closing = data.closing && this.counts.backward ? this.nodes.find((node) => node.of === data.closing.of) : undefined;
+    if (closing) this.steps.push({ phase: "backward", sum: closing });
   }
 
   computed(node, step) { return (node.down ?? 0) <= step; }
@@ -169,13 +173,20 @@ function figure(value) {
   return text.replaceAll("-", "−");
 }
 
+// The gradient of the input of a norm as the sum of its paths.
+function closingLines() {
+  const { input, paths, zero } = data.closing;
+  return [`${input}.grad = ${paths.map((path) => path.name).join(" + ")}`, ...zero].join("\n");
+}
+
 function tell() {
-  const { phase, node } = picture.steps[step];
+  const { phase, node, sum } = picture.steps[step];
   if (phase === "forward") {
     if (!node) return "The inputs and parameters are given.";
     const named = node.name && node.name !== node.title ? `${node.name} = ` : "";
     return [named + formula(node), node.over].filter(Boolean).join(" ");
   }
+  if (sum) return closingLines();
   if (!node) return `The cotangent enters: ${data.cotangent}.`;
   const into = node.into.filter((edge) => edge.grad !== undefined);
   if (!into.length) return "The rules inside add to the gradients of its parameters.";
@@ -183,7 +194,8 @@ function tell() {
 }
 
 const where = () => {
-  const { phase, k } = picture.steps[step];
+  const { phase, k, sum } = picture.steps[step];
+  if (sum) return "The sum of the paths";
   return `${phase === "forward" ? "Forward" : "Backward"} ${k} of ${picture.counts[phase]}`;
 };
 
@@ -290,8 +302,20 @@ function nodeDetails(node, now) {
   return parts;
 }
 
+function closing(node) {
+  const rows = data.closing.paths.map((path) => make("li", {}, make("div", {}, make("span", {}, path.name), make("b", {}, `‖·‖ = ${path.norm}`))));
+  return [
+    make("h2", {}, "The sum of the paths"),
+    make("p", { className: "tell" }, tell()),
+    make("section", {}, make("h3", {}, "What each path carries"), make("ul", { className: "adds" }, ...rows)),
+    ...(data.closing.sentences ?? []).map((text) => make("p", {}, text)),
+    gradientSection(node),
+  ];
+}
+
 function overview() {
-  const { phase } = picture.steps[step];
+  const { phase, sum } = picture.steps[step];
+  if (sum) return closing(sum);
   if (phase === "backward") return [make("h2", {}, "Backward"), make("p", { className: "tell" }, tell()), gradientSection(picture.nodes[picture.root])];
   const given = picture.nodes.filter((node) => node.down === undefined);
   return [
@@ -329,7 +353,7 @@ function renderDetails() {
 // --- the state on screen ---
 
 function render() {
-  const { phase, node: current } = picture.steps[step];
+  const { phase, node: current, sum } = picture.steps[step];
   const backward = phase === "backward";
   document.body.className = phase;
   for (const node of picture.nodes) {
@@ -341,7 +365,7 @@ function render() {
       const waits = backward && !output && !reached && node.grad !== undefined;
       box.classList.toggle("ahead", !ready);
       box.classList.toggle("waiting", waits);
-      box.classList.toggle("now", current ? node === current && !output : backward && node.id === picture.root && (output || node.boxes.length === 1));
+      box.classList.toggle("now", sum ? node === sum : current ? node === current && !output : backward && node.id === picture.root && (output || node.boxes.length === 1));
       box.classList.toggle("pin", node === pinned);
       if (node === current && !output) box.setAttribute("aria-current", "step");
       else box.removeAttribute("aria-current");
@@ -349,6 +373,9 @@ function render() {
       number.classList.toggle("value", !showsGradient);
       if (!showsGradient) number.textContent = ready ? node.range ?? "" : "";
       else number.textContent = complete || output ? box.total : `${node.scalar ? "grad" : "‖grad‖"} ${here.at(-1).after ?? "–"}  (${here.length} of ${all.length})`;
+      // What is seen is a part of what is heard.
+      const seen = [...box.querySelectorAll("text")].map((text) => text.textContent.trim()).filter(Boolean);
+      box.setAttribute("aria-label", `${seen.join(" ")}, ${box.words}`);
     }
   }
   for (const edge of picture.edges) {
@@ -379,7 +406,7 @@ function go(to, { quiet = false } = {}) {
   render();
   $("details").scrollTop = 0;
   if (!quiet) $("live").textContent = `${where()}: ${tell()}`;
-  follow(picture.steps[step].node ?? picture.nodes[step ? picture.root : 0], step === before);
+  follow(picture.steps[step].node ?? picture.steps[step].sum ?? picture.nodes[step ? picture.root : 0], step === before);
   remember();
 }
 
@@ -472,13 +499,13 @@ function card(id) {
   const name = picture.svg.querySelector(`.mt-name[data-scope="${id}"]`);
   const inside = picture.nodes.filter((node) => node.chain.includes(id));
   const count = plural(inside.filter((node) => node.down !== undefined).length, "operation");
-  const group = draw("g", { class: "card", tabindex: 0, role: "button", "aria-expanded": "false", "aria-label": `${scope.name}, folded, ${count}`, "data-card": id });
+  const group = draw("g", { class: "card", tabindex: 0, role: "button", "aria-expanded": "false", "aria-label": [scope.name, scope.detail, `${count}, folded`].filter(Boolean).join(" "), "data-card": id });
   const cover = frame.cloneNode();
   const box = frame.getBBox();
   const kind = scope.statistics ? "statistics-border" : "ink";
   group.append(cover);
   [[scope.name, 14, kind, "b"], [scope.detail, 11, "muted", ""], [count, 10, "muted", ""]].filter(([text]) => text).forEach(([text, size, colour, weight], i, all) => {
-    group.append(draw("text", { x: box.x + box.width / 2, y: box.y + box.height / 2 + 17 * (i + 0.8 - all.length / 2), "text-anchor": "middle", "font-size": size, class: weight, fill: `var(--${colour})` }, text));
+    group.append(draw("text", { x: box.x + box.width / 2, y: box.y + box.height / 2 + 17 * (i + 0.8 - all.length / 2), "text-anchor": "middle", "font-size": size, class: weight, fill: `var(--${colour})` }, text), " ");
   });
   name.after(group);
   for (const text of group.querySelectorAll("text")) {
