@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import zip_longest
+from typing import NamedTuple
 
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Values
-from microtensor.text import columns, padded, safe_text
+from microtensor.text import LINE, columns, padded, safe_text
 from microtensor.viz import labels
 from microtensor.viz.labels import View
 
@@ -32,7 +33,8 @@ def to_tree(
     """The graph from the result back to its inputs, one row per node.
 
     Below a node stands the input with the longest history, data before parameters. Its other inputs branch off in
-    between. A node that has another row is only named; an arrow points to that row.
+    between. A node that has another row is only named; an arrow points to that row. Where there are modules or other
+    scopes, a column names that of each node.
 
     Parameters
     ----------
@@ -44,7 +46,8 @@ def to_tree(
     color : bool
         Whether to colour each row by its kind, with ANSI sequences.
     values : {"none", "stats", "full"}
-        With "stats" and "full", add minimum … mean … maximum of every result.
+        With "stats" and "full", add minimum … mean … maximum of every result; so does the view "combined". With "full",
+        arrays of at most 4×4 stand below their row. The graph must have been read with these values.
     lines : bool
         Whether to add the line of the program that made each result, where it was recorded.
 
@@ -59,26 +62,66 @@ def to_tree(
     exp            scalar
     x  input       scalar
     """
+    if view == "combined" and values == "none":
+        values = "stats"
     rows = _rows(graph, ascii)
-    table = [[text, *([] if again else _columns(node, view, values, lines))] for text, node, again in rows]
+    heads = _heads(graph, view, values, lines)
+    table = [[row.text, *([] if row.again else _columns(graph, row.node, heads))] for row in rows]
+    if len(heads) > 1:
+        table.insert(0, ["", *heads.values()])
     widths = [max(map(columns, column)) for column in zip_longest(*table, fillvalue="")]
-    out = ["  ".join(map(padded, cells, widths)).rstrip() for cells in table]
-    if color:
-        out = [_painted(line, node) for line, (_, node, _) in zip(out, rows, strict=True)]
+    text = ["  ".join(map(padded, cells, widths)).rstrip() for cells in table]
+    out, own = text[: len(text) - len(rows)], text[len(text) - len(rows) :]
+    for line, row in zip(own, rows, strict=True):
+        numbers = _numbers(row) if values == "full" and not row.again else []
+        out += [_painted(line, row.node) if color else line, *numbers]
     return "\n".join(out)
 
 
-def _columns(node: GraphNode, view: View, values: Values, lines: bool) -> list[str]:
-    cells = [labels.shape(node) if node.mark != "failed" else ""]
+class _Row(NamedTuple):
+    """The text of a row, its node, whether it only refers to that node, and what stands before what is below it."""
+
+    text: str
+    node: GraphNode
+    again: bool
+    below: str
+
+
+def _heads(graph: Graph, view: View, values: Values, lines: bool) -> dict[str, str]:
+    """The columns after the first, each with its heading."""
+    heads = {"shape": "shape"}
     if view != "forward":
-        cells.append(labels.signed(node.grad) if node.kind != "constant" else "")
+        heads["gradient"] = "grad, ‖grad‖"
     if values != "none":
-        cells.append(labels.values(node))
+        heads["values"] = "min … mean … max"
+    if graph.scopes:
+        heads["scope"] = "in"
     if lines:
-        cells.append(safe_text(node.line))
+        heads["line"] = "line"
+    return heads
+
+
+def _columns(graph: Graph, node: GraphNode, heads: dict[str, str]) -> list[str]:
+    texts = {
+        "shape": labels.shape(node) if node.mark != "failed" else "",
+        "gradient": labels.signed(node.grad) if node.kind != "constant" else "",
+        "values": labels.values(node),
+        "scope": safe_text(graph.scope_path(node.scope), LINE),
+        "line": safe_text(node.line),
+    }
+    cells = [texts[head] for head in heads]
     if node.note:
         cells.append(("raised: " if node.mark == "failed" else "") + safe_text(node.note, 200))
     return cells
+
+
+def _numbers(row: _Row) -> list[str]:
+    """The rows of a small array, with its numbers below each other."""
+    if row.node.shape == ():
+        return []
+    texts = [[labels.signed(value) for value in line] for line in row.node.table]
+    width = max((columns(text) for line in texts for text in line), default=0)
+    return [f"{row.below}[{'  '.join(' ' * (width - columns(t)) + t for t in line)}]" for line in texts]
 
 
 def _painted(line: str, node: GraphNode) -> str:
@@ -86,14 +129,14 @@ def _painted(line: str, node: GraphNode) -> str:
     return f"\x1b[{COLOURS[kind]}m{line}\x1b[0m" if kind in COLOURS else line
 
 
-def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
+def _rows(graph: Graph, ascii: bool) -> list[_Row]:
     """Each row's text, its node, and whether the row only refers to it. There is no recursion, so any depth will do."""
     branch, bar, up, down = ("|- ", "|  ", "^ ", "v ") if ascii else ("├─ ", "│  ", "↑ ", "↓ ")
     inputs, uses = graph.inputs(), graph.consumers()
     depth = _depths(graph, inputs)
     claimed: set[int] = set()
     shown: set[int] = set()
-    rows: list[tuple[str, GraphNode, bool]] = []
+    rows: list[_Row] = []
 
     def rank(number: int) -> tuple[int, int, int]:
         node = graph.nodes[number]
@@ -123,13 +166,13 @@ def _rows(graph: Graph, ascii: bool) -> list[tuple[str, GraphNode, bool]]:
         ahead = way[at + 1][0] if at + 1 < len(way) else None
         name = _name(graph.nodes[number], inputs.get(number, []), graph, len(uses[number]) > 1)
         if refers:
-            rows.append((f"{first}{up if number in shown else down}{name}", graph.nodes[number], True))
+            rows.append(_Row(f"{first}{up if number in shown else down}{name}", graph.nodes[number], True, ""))
             continue
         shown.add(number)
-        rows.append((f"{first}{name}", graph.nodes[number], False))
+        side = [chain(s) for s in sources(number) if s != ahead]
+        rows.append(_Row(f"{first}{name}", graph.nodes[number], False, following + (bar if side else "   ")))
         if ahead is not None:
             tasks.append((way, at + 1, following, following))
-        side = [chain(s) for s in sources(number) if s != ahead]
         tasks += [(side_chain, 0, following + branch, following + bar) for side_chain in reversed(side)]
     return rows
 

@@ -165,6 +165,7 @@ def test_options_reach_the_drawing_code(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(viz, "render", render)
     args = "-o - --view backward --depth 2 --theme dark --no-legend --engine system --ascii"
     args += " --collapse a --collapse b --expand c --no-repeats --values stats --lines"
+    args += " --direction lr --slide --font-size 12 --notation greek"
     assert invoke("s.py", *args.split()).stdout == "drawn"
     assert seen == {
         "format": "svg",
@@ -180,6 +181,10 @@ def test_options_reach_the_drawing_code(monkeypatch: pytest.MonkeyPatch) -> None
         "ascii": True,
         "color": False,
         "lines": True,
+        "direction": "lr",
+        "slide": True,
+        "font_size": 12.0,
+        "notation": "greek",
         "output": seen["output"],
     }
 

@@ -291,7 +291,7 @@ def test_small_arrays_are_shown_whole() -> None:
 
 def test_values_that_were_not_read_are_a_dash() -> None:
     assert ">–<" in to_dot(graph_of("batch_norm"), values="stats")
-    assert viz.render(graph_of("batch_norm"), "tree", values="stats").decode().splitlines()[0].endswith("–")
+    assert re.search("–  +bn1$", viz.render(graph_of("batch_norm"), "tree", values="stats").decode().splitlines()[1])
     empty = mt.tensor(np.ones((0, 3)), requires_grad=True)
     assert Graph.from_tensor(mt.sum(empty), values="stats").nodes[0].stats == ()
 
@@ -301,8 +301,36 @@ def test_the_tree_has_columns_for_values_and_lines() -> None:
         x = mt.tensor([1.0, 3.0], requires_grad=True, name="x")
         y = mt.mean(x * x)
     tree = viz.render(Graph.from_tensor(y, values="stats"), "tree", values="stats", lines=True, view="backward")
-    top = tree.decode().splitlines()[0]
+    heads, top = tree.decode().splitlines()[:2]
+    assert heads.split("  ")[-1].strip() == "line"
+    assert heads.index("shape") == top.index("scalar")
     assert re.fullmatch(r"mean +scalar +1 +=\ 5 +test_formats\.py:\d+ in test_the_tree\S+", top)
+
+
+def test_the_tree_names_the_module_of_each_operation() -> None:
+    rows = viz.render(graph_of("mlp"), "tree").decode().splitlines()
+    assert rows[0].split() == ["shape", "in"]
+    place = {row.rpartition("  ")[2] for row in rows[1:]}
+    assert {"model.block1.fc", "model.block2.bn", "model.head", "cross_entropy"} <= place
+    x = mt.tensor([1.0], requires_grad=True, name="x")
+    assert viz.render(Graph.from_tensor(mt.exp(x)), "tree").decode().splitlines()[0].split() == ["exp", "(1,)"]
+
+
+def test_the_tree_shows_small_arrays_whole_and_no_others() -> None:
+    x = mt.tensor([[1.0, -2.5], [30.0, 0.0]], requires_grad=True, name="x")
+    wide = mt.tensor(np.ones((5, 5)), requires_grad=True, name="wide")
+    graph = Graph.from_tensor((x * 2.0).sum() + wide.sum(), values="full")
+    rows = viz.render(graph, "tree", values="full").decode().splitlines()
+    arrays = [row.strip(" │") for row in rows if "[" in row]
+    assert arrays == ["[ 2  −5]", "[60   0]", "[   1  −2.5]", "[  30     0]"]
+    assert not any("[" in row for row in viz.render(graph, "tree", values="stats").decode().splitlines())
+
+
+def test_the_combined_tree_has_values_and_gradients() -> None:
+    graph = Graph.from_tensor(demos.batch_norm(), values="stats")
+    heads, top = viz.render(graph, "tree", view="combined").decode().splitlines()[:2]
+    assert re.split(r"  +", heads.strip()) == ["shape", "grad, ‖grad‖", "min … mean … max", "in"]
+    assert re.split(r"  +", top)[2:] == ["(8, 4)", "0.15", "−2.2 … 0.052 … 1.9", "bn1"]
 
 
 # --- forward and backward in one --------------------------------------------------------------------------
