@@ -40,10 +40,15 @@ class Picture:
 # --- what is drawn --------------------------------------------------------------------------------------------
 
 
-def drawn(make: Callable[[], mt.Tensor], view: Any = "forward", depth: int | None = None) -> Callable[[], bytes]:
+def drawn(make: Callable[[], mt.Tensor], view: Any = "forward", **options: Any) -> Callable[[], bytes]:
     """A picture of what `make` computes."""
-    gradients = viz.shows_gradients("svg", view)
-    return lambda: viz.render(mt.Graph.from_tensor(make(), gradients=gradients), "svg", view=view, depth=depth)
+
+    def picture() -> bytes:
+        y = make()
+        graph = mt.Graph.from_tensor(y, gradients=viz.shows_gradients("svg", view))
+        return viz.render(graph, "svg", view=view, output=y, **options)
+
+    return picture
 
 
 def through(layer: nn.Module, name: str, *shape: int) -> mt.Tensor:
@@ -97,6 +102,21 @@ class LeNet(nn.Module):
         x = mt.tanh(self.bn4(self.fc2(x)))
         logits: mt.Tensor = self.fc3(x)
         return logits
+
+
+def staged() -> mt.Tensor:
+    """Batch norm in a student's steps and names."""
+    rng = np.random.default_rng(0)
+    x = mt.tensor(rng.normal(1.0, 2.0, (8, 4)), requires_grad=True, name="x")
+    gamma = nn.Parameter(rng.normal(1.0, 0.1, 4), name="gamma")
+    beta = nn.Parameter(rng.normal(0.0, 0.1, 4), name="beta")
+    mu = mt.label(x.mean(axis=0), "mu")
+    xmu = mt.label(x - mu, "xmu")
+    var = mt.label((xmu**2).mean(axis=0), "var")
+    ivar = mt.label(1 / mt.sqrt(var + 1e-5), "ivar")
+    xhat = mt.label(xmu * ivar, "xhat")
+    out: mt.Tensor = mt.label(gamma * xhat + beta, "out")
+    return out
 
 
 def step_one() -> mt.Tensor:
@@ -169,6 +189,24 @@ PICTURES = [
         drawn(demos.batch_norm, "backward"),
     ),
     Picture(
+        "batch_norm_slide",
+        "Batch norm, backward, on a slide",
+        "The same picture from left to right, for a slide of 16:9: `--view backward --slide`.",
+        drawn(demos.batch_norm, "backward", slide=True),
+    ),
+    Picture(
+        "staged",
+        "Batch norm in steps, with the names of the program",
+        "A student's own batch norm. Its paths are found by its gradient, so any spelling will do.",
+        drawn(staged, "backward"),
+    ),
+    Picture(
+        "staged_slide",
+        "The same steps on a slide, in Greek letters",
+        "`--view backward --slide --notation greek`: gamma is γ, and xhat is x̂.",
+        drawn(staged, "backward", slide=True, notation="greek"),
+    ),
+    Picture(
         "batch_norm_paths",
         "Batch norm, path by path",
         "The gradient of x as the sum of its paths: direct, via the mean, via the variance, and one that is exactly 0.",
@@ -222,6 +260,12 @@ PICTURES = [
         "The same network, backward",
         "The norm of the gradient that reaches each block.",
         drawn(demos.mlp, "backward", depth=1),
+    ),
+    Picture(
+        "mlp_slide",
+        "The same network on a slide",
+        "From left to right: `--depth 1 --slide`.",
+        drawn(demos.mlp, depth=1, slide=True),
     ),
     Picture(
         "mlp_open",

@@ -33,8 +33,8 @@ the code. Each names the files, and the lines of all functions that run.
     inspect/history.py 25-66           history: the recorded results, in the order of the program
     inspect/history.py 294-326         carried_back: what each rule gives, where a view shows gradients
     inspect/graph/reading.py 230-246   Reader.graph: nodes, edges and scopes, as plain data
-    viz/__init__.py 46-142             render: which view, in which format
-    viz/dot.py 106-117                 _Picture.source: the graph in Graphviz's language
+    viz/__init__.py 53-188             render: which view, in which format
+    viz/dot.py 136-153                 _Picture.source: the graph in Graphviz's language
     viz/engine.py 64-124               layout: Graphviz finds the places
     viz/svg.py 21-35                   finish: the drawing gets its style
 """

@@ -20,6 +20,7 @@ from microtensor.viz.notation import Notation, written
 from microtensor.viz.pdf import to_pdf
 from microtensor.viz.picture import to_picture
 from microtensor.viz.slide import readable
+from microtensor.viz.story import ledger_of, pythagoras
 from microtensor.viz.svg import Theme
 from microtensor.viz.theme import ThemeName
 from microtensor.viz.tree import to_tree
@@ -108,7 +109,8 @@ def render(
     ascii, color, lines : bool
         For the tree; see :func:`to_tree`.
     output : Tensor, optional
-        The tensor that the graph was read from. A page needs it to show values.
+        The tensor that the graph was read from. A page needs it to show values. With it, a backward picture of one norm
+        says how direct² is made of what the norm takes out and the rest.
 
     Raises
     ------
@@ -170,11 +172,13 @@ def render(
         if refused := refusal(shown, chart):
             warnings.warn(refused, stacklevel=2)
         return chart.encode("utf-8")
+    ledger = ledger_of(output, len(graph.nodes)) if view == "backward" and output is not None else None
+    told = pythagoras(ledger) if ledger is not None else ""
     layout = Layout(direction or ("lr" if slide else "tb"), slide, font_size)
 
     def draw(shown: Graph, room: Mapping[str, int] = NO_ROOM) -> str:
         shade: ThemeName = "dark" if theme == "dark" else "light"
-        return to_dot(shown, view=view, theme=shade, legend=legend, values=values, layout=layout, room=room)
+        return to_dot(shown, view=view, theme=shade, legend=legend, values=values, layout=layout, room=room, told=told)
 
     def fold(depth: int | None) -> Graph:
         return folded(graph, depth, **folding)

@@ -38,7 +38,7 @@ MARKED_EDGES = {
 }
 KINDS_OF_EDGES = {"direct": {"penwidth": "2.8", "weight": "9"}, "constant": {"style": "dashed"}}
 DATA_SIZE = {"margin": "0.2,0.05", "width": "1.15"}
-SLIDE_SIZE = {"margin": "0.05,0.03", "width": "0.5"}
+SLIDE_SIZE = {"margin": "0.045,0.03", "width": "0.5"}
 
 
 PLAIN = Layout()
@@ -56,6 +56,7 @@ def to_dot(
     values: Values = "none",
     layout: Layout = PLAIN,
     room: Mapping[str, int] = NO_ROOM,
+    told: str = "",
 ) -> str:
     """The DOT source of a picture.
 
@@ -75,6 +76,8 @@ def to_dot(
         The direction, and the size of the text.
     room : mapping
         How many times the width of its name a frame needs beside it, so that no edge runs through the name.
+    told : str
+        A sentence below the legend.
 
     Examples
     --------
@@ -84,7 +87,7 @@ def to_dot(
     >>> to_dot(mt.Graph.from_tensor(x * x)).splitlines()[0]
     'digraph microtensor {'
     """
-    return _Picture(graph, view, theme, values, layout, room).source(legend)
+    return _Picture(graph, view, theme, values, layout, room).source(legend, told)
 
 
 class _Picture:
@@ -130,7 +133,7 @@ class _Picture:
             if edge.grad is not None and (edge.other or sum(e.grad is not None and not e.other for e in edges) > 1)
         }
 
-    def source(self, legend: bool) -> str:
+    def source(self, legend: bool, told: str) -> str:
         self.dot.defaults(
             graph={
                 "ranksep": self._rank_gap(),
@@ -140,7 +143,7 @@ class _Picture:
                 "pad": "0.1" if self.layout.slide else "0.25",
             },
             edge={"arrowsize": "0.55" if self.layout.slide else "0.75"},
-            legend=legend_of(self.graph, self.view, self.values, self.colour) if legend else "",
+            legend=legend_of(self.graph, self.view, self.values, self.colour, told) if legend else "",
         )
         self._body()
         for edge in self.graph.edges:
@@ -153,7 +156,7 @@ class _Picture:
         if self.view == "combined":
             return "0.5"  # both arrowheads of a short edge need room
         if self.layout.slide:
-            return "0.2"
+            return "0.17"
         return "0.36" if self.view == "backward" or any(s.statistics for s in self.graph.scopes) else "0.28"
 
     # --- frames and what stands in them -------------------------------------------------------------------
@@ -337,7 +340,7 @@ class _Picture:
                 penwidth="0.8",
                 height="0.24",
                 width="0.3",
-                margin="0.07,0.02",
+                margin=f"{0.04 if self.layout.slide else 0.07},{0.045 if edge.key in self.paths else 0.02}",
                 tooltip="the contribution along this edge",
                 **{"class": "mt-pill"} | ({"group": "spine"} if edge.kind == "direct" else {}),
             )

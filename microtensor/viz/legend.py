@@ -11,10 +11,10 @@ from microtensor.viz.markup import bare, font, table
 NOT_SEARCHED = "only statistics of the library's norms are amber: the graph is too large to be searched for others"
 
 
-def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) -> str:
-    """The legend as a label of the whole picture; empty when there is nothing to explain."""
+def legend(graph: Graph, view: View, values: Values, colours: dict[str, str], told: str = "") -> str:
+    """The legend as a label of the whole picture, with a sentence; empty when there is nothing to explain."""
     items = [(swatch, words) for occurs, swatch, words in _rows(graph, view, values, colours) if occurs]
-    if not items and graph.searched:
+    if not items and graph.searched and not told:
         return ""
     cells = [
         (f"<TD>{swatch}</TD>" if swatch else "") + f'<TD ALIGN="LEFT">{font(words + "  ", 10, colours["muted"])}</TD>'
@@ -26,6 +26,8 @@ def legend(graph: Graph, view: View, values: Values, colours: dict[str, str]) ->
     lines = [bare(row, spacing=3, padding=1) for row in rows]
     if view == "backward" and (signs := labels.letters(graph)):
         lines.append(font(signs, 10, colours["muted"]))
+    if told:
+        lines.append(font(told, 10, colours["muted"]))
     # In two lines, so that the legend of a narrow picture is not much wider.
     for part in () if graph.searched else NOT_SEARCHED.partition(": ")[::2]:
         lines.append(font(part, 10, colours["muted"]))

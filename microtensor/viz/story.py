@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
+from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode
+from microtensor.inspect.ledger.inputs import input_of
+from microtensor.inspect.ledger.model import Ledger
+from microtensor.inspect.ledger.paths import paths
+from microtensor.inspect.ledger.table import tables
 
 # Operations that are linear in each input, so that a mean may be made of them.
 LINEAR = frozenset(
@@ -16,6 +22,37 @@ LINEAR = frozenset(
 SQUARES, SUMS = frozenset({"square", "power", "multiply"}), frozenset({"mean", "sum"})
 DIRECT, MEAN, VARIANCE, STATISTICS = "direct", "via the mean", "via the variance", "via the statistics"
 SUMS_OF_SQUARES = {"mean": "via the mean square", "sum": "via the sum of squares"}
+
+
+# In a larger graph, the paths are not told one by one.
+MOST_NODES = 300
+
+
+def ledger_of(output: Tensor, nodes: int) -> Ledger | None:
+    """The ledger of the only input of a graph with so many nodes; None where there is no single norm to tell of."""
+    if nodes > MOST_NODES:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ledger = paths(output, input_of(output))
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return ledger if sum(bool(section.title) for section in ledger.blocks) == 1 else None
+
+
+def pythagoras(ledger: Ledger) -> str:
+    """How the square of the direct path is made of what the norm takes out and the rest; empty where it is not known.
+
+    Examples
+    --------
+    >>> from microtensor import demos
+    >>> from microtensor.viz.story import ledger_of, pythagoras
+    >>> pythagoras(ledger_of(demos.batch_norm(), 12))
+    'direct² = shift² + scale² + rest²: 0.102² = 0.0490² + 0.0368² + 0.0812²'
+    """
+    sentences = [text for table in tables(ledger) for text in table.below]
+    return next((text for text in sentences if text.startswith("direct² =")), "")
 
 
 def path_names(graph: Graph) -> dict[tuple[int, int, int], str]:

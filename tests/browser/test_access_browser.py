@@ -108,7 +108,8 @@ def test_the_last_step_adds_the_paths_up(visit: Any, written: dict[str, Path]) -
     page = visit(written["batch_norm"])
     page.keyboard.press("End")
     assert page.locator("#where").text_content() == "The sum of the paths"
-    told = page.locator(".tell").text_content()
+    told, squares = page.locator(".tell").all_text_contents()
+    assert squares == "direct² = shift² + scale² + rest²\n0.102² = 0.0490² + 0.0368² + 0.0812²"
     assert told.startswith("x.grad = direct + via the mean + via the variance\n")
     assert "via the mean inside the variance is exactly 0" in told
     rows = page.locator("#details .adds li").all_text_contents()

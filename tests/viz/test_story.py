@@ -71,6 +71,17 @@ def test_the_names_stand_in_the_backward_picture_only(slide: bool) -> None:
     assert ["via the" in text for text in words] == [False, True]
 
 
+def test_a_backward_picture_of_one_norm_says_how_the_squares_add_up() -> None:
+    y = demos.batch_norm()
+    graph = mt.Graph.from_tensor(y)
+    squares = "direct² = shift² + scale² + rest²: 0.102² = 0.0490² + 0.0368² + 0.0812²"
+    assert squares in str(mt.paths(y))
+    assert squares in viz.render(graph, "svg", view="backward", output=y).decode()
+    assert squares not in viz.render(graph, "svg", output=y).decode()
+    loss = demos.mlp()
+    assert "direct²" not in viz.render(mt.Graph.from_tensor(loss), "svg", view="backward", output=loss).decode()
+
+
 def test_a_legend_speaks_of_gradients_where_there_are_some() -> None:
     x = mt.tensor([[1.0], [2.0]], name="x")
     graph = mt.Graph.from_tensor(mt.label(x * 2.0, "y"), gradients=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import linecache
 import os
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,19 +16,17 @@ from microtensor.core.tensor import Tensor
 from microtensor.inspect.graph import Graph, GraphEdge, GraphNode, Reader
 from microtensor.inspect.graph.reading import norm, seed_of, totals
 from microtensor.inspect.ledger.inputs import input_of
-from microtensor.inspect.ledger.paths import paths
 from microtensor.support.arrays import Array
 from microtensor.text import LINE, safe_text
 from microtensor.viz import labels
 from microtensor.viz.page.drawing import ROOM
+from microtensor.viz.story import ledger_of, pythagoras
 
 Record: TypeAlias = dict[str, Any]
 
 # A table shows up to so many rows and columns. Of a longer axis it shows the first and the last.
 SIDE = 8
 HEAD = 4
-# In a larger graph, the paths are not told one by one.
-MOST_STEPS = 300
 
 
 class Content:
@@ -74,24 +71,19 @@ class Content:
 
     def closing(self) -> Record | None:
         """The gradient of the input as the sum of its paths through a norm; None where there is no single norm."""
-        if self.output is None or not self.totals or len(self.values) > MOST_STEPS:
+        if self.output is None or not self.totals:
             return None
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                x = input_of(self.output)
-                ledger = paths(self.output, x)
-        except (TypeError, ValueError, RuntimeError):
+        ledger = ledger_of(self.output, len(self.values))
+        if ledger is None:
             return None
-        sections = [section for section in ledger.blocks if section.title]
-        if len(sections) != 1:
-            return None
-        shown = sections[0].paths
+        x = input_of(self.output)
+        shown = next(section for section in ledger.blocks if section.title).paths
         return {
             "of": next(i for i, value in enumerate(self.values) if value is x),
             "input": safe_text(ledger.input, LINE),
             "paths": [{"name": path.name, "norm": labels.number(path.norm)} for path in shown if not path.zero],
             "zero": [f"{path.name} is exactly 0" for path in shown if path.zero],
+            "squares": pythagoras(ledger),
         }
 
     def _node(self, node: GraphNode, origin: int, graph: Graph, inputs: list[GraphEdge]) -> Record:

@@ -308,7 +308,7 @@ function closing(node) {
     make("h2", {}, "The sum of the paths"),
     make("p", { className: "tell" }, tell()),
     make("section", {}, make("h3", {}, "What each path carries"), make("ul", { className: "adds" }, ...rows)),
-    ...(data.closing.sentences ?? []).map((text) => make("p", {}, text)),
+    data.closing.squares ? make("p", { className: "tell" }, data.closing.squares.replace(": ", "\n")) : null,
     gradientSection(node),
   ];
 }
