@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from microtensor.inspect.graph import Graph
     from microtensor.nn import Module
     from microtensor.viz.dot import View
+    from microtensor.viz.layout import Direction
+    from microtensor.viz.notation import Notation
 
 
 def show(
@@ -20,6 +22,8 @@ def show(
     view: View | Literal["paths"] = "forward",
     depth: int | None = None,
     interactive: bool = False,
+    direction: Direction = "tb",
+    notation: Notation = "code",
 ) -> None:
     """Show a graph or a network: in a notebook as a picture, in a terminal as a tree.
 
@@ -37,13 +41,19 @@ def show(
         Fold scopes nested this deep or deeper. Default: a graph of over 300 nodes is folded to fewer.
     interactive : bool
         Whether a notebook shows the page on which one walks through the computation, in a sandboxed frame.
+    direction : {"tb", "lr"}
+        Whether a picture runs from top to bottom or from left to right.
+    notation : {"code", "greek", "book"}
+        The names of the program; or Greek letters for their words, such as γ for gamma; or as in *Deep Learning*, with
+        H and H′ for x and x̂.
 
     Raises
     ------
     TypeError
         `shown` is something else, or no tensor where the view is "paths".
     ValueError
-        There is no such view, or the depth is negative. Or several tensors could be the input of the paths.
+        There is no such view, direction or notation, or the depth is negative. Or several tensors could be the input of
+        the paths.
 
     Examples
     --------
@@ -56,7 +66,7 @@ def show(
     """
     from microtensor.viz import notebook
 
-    notebook.show(shown, view=view, depth=depth, interactive=interactive)
+    notebook.show(shown, view=view, depth=depth, interactive=interactive, direction=direction, notation=notation)
 
 
 def _mimebundle(

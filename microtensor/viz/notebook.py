@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from microtensor import viz
@@ -14,10 +14,13 @@ from microtensor.inspect.graph import Graph, Values, auto_depth
 from microtensor.inspect.ledger import paths
 from microtensor.viz import engine as _engine
 from microtensor.viz import modules
-from microtensor.viz.dot import View, to_dot
+from microtensor.viz.dot import PLAIN, View, to_dot
 from microtensor.viz.engine import EngineError
+from microtensor.viz.layout import Direction, Layout
 from microtensor.viz.letters import drawable
+from microtensor.viz.notation import Notation, written
 from microtensor.viz.paths import render_paths
+from microtensor.viz.picture import settled
 from microtensor.viz.svg import finish
 from microtensor.viz.tree import to_tree
 
@@ -84,15 +87,23 @@ def show(
     view: View | Literal["paths"] = "forward",
     depth: int | None = None,
     interactive: bool = False,
+    direction: Direction = "tb",
+    notation: Notation = "code",
 ) -> None:
     """See :func:`microtensor.display.show`."""
     views = (*get_args(View), "paths")
     if view not in views:
         raise ValueError(f"show: view must be one of {', '.join(views)}, not {view!r}")
+    for what, word, known in (
+        ("direction", direction, get_args(Direction)),
+        ("notation", notation, get_args(Notation)),
+    ):
+        if word not in known:
+            raise ValueError(f"show: {what} must be one of {', '.join(known)}, not {word!r}")
     if view == "paths":
         bundle = _paths(shown)
     elif isinstance(shown, (Tensor, Graph)):
-        bundle = _shown_graph(shown, view, depth, interactive)
+        bundle = _shown_graph(shown, view, depth, interactive, Layout(direction), notation)
     elif hasattr(shown, "named_modules"):
         bundle = _module(shown)
     else:
@@ -179,22 +190,25 @@ def _is_large(tensor: Tensor) -> bool:
     return len(seen) > COUNTED
 
 
-def _shown_graph(shown: Tensor | Graph, view: View, depth: int | None, interactive: bool) -> Bundle:
+def _shown_graph(
+    shown: Tensor | Graph, view: View, depth: int | None, interactive: bool, layout: Layout, notation: Notation
+) -> Bundle:
     picture, output = _in_notebook(), None
     if isinstance(shown, Tensor):
         output = shown
         gradients = viz.shows_gradients("html" if interactive and picture else "svg", view)
         values: Values = "stats" if view == "combined" else "none"
         shown = Graph.from_tensor(shown, gradients=gradients, values=values)
+    shown = written(shown, notation)
     if interactive and picture:
         return _page(shown, output)
-    bundle = _folded(shown, view, depth, picture)
+    bundle = _folded(shown, view, depth, picture, layout)
     if interactive:
         bundle[TEXT] += "\nThe interactive page needs a notebook, or a file: microtensor viz TARGET -o page.html"
     return bundle
 
 
-def _folded(graph: Graph, view: View, depth: int | None, picture: bool) -> Bundle:
+def _folded(graph: Graph, view: View, depth: int | None, picture: bool, layout: Layout = PLAIN) -> Bundle:
     """The tree, shortened where it is long, and the picture. Where there is no picture, a line says why."""
     folded = viz.folded(graph, depth)
     lines = to_tree(folded, view=view).split("\n")
@@ -207,16 +221,19 @@ def _folded(graph: Graph, view: View, depth: int | None, picture: bool) -> Bundl
         many = f"{len(folded.nodes)} nodes, folded as far as the scopes allow, are too many to draw"
         return {TEXT: f"{text}\n{many}; name parts with mt.name_scope, or pass a smaller depth."}
     try:
-        return {TEXT: text, **_pictures(folded, view)}
+        return {TEXT: text, **_pictures(folded, view, layout)}
     except EngineError as error:
         return {TEXT: f"{text}\nNo picture: {error}."}
 
 
-def _pictures(graph: Graph, view: View) -> Bundle:
+def _pictures(graph: Graph, view: View, layout: Layout = PLAIN) -> Bundle:
     """The picture as SVG, and as PNG for where an SVG is not shown."""
-    source = to_dot(graph, view=view)
+
+    def draw(room: Mapping[str, int]) -> str:
+        return to_dot(graph, view=view, layout=layout, room=room)
+
+    source, raw = settled(draw, timeout=GLANCE_SECONDS)
     title, description = viz.describe(graph, view)
-    raw = _engine.layout(source, "svg", timeout=GLANCE_SECONDS)
     svg = finish(raw, title=title, description=description).decode("utf-8")
     # Letters that are missing here are in the SVG.
     png = _engine.layout(drawable(source)[0], "png", dpi=SCREEN_DPI, timeout=GLANCE_SECONDS)

@@ -180,6 +180,17 @@ def test_a_chart_that_github_refuses_is_told() -> None:
         viz.render(graph_of("mlp"), "mermaid")
 
 
+def test_show_has_a_notation_and_refuses_what_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    mt.show(staged(), notation="greek", direction="lr")
+    printed = capsys.readouterr().out
+    assert "γ  " in printed
+    assert "gamma" not in printed
+    with pytest.raises(ValueError, match="notation must be one of code, greek, book"):
+        mt.show(staged(), notation="latin")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="direction must be one of tb, lr"):
+        mt.show(staged(), direction="up")  # type: ignore[arg-type]
+
+
 # --- names of frames ------------------------------------------------------------------------------------------
 
 
