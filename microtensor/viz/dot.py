@@ -340,7 +340,7 @@ class _Picture:
                 penwidth="0.8",
                 height="0.24",
                 width="0.3",
-                margin=f"{0.04 if self.layout.slide else 0.07},{0.045 if edge.key in self.paths else 0.02}",
+                margin="0.04,0.045" if self.layout.slide else "0.07,0.02",
                 tooltip="the contribution along this edge",
                 **{"class": "mt-pill"} | ({"group": "spine"} if edge.kind == "direct" else {}),
             )
