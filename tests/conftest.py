@@ -9,7 +9,8 @@ from microtensor.cli import main
 from tests.commands import runner
 from tests.places import stored
 
-collect_ignore = ["golden"]  # The generators of the stored results need PyTorch.
+# The generators of the stored results need PyTorch. The programs run in a test, with microtensor.torch in its place.
+collect_ignore = ["golden", "pytorch/programs"]
 
 settings.register_profile("short", max_examples=25, deadline=None)
 settings.register_profile("long", max_examples=100, deadline=None)

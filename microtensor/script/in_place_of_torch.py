@@ -38,11 +38,12 @@ def in_place_of_torch() -> Iterator[None]:
     ours = {name: module for name, module in sys.modules.items() if f"{name}.".startswith(f"{OURS}.")}
     sys.modules.update({name.removeprefix("microtensor."): module for name, module in ours.items()})
     sys.modules.update({name: sys.modules[above] for name, above in ABOVE.items()})
-    finder = _Finder()
+    finder, dtype = _Finder(), room.get_default_dtype()
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
+        room.set_default_dtype(dtype)
         if finder in sys.meta_path:
             sys.meta_path.remove(finder)
         for name in [name for name in sys.modules if _is_torch(name) or isinstance(sys.modules[name], _Nothing)]:

@@ -7,8 +7,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import microtensor.torch
 from microtensor.cli import main
 from tests.commands import runner
 
@@ -111,6 +113,8 @@ def test_check_and_paths_take_it_too(command: str) -> None:
     options = ["--of", "γ"] if command == "paths" else []
     done = runner().invoke(main, [command, write(text), "--torch", "--stop-at-backward", "1", *options])
     assert done.exit_code == 0, done.stderr
+    # What the program has set is its own.
+    assert microtensor.torch.get_default_dtype() == np.float32
 
 
 @pytest.mark.usefixtures("bare")
