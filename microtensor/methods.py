@@ -194,7 +194,10 @@ class Protocols(Tensor):
             raise BufferError(
                 "from_dlpack gets a copy of a tensor, because it may write to what it gets; not copy=False"
             )
-        return self._array.copy().__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device)
+        # NumPy before 2.1 knows the first of them alone.
+        asked = {"stream": stream, "max_version": max_version, "dl_device": dl_device}
+        given: Any = {name: value for name, value in asked.items() if value is not None}
+        return self._array.copy().__dlpack__(**given)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._array.__dlpack_device__()
