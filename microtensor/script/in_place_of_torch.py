@@ -128,7 +128,7 @@ class _Silent:
 _nothing = _Silent()
 
 
-class _Progress:
+class _Progress(_Silent):
     """A progress bar that shows nothing: it goes through what it was given."""
 
     def __init__(self, items: Any = (), *inputs: Any, **options: Any) -> None:
@@ -139,17 +139,6 @@ class _Progress:
 
     def __len__(self) -> int:
         return len(self._items)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _nothing
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """There is nothing to end."""
 
 
 _PASSED_ON = {

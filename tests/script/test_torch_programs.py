@@ -43,7 +43,9 @@ def main():
     optimizer = optim.SGD(net.parameters(), lr=0.1)
     losses = []
     for epoch in trange(2):
-        for x, y in tqdm(DataLoader(data, batch_size=6), desc="train"):
+        bar = tqdm(DataLoader(data, batch_size=6), desc="train")
+        for x, y in bar:
+            bar.set_description(f"{len(bar)} batches").refresh()
             optimizer.zero_grad()
             loss = F.cross_entropy(net(x.to(device)), y.to(device))
             loss.backward()
