@@ -49,9 +49,12 @@ def measured(*chosen, peer=Twin):
 
 @pytest.mark.slow
 def test_every_timed_workload_runs_and_agrees():
-    run = measured(*(w.name for w in TIMED))
+    # What runs in processes of its own has no stand-in for a peer.
+    timed = [w for w in TIMED if not w.fresh]
+    assert len(timed) > 10
+    run = measured(*(w.name for w in timed))
     found = report.as_json(run)
-    assert [result["name"] for result in found["results"]] == [w.name for w in TIMED]
+    assert [result["name"] for result in found["results"]] == [w.name for w in timed]
     for result in found["results"]:
         assert set(result) == {"name", "title", "unit", "medians", "ratios", "targets"}
         assert result["medians"].keys() == {"microtensor", "torch"}
@@ -61,7 +64,7 @@ def test_every_timed_workload_runs_and_agrees():
             assert target["aim"] <= target["must"]
             assert target["met"] == "", "promises are about the full sizes"
     table = report.table(run)
-    assert all(w.title in table for w in TIMED)
+    assert all(w.title in table for w in timed)
 
 
 def test_the_command_writes_json_and_names_missing_peers(tmp_path):

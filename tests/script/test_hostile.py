@@ -207,7 +207,7 @@ def test_a_failure_after_the_tensor_was_made_draws_that_tensor() -> None:
         for view in ("forward", "backward"):
             result = invoke("viz", f"{name}:{attr}", "--view", view)
             assert result.exit_code == 3
-            assert result.stdout.startswith("sum  loss")
+            assert "\nsum  loss" in f"\n{result.stdout}"
             assert "exp" not in result.stdout
             assert f"Note: t.py failed after {attr} was made; drawing it as it was then\n" in result.stderr
             assert result.stderr.endswith("Error: t.py:7: ValueError: late\n")
