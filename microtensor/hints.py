@@ -300,7 +300,8 @@ LEFT_OUT = {
     "pin_memory": "there is one device, the CPU",
     "layout": "arrays are dense",
 }
-_UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'$")
+# Python 3.13 adds a name of its own choice.
+_UNEXPECTED = re.compile(r"got an unexpected keyword argument '(\w+)'(\. Did you mean '\w+'\?)?$")
 _TOO_MANY = re.compile(r"takes .*\b1 positional arguments? but [2-9]\d* were given$|takes from 1 to .* were given$")
 
 

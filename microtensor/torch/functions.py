@@ -505,7 +505,7 @@ def _attach() -> None:
     ours = {name: value for name, value in vars(PlainTensor).items() if name[0] != "_" and not isinstance(value, Hint)}
     alone = {name: function(value) for name, value in ours.items() if inspect.isroutine(value) and name != "assign_"}
     for name, value in {**alone, **FUNCTIONS, **METHODS}.items():
-        if getattr(value, "__name__", "") == "<lambda>":
+        if inspect.isfunction(value) and value.__name__ == "<lambda>":
             value.__qualname__ = name
         if name not in vars(Tensor):
             setattr(Tensor, name, value)
