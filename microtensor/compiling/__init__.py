@@ -1,4 +1,4 @@
-"""Compiled functions: compositions that run as fast as kernels written by hand.
+"""Compiled functions: a composition and its derived backward run as a few sweeps over arrays.
 
 A function is run once on tensors without values. This records its operations, and those of the backward pass that the
 engine derives from them. Both become sweeps over arrays: loops that numba compiles, or NumPy in blocks.
