@@ -42,9 +42,7 @@ from microtensor.support.axes import Axis, filled_count, normalize_axis
 from microtensor.support.modes import name_scope
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from microtensor.core.tensor import Tensor
+    from microtensor.core.tensor import Operand, Tensor
 
 __all__ = [
     "clip",
@@ -306,7 +304,7 @@ def rsqrt(x: Tensor) -> Tensor:
 
 @renamed(low="min", high="max")
 @spelled
-def clip(x: Tensor, min: Tensor | ArrayLike | None = None, max: Tensor | ArrayLike | None = None) -> Tensor:
+def clip(x: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """x limited to the range from `min` to `max`, elementwise.
 
     The derivative is 1 inside the range and on its bounds, and 0 outside.

@@ -187,7 +187,7 @@ def max_pool2d(
     dilation: Size = 1,
     ceil_mode: bool = False,
 ) -> "Tensor":
-    """:func:`microtensor.max_pool` of a image (N, C, H, W) or (C, H, W), with PyTorch's order of arguments.
+    """:func:`microtensor.max_pool` of an image (N, C, H, W) or (C, H, W), with PyTorch's order of arguments.
 
     Examples
     --------
@@ -207,7 +207,7 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> "Tensor":
-    """:func:`microtensor.avg_pool` of a image (N, C, H, W) or (C, H, W), with PyTorch's order of arguments.
+    """:func:`microtensor.avg_pool` of an image (N, C, H, W) or (C, H, W), with PyTorch's order of arguments.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def avg_pool2d(
 
 
 def adaptive_avg_pool2d(x: "Tensor", output_size: Size) -> "Tensor":
-    """:func:`microtensor.adaptive_avg_pool` of a image (N, C, H, W) or (C, H, W).
+    """:func:`microtensor.adaptive_avg_pool` of an image (N, C, H, W) or (C, H, W).
 
     Examples
     --------
