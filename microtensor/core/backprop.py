@@ -269,7 +269,7 @@ def _checked_seed(output: Any, gradient: Any, who: str, what: str) -> Any:
         raise errors.no_history(who, output.shape, output._origin)
     if gradient is None:
         raise errors.no_single_gradient(who, output.shape, what)
-    seed: Any = gradient if isinstance(gradient, TensorBase) else own_array(gradient, f"{who}: {what}")
+    seed: Any = gradient if isinstance(gradient, TensorBase) else own_array(gradient, f"{who}: {what}", copy=None)
     if isinstance(gradient, TensorBase) and seed.dtype.kind != "f":
         raise TypeError(f"{who}: {what} has dtype {seed.dtype}; it must be a float")
     if seed.shape != output.shape:
@@ -282,9 +282,9 @@ def run(
 ) -> dict[Tensor, Tensor]:
     """Run the reverse walk, on arrays or with `create_graph` on tensors. The gradients share no memory."""
     if create_graph:
+        held = {t: g if isinstance(g, TensorBase) else new_tensor(g.copy(), None, "backward") for t, g in seeds.items()}
         with enable_grad():
-            tensors = {t: g if isinstance(g, TensorBase) else new_tensor(g, None, "backward") for t, g in seeds.items()}
-            return _owned(quietly(reverse, tensors, wanted, create_graph=True, walk=walk), tensors)
+            return _owned(quietly(reverse, held, wanted, create_graph=True, walk=walk), held)
     arrays = {t: g._array if isinstance(g, TensorBase) else g for t, g in seeds.items()}
     return _owned(quietly(reverse, arrays, wanted, walk=walk), arrays)
 
@@ -353,7 +353,7 @@ def backward(
     if keep:
         # It holds creation numbers, not tensors, so that it does not refer back to its owner.
         output._watch = output._watch or Watch()
-        output._watch.walk = np.asarray(as_array(seed)), walk.contributions or []
+        output._watch.walk = np.array(as_array(seed)), walk.contributions or []
     _commit(output, found, [] if retain_graph or create_graph else walk.records, create_graph, keep)
 
 

@@ -45,8 +45,8 @@ def plain_array(data: Any, who: str = "an argument") -> Array:
     return np.asarray(data)
 
 
-def own_array(data: Any, who: str, dtype: Any = None) -> Array:
-    """Copy `data` into an array of booleans, integers or floats.
+def own_array(data: Any, who: str, dtype: Any = None, copy: bool | None = True) -> Array:
+    """Copy `data` into an array of booleans, integers or floats. With ``copy=None`` an array need not be copied.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def own_array(data: Any, who: str, dtype: Any = None) -> Array:
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise _no_numbers(array, data, who)
     if dtype is None:
-        return np.array(array, dtype=array.dtype.newbyteorder("="))
+        return np.array(array, dtype=array.dtype.newbyteorder("="), copy=copy)
     # From the numbers themselves, so that NumPy raises when an integer does not fit.
     return np.array(data if isinstance(data, (int, list, tuple)) else array, dtype=plain_dtype(dtype, who))
 

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import microtensor as mt
+from microtensor import viz
+from microtensor.backprop import keep_graphs
 from microtensor.core.primitive import primitive
+from microtensor.graph import Graph
 from microtensor.primitive import is_recording
 
 
@@ -869,3 +872,28 @@ def test_why_a_tensor_has_no_gradient():
     for reason, tensor in reasons.items():
         with pytest.raises(RuntimeError, match=reason):
             tensor.backward()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_array_of_a_cotangent_may_be_used_again(create_graph):
+    x = leaf(3.0, 5.0)
+    g = np.array([1.0, 2.0])
+    y = mt.reshape(x, (1, 2)) * x
+    (dx,) = mt.grad(y, [x], g[None], create_graph=create_graph)
+    mt.reshape(x, (2,)).backward(g, create_graph=create_graph)
+    g[:] = 7
+    assert dx.tolist() == [6.0, 20.0]
+    assert x.grad.tolist() == [1.0, 2.0]
+    if create_graph:
+        assert mt.grad(mt.sum(dx), x).tolist() == [2.0, 4.0]
+
+
+def test_a_picture_keeps_the_cotangent_of_its_walk():
+    x = leaf(3.0, 5.0)
+    g = np.array([1.0, 2.0])
+    with keep_graphs():
+        y = x * x
+        y.backward(g)
+    before = viz.render(Graph.from_tensor(y), "json", view="backward")
+    g[:] = 7
+    assert viz.render(Graph.from_tensor(y), "json", view="backward") == before
