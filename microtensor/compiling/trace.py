@@ -14,7 +14,7 @@ from microtensor.core import ops as core
 from microtensor.core.backprop import run
 from microtensor.core.primitive import Node, TensorBase, as_array, new_tensor
 from microtensor.core.tensor import Tensor
-from microtensor.ops import elementwise, reductions
+from microtensor.ops import elementwise, indexing, reductions
 from microtensor.support.modes import Mode, ModeSwitch, calling_line, current_mode
 
 Shape: TypeAlias = tuple[int, ...]
@@ -31,7 +31,11 @@ SHAPES: dict[Any, Callable[..., Shape]] = {
     core.sum_to: lambda x, shape: tuple(shape),
     core.multiply_sum: lambda a, b, shape: tuple(shape),
     core.astype: lambda x, dtype, copy=True, device=None: x.shape,
+    indexing.getitem: lambda x, index: _indexed(x.shape, index),
+    indexing.put: lambda x, index, shape: _indexed(shape, index, shape),
 }
+# They are compiled where they take or put all elements in order.
+_NAMES = {indexing.getitem: "reshape", indexing.put: "reshape"}
 # Functions of each element that are not ufuncs of NumPy.
 ELEMENTWISE = {
     p: p.name
@@ -72,6 +76,17 @@ def _reshaped(old: Shape, shape: Shape) -> Shape:
 def _reduced(shape: Shape, axis: Any, keepdims: bool) -> Shape:
     axes = range(len(shape)) if axis is None else axis
     return tuple(1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes)
+
+
+def _indexed(shape: Shape, index: Any, result: Shape | None = None) -> Shape:
+    """The shape of an array after an index that takes all elements in order, such as ``[:, None]``; or `result`."""
+    items = index if isinstance(index, tuple) else (index,)
+    slices = [i for i in items if isinstance(i, slice) and i.step in (None, 1)]
+    if all(i is None or i is ... or isinstance(i, (int, np.integer)) or i in slices for i in items):
+        found = np.broadcast_to(0.0, shape)[index]
+        if found.size == math.prod(shape):
+            return found.shape if result is None else result
+    raise Refused("an index that takes a part of a tensor is not among the operations that can be compiled")
 
 
 class Symbol(NDArrayOperatorsMixin):
@@ -228,7 +243,8 @@ class Tracer:
         dtype = params.get("dtype") or args[0].dtype
         if primitive is core.mean and dtype.kind != "f":
             dtype = np.dtype(np.float64)
-        return Symbol(primitive.name, tuple(args), SHAPES[primitive](*args, **params), np.dtype(dtype), params)
+        name = _NAMES.get(primitive, primitive.name)
+        return Symbol(name, tuple(args), SHAPES[primitive](*args, **params), np.dtype(dtype), params)
 
 
 class tracing(ModeSwitch):

@@ -31,6 +31,11 @@ def as_mask(condition: Any) -> Any:
     return np.asarray(condition, bool) if current_mode().tracer is None else condition
 
 
+def somewhere(condition: Any) -> bool:
+    """Whether a condition holds anywhere. While a function is traced there are no values, so it may."""
+    return current_mode().tracer is not None or bool(condition.any())
+
+
 def later(action: Callable[..., None], *args: Any) -> None:
     """Call `action`, which changes tensors. While a function is traced: after each run of its program instead."""
     tracer: Any = current_mode().tracer

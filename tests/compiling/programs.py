@@ -28,6 +28,7 @@ ONE = [
     lambda v: mt.softplus(v),
     lambda v: v / 3.0,
     lambda v: mt.power(v * v + 0.3, 1.5),
+    lambda v: v[None, ..., None][0, ..., 0],
 ]
 TWO = [
     lambda a, b: a + b,
@@ -38,7 +39,7 @@ TWO = [
     mt.minimum,
     lambda a, b: mt.where(a > b, a * 2.0, b),
 ]
-FLAT = (mt.mean, mt.sum, lambda v, **o: mt.max(mt.stop_gradient(v), **o))
+FLAT = (mt.mean, mt.sum, lambda v, **o: mt.max(mt.stop_gradient(v), **o), mt.max, mt.min)
 
 
 class RandomProgram:
@@ -83,7 +84,7 @@ class RandomProgram:
                 full = x + mt.reshape(values[0], self.shape) * 0.0 if x.shape != self.shape else x
                 full = full if a % 4 else x
                 axes = tuple(i for i in axes if i < full.ndim)
-                values.append(FLAT[a % 3](full, axis=axes, keepdims=True) if axes else full)
+                values.append(FLAT[a % len(FLAT)](full, axis=axes, keepdims=True) if axes else full)
             elif kind < 0.93:
                 # In another shape and back.
                 flat = mt.reshape(x, (x.size,))

@@ -46,7 +46,7 @@ NORMS = {
 }
 SHAPES = [(4, 3, 5), (1, 3, 5), (7, 1, 9), (3, 5, 4), (2, 6, 33)]
 # These multiply matrices, or slide windows.
-APART = {"whiten": "matmul", "spectral_norm": "matmul", "local_response_norm": "local_response_norm.statistics: put"}
+APART = {"whiten": "matmul", "spectral_norm": "matmul", "local_response_norm": "local_response_norm.statistics: an index"}
 
 
 def arrays_for(name, shape, dtype, seed=3):
@@ -570,12 +570,24 @@ def refusals():
         "list": (lambda x: x * config["eps"], "'config'"),
         "random scalars": (steps, "generator"),
         "random array": (lambda x: x * rng.normal(size=2), "rng"),
+        "a part": (lambda x: x[:1] * 2.0, "an index that takes a part"),
         "another operation": (lambda x: mt.cumsum(x), "cumsum"),
         "no tensor": (lambda x: 3.0, "returns a float"),
         "two dtypes": (lambda x: mt.astype(x, "float32"), "float32"),
         "no dimension": (lambda x: mt.sum(x) if x.ndim == 0 else mt.concat([x, x]), "concat"),
         "transposed": (lambda x: mt.reshape(x, (2, 1)) * mt.reshape(x, (1, 2)), "another order"),
     }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reduction", [mt.max, mt.min])
+def test_ties_and_nan_share_the_gradient_of_an_extreme_value(reduction, backend):
+    x = mt.tensor([[1.0, 5.0, 5.0, np.nan], [3.0, 2.0, 3.0, 3.0], [7.0, 1.0, 0.0, 1.0]], requires_grad=True)
+    fast = mt.compile(lambda x: x - reduction(x, axis=1)[:, None], strict=True, backend=backend)
+    g = np.random.default_rng(0).standard_normal(x.shape)
+    expected = x - reduction(x, axis=1)[:, None]
+    assert np.array_equal(fast(x).numpy(), expected.numpy(), equal_nan=True)
+    assert np.allclose(mt.grad(fast(x), x, g).numpy(), mt.grad(expected, x, g).numpy(), 1e-12, equal_nan=True)
 
 
 def caught(x):
