@@ -6,9 +6,10 @@ engine derives from them. Both become sweeps over arrays: loops that numba compi
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from microtensor.compiling.compiled import Backend, Compiled, CompileError
 from microtensor.compiling.program import Builder, build_numpy
@@ -18,7 +19,17 @@ __all__ = ["CompileError", "Compiled", "compile"]
 _told = False
 
 
-def compile(fn: Callable[..., Any], *, strict: bool = False, backend: Backend | None = None) -> Compiled:
+@overload
+def compile(fn: Callable[..., Any], *, strict: bool = False, backend: Backend | None = None) -> Compiled: ...
+
+
+@overload
+def compile(
+    fn: None = None, *, strict: bool = False, backend: Backend | None = None
+) -> Callable[[Callable[..., Any]], Compiled]: ...
+
+
+def compile(fn: Callable[..., Any] | None = None, *, strict: bool = False, backend: Backend | None = None) -> Any:
     """A function that computes the same as `fn`, in fewer passes over the arrays.
 
     The first call with arguments of new shapes and dtypes traces `fn` and makes a program for its forward pass and for
@@ -33,6 +44,7 @@ def compile(fn: Callable[..., Any], *, strict: bool = False, backend: Backend | 
     ----------
     fn : callable or Module
         A function from tensors to one tensor, or to a tuple or list of tensors. Other arguments must be plain values.
+        Left out, as in ``@mt.compile(strict=True)``, the result is a decorator.
     strict : bool
         Raise an error instead of running the composition.
     backend : {"numba", "numpy"}, optional
@@ -79,11 +91,18 @@ def compile(fn: Callable[..., Any], *, strict: bool = False, backend: Backend | 
         return dx,
     <BLANKLINE>
     """
-    if not callable(fn):
-        raise TypeError(f"compile: fn is a {type(fn).__name__}; it must be a function or a module")
+    if fn is None:
+        return functools.partial(compile, strict=strict, backend=backend)
+    if not callable(fn) or isinstance(fn, type):
+        what = f"the class {fn.__name__}" if isinstance(fn, type) else f"a {type(fn).__name__}"
+        raise TypeError(f"compile: fn is {what}; it must be a function or a module")
     if backend not in (None, "numba", "numpy"):
         raise ValueError(f"compile: backend is {backend!r}; it must be 'numba' or 'numpy'")
-    return Compiled(fn, strict, build_numpy if backend == "numpy" else _with_numba(backend is not None))
+    return Compiled(
+        fn.fn if isinstance(fn, Compiled) else fn,
+        strict,
+        build_numpy if backend == "numpy" else _with_numba(backend is not None),
+    )
 
 
 def _with_numba(required: bool) -> Builder:

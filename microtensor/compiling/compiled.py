@@ -35,13 +35,15 @@ class Compiled:
     def __init__(self, fn: Callable[..., Any], strict: bool, build: Builder) -> None:
         functools.update_wrapper(self, fn, updated=())
         self.fn, self.strict, self.build = fn, strict, build
+        inner = fn.func if isinstance(fn, functools.partial) else fn
+        self.name = getattr(inner, "__name__", type(inner).__name__)
         self.why = ""
         # The operations of each result, by all that a program depends on; or why there are none.
         self._programs: dict[Any, list[Fused] | str] = {}
         self._last: Program | None = None
 
     def __repr__(self) -> str:
-        return f"<compiled {getattr(self.fn, '__name__', type(self.fn).__name__)}>"
+        return f"<compiled {self.name}>"
 
     @property
     def source(self) -> str:
@@ -61,7 +63,10 @@ class Compiled:
         # A trace around this one sees the composition, and so does whoever watches each operation.
         if mode.tracer or mode.aside or mode.watched or mode.lines or mode.keeping:
             return self.fn(*args, **options)
-        call = Call(self.fn, args, options)
+        if isinstance(self.fn, functools.partial):
+            call = Call(self.fn.func, (*self.fn.args, *args), self.fn.keywords | options)
+        else:
+            call = Call(self.fn, args, options)
         try:
             key = call.key(), mode.recording
             found = self._programs.get(key)
@@ -97,8 +102,7 @@ class Compiled:
         finally:
             if random._default is not None and drawn is not None:
                 random._default.bit_generator.state = drawn
-        name = getattr(self.fn, "__name__", type(self.fn).__name__)
-        return [Fused(program, i, name) for i in range(len(trace.outputs))]
+        return [Fused(program, i, self.name) for i in range(len(trace.outputs))]
 
 
 def _run(fused: list[Fused], call: Call, mode: Mode) -> Any:

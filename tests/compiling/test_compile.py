@@ -1,5 +1,6 @@
 """mt.compile: every norm, higher derivatives, views, guards, state, and what cannot be compiled."""
 
+import functools
 import gc
 import pathlib
 import subprocess
@@ -46,7 +47,11 @@ NORMS = {
 }
 SHAPES = [(4, 3, 5), (1, 3, 5), (7, 1, 9), (3, 5, 4), (2, 6, 33)]
 # These multiply matrices, or slide windows.
-APART = {"whiten": "matmul", "spectral_norm": "matmul", "local_response_norm": "local_response_norm.statistics: an index"}
+APART = {
+    "whiten": "matmul",
+    "spectral_norm": "matmul",
+    "local_response_norm": "local_response_norm.statistics: an index",
+}
 
 
 def arrays_for(name, shape, dtype, seed=3):
@@ -810,3 +815,43 @@ def test_a_directory_that_cannot_be_written_to_is_no_obstacle(monkeypatch, tmp_p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     fast = mt.compile(lambda x: x * 2.0 - mt.sum(x), backend="numba", strict=True)
     assert fast(mt.tensor([1.0, 2.0])).numpy().tolist() == [-1.0, 1.0]
+
+
+# --- ways to write it ---------------------------------------------------------------------------------------
+
+
+def test_it_is_a_decorator_with_and_without_options():
+    @mt.compile
+    def twice(x):
+        """Two x."""
+        return x * 2.0
+
+    @mt.compile(strict=True, backend="numpy")
+    def branching(x):
+        return x if x.sum() > 0 else -x
+
+    x = mt.tensor([1.0, 2.0])
+    assert twice(x).tolist() == [2.0, 4.0]
+    assert (twice.__doc__, repr(twice), repr(branching)) == ("Two x.", "<compiled twice>", "<compiled branching>")
+    with pytest.raises(CompileError, match="reads the values"):
+        branching(x)
+
+
+def test_a_tensor_can_be_bound_to_a_function_before_it_is_compiled():
+    def scaled(w, x, k=1.0):
+        return x * w * k
+
+    x, w = mt.tensor([1.0, 2.0], requires_grad=True), mt.tensor([3.0, 5.0], requires_grad=True)
+    fast = mt.compile(functools.partial(scaled, w, k=2.0), strict=True, backend="numpy")
+    assert repr(fast) == "<compiled scaled>"
+    for k, expected in ((2.0, [2.0, 4.0]), (3.0, [3.0, 6.0])):
+        w.grad = None
+        fast(x, k=k).backward([1.0, 1.0])
+        assert w.grad.tolist() == expected
+        w.data -= 1.0
+    assert mt.compile(fast, strict=True, backend="numpy")(x).tolist() == [2.0, 12.0]
+
+
+def test_a_class_is_no_function():
+    with pytest.raises(TypeError, match="fn is the class ReLU; it must be a function or a module"):
+        mt.compile(mt.nn.ReLU)
