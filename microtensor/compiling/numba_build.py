@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.compiling.functions import FAST, source_of
 from microtensor.compiling.numba_source import NumbaWriter
 from microtensor.compiling.program import build_numpy
 from microtensor.compiling.schedule import Kernel
 from microtensor.support.arrays import Array
 
-# Sums may be taken in another order. NaN, ∞ and the sign of 0 are what they are.
+# Sums may be taken in another order. NaN, ∞ and the sign of 0 are what they are. A choice in Python would be a branch,
+# and a loop over the elements of a row then takes them one by one.
 HEAD = """\
 \"\"\"Written by microtensor.compile.\"\"\"
 
@@ -27,26 +29,51 @@ import math
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
 
-real = np.{dtype}
+real = np.{real}
+bits = np.{bits}
+one = real(1)
 
+
+@intrinsic
+def where(typing, condition, a, b):
+    return a(condition, a, b), lambda context, builder, signature, args: builder.select(*args)
+
+
+def extremum(name):
+    def call(context, builder, signature, args):
+        kind = args[0].type
+        return builder.call(builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind, kind])), args)
+
+    return intrinsic(lambda typing, a, b: (a(a, b), call))
+
+
+maximum, minimum = extremum("llvm.maximum"), extremum("llvm.minimum")
+
+
+{functions}
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})
 """
+# Inside a loop they must be inlined. The order of their sums and differences is part of them.
+BEFORE = '@numba.njit(error_model="numpy", fastmath={"contract"}, forceinline=True)\n'
 
 
 def build_numba(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """The function of a kernel: loops where these are faster.
 
-    NumPy has exp and the like for many elements at a time. Loops would call the C library for each one.
+    NumPy has sin and the like for many elements at a time. Loops would call the C library for each one.
     """
-    costly = any(v.costly and v.axes == kernel.full for v in kernel.order)
+    costly = any(v.costly and v.op not in FAST and v.axes == kernel.full for v in kernel.order)
     return (build_numpy if costly else build_loops)(kernel, name, dtype)
 
 
 def build_loops(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """The function of a kernel as loops in machine code."""
-    source = HEAD.format(dtype=dtype.name) + NumbaWriter(kernel, name, dtype).source
+    head = HEAD.format(real=dtype.name, bits=f"int{8 * dtype.itemsize}", functions=source_of(dtype, BEFORE).strip())
+    source = head + NumbaWriter(kernel, name, dtype).source
     run = getattr(_imported(source), name)
     sizes = [math.prod(kernel.algebra.sizes[a] for a in layout) for _, layout in kernel.results.values()]
 

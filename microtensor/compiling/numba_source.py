@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from microtensor.compiling.functions import FAST
 from microtensor.compiling.ir import REDUCTIONS, Value
 from microtensor.compiling.layout import Layout
 from microtensor.compiling.numpy_source import OPERATORS, names_of
@@ -17,27 +18,25 @@ from microtensor.compiling.schedule import Kernel, Sweep
 # Elements of the innermost axis that are swept together: several arrays of so many stay in the first cache. It also
 # bounds how many elements are added up one by one.
 TILE = 1024
-_LARGER = "({0} if {0} > {1} or {0} != {0} else {1})"
 FORMS = (
     OPERATORS
     | {
         "invert": "not {}",
         "bitwise_and": "{} and {}",
         "bitwise_or": "{} or {}",
-        "maximum": _LARGER,
-        "minimum": _LARGER.replace(">", "<"),
-        "max": _LARGER,
-        "min": _LARGER.replace(">", "<"),
+        "maximum": "maximum({}, {})",
+        "minimum": "minimum({}, {})",
+        "max": "maximum({}, {})",
+        "min": "minimum({}, {})",
         "sum": "{} + {}",
-        "where": "({1} if {0} else {2})",
+        "where": "where({}, {}, {})",
         "copy": "{}",
         "power": "{} ** {}",
         "absolute": "abs({})",
-        "sign": "(one if {0} > 0 else -one if {0} < 0 else {0})",
-        "sigmoid": "one / (one + math.exp(-{}))",
-        "softplus": _LARGER.format("{0}", "real(0)") + " + math.log1p(math.exp(-abs({0})))",
+        "sign": "where({0} > 0, one, where({0} < 0, -one, {0}))",
     }
-    | {name: f"math.{name}({{}})" for name in ("sqrt", "exp", "log", "tanh", "erf", "sin", "cos", "log1p", "expm1")}
+    | {name: f"{name}({{}})" for name in FAST}
+    | {name: f"math.{name}({{}})" for name in ("sqrt", "sin", "cos")}
 )
 STARTS = {"sum": "real(0)", "max": "real(-np.inf)", "min": "real(np.inf)"}
 
@@ -66,7 +65,6 @@ class NumbaWriter:
         arguments = [given for given, _ in [*kernel.bound.values(), *kernel.results.values()]]
         self.lines = [f"def {name}({', '.join(arguments)}):"]
         self.depth = 1
-        self._put(f"one = real({dtype.type(1)})")
         self._store()
         self._small(kernel.first, frozenset())
         self._sweeps()
@@ -76,6 +74,8 @@ class NumbaWriter:
             self.depth = 1
         self.after = True
         self._small(kernel.last, frozenset())
+        if len(self.lines) == 1:
+            self._put("pass")
 
     @property
     def source(self) -> str:

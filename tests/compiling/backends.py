@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from microtensor.compiling.compiled import Compiled
+from microtensor.compiling.functions import source_of
 from microtensor.compiling.numba_source import NumbaWriter
 from microtensor.compiling.program import build_numpy
 
@@ -17,8 +18,10 @@ BACKENDS = ["numpy", pytest.param("numba", marks=needs_numba)]
 
 def build_python(kernel, name, dtype):
     """The loops that numba would compile, as Python runs them: it shows what they say, without a compiler."""
-    namespace = {"np": np, "math": math, "real": dtype.type}
-    exec(NumbaWriter(kernel, name, dtype).source, namespace)
+    bits = np.dtype(f"i{dtype.itemsize}").type
+    namespace = {"np": np, "math": math, "real": dtype.type, "bits": bits, "one": dtype.type(1)}
+    namespace |= {"where": lambda c, a, b: a if c else b, "maximum": np.maximum, "minimum": np.minimum}
+    exec(source_of(dtype) + NumbaWriter(kernel, name, dtype).source, namespace)
     sizes = [math.prod(kernel.algebra.sizes[a] for a in layout) for _, layout in kernel.results.values()]
 
     def call(*arrays):
