@@ -109,8 +109,11 @@ def _with_numba(required: bool) -> Builder:
     """Loops in machine code. Without numba NumPy takes their place, and a warning says so once."""
     global _told
     try:
-        # The sources import it.
-        import numba  # noqa: F401
+        import numba
+
+        # Before 0.62, LLVM ends the process where a loop takes a maximum.
+        if numba.version_info.short < (0, 62):
+            raise ImportError(f"numba {numba.__version__} is older than 0.62")
     except ImportError as error:
         if required:
             raise ImportError(f"compile: numba cannot be imported ({error}); install microtensor[compile]") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class NumpyWriter:
             else:
                 for sweep in kernel.sweeps:
                     self._small(sweep.before)
-                    self._loop([Sweep([], sweep.reductions, sweep.stores)], self.axis)
+                    self._loop([replace(sweep, before=[])], self.axis)
             self._small(kernel.last)
         self._put(f"return {', '.join(name for name, _ in kernel.results.values())}")
         if len(kernel.results) == 1:
@@ -183,7 +184,8 @@ class NumpyWriter:
                 self._put(f"{self.parts[x]} = {self._slice(x)}")
 
     def _is_whole(self, x: Value) -> bool:
-        return x in self.kernel.bound or x in self.kernel.first or (x.axes != self.kernel.full and not self.outer)
+        kept = x in self.kernel.bound or x in self.kernel.first or x in self.kernel.results
+        return kept or (x.axes != self.kernel.full and not self.outer)
 
     def _sweep(self, body: list[Value], sweep: Sweep, whole: list[Value]) -> None:
         waiting = [r for r in sweep.reductions if r.of[0] not in body]

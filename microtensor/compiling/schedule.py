@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from microtensor.compiling.ir import REDUCTIONS, Algebra, Value
 from microtensor.compiling.layout import Layout
@@ -20,11 +20,14 @@ class Sweep:
         What the pass sums up.
     stores : list of Value
         Results of full size.
+    given : list of Value
+        Those that earlier passes have stored.
     """
 
     before: list[Value]
     reductions: list[Value]
-    stores: list[Value]
+    stores: list[Value] = field(default_factory=list)
+    given: list[Value] = field(default_factory=list)
 
 
 class Kernel:
@@ -97,10 +100,16 @@ class Kernel:
         between = [v for v in small if v in summed and v in feeds]
         stores = [v for v in self.results if v.axes == self.full]
         end = max([level[v] - 1 for v in sums] + [level[v] for v in stores], default=-1)
-        self.sweeps = []
+        self.sweeps: list[Sweep] = []
+        given: list[Value] = []
         for k in range(end + 1):
             found = [v for v in sums if (level[v] - 1 if v in feeds else end) == k]
-            self.sweeps.append(Sweep([v for v in between if level[v] == k], found, stores if k == end else []))
+            sweep = Sweep([v for v in between if level[v] == k], found, given=given)
+            # The first pass that computes a result stores it, so that no other one computes it again.
+            body = self.body(sweep)
+            sweep.stores = [v for v in stores if v not in given and (v in body or k == end)]
+            given = given + sweep.stores
+            self.sweeps.append(sweep)
         inside = {*between, *(v for v in sums if v in feeds)}
         after = {x for v in self.last for x in v.of}
         self.kept = {v for v in inside if v in after or v in self.results} | {v for v in sums if v not in feeds}
@@ -111,7 +120,8 @@ class Kernel:
         stack = [*sweep.stores, *(v.of[0] for v in sweep.reductions)]
         while stack:
             value = stack.pop()
-            if value.axes == self.full and value not in found and value not in self.bound and value.op != "const":
+            known = value in self.bound or value in sweep.given or value.op == "const"
+            if value.axes == self.full and value not in found and not known:
                 found.add(value)
                 stack += value.of
         return sorted(found, key=lambda v: v.number)
