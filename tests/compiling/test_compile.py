@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import threading
+import types
 import weakref
 
 import numpy as np
@@ -777,8 +778,12 @@ def test_a_parameter_that_was_changed_after_the_call_is_stale():
 # --- numba --------------------------------------------------------------------------------------------------
 
 
-def test_without_numba_one_sentence_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
+OLD = types.SimpleNamespace(__version__="0.61.2", version_info=types.SimpleNamespace(short=(0, 61)))
+
+
+@pytest.mark.parametrize("numba", [None, OLD])
+def test_without_numba_one_sentence_names_the_extra(monkeypatch, numba):
+    monkeypatch.setitem(sys.modules, "numba", numba)
     monkeypatch.delitem(sys.modules, "microtensor.compiling.numba_build", raising=False)
     with pytest.warns(UserWarning, match=r"microtensor\[compile\]"):
         fast = mt.compile(batch)
