@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 from microtensor import random
-from microtensor.compiling.calling import Call
+from microtensor.compiling.calling import Call, check_primitive
 from microtensor.compiling.node import LOCK, Fused, Saved
 from microtensor.compiling.program import Builder, Program
+from microtensor.compiling.replay import Replay
 from microtensor.compiling.trace import Refused, Symbol, Trace
 from microtensor.core.primitive import Node, label, new_tensor, origin_of
 from microtensor.support.modes import Mode, current_mode
@@ -17,6 +19,8 @@ from microtensor.support.modes import Mode, current_mode
 Backend: TypeAlias = Literal["numba", "numpy"]
 # Programs that a compiled function keeps; the oldest one goes first.
 MOST = 64
+# Operations of a program that runs as one kernel for each pass. With more, a compiler takes too long.
+WHOLE = 400
 
 
 class CompileError(RuntimeError):
@@ -38,7 +42,7 @@ class Compiled:
         self.why = ""
         # The operations of each result, by all that a program depends on; or why there are none.
         self._programs: dict[Any, list[Fused] | str] = {}
-        self._last: Program | None = None
+        self._last: Program | Replay | None = None
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.fn, '__name__', type(self.fn).__name__)}>"
@@ -61,8 +65,8 @@ class Compiled:
         # A trace around this one sees the composition, and so does whoever watches each operation.
         if mode.tracer or mode.aside or mode.watched or mode.lines or mode.keeping:
             return self.fn(*args, **options)
-        call = Call(self.fn, args, options)
         try:
+            call = Call(self.fn, args, options)
             key = call.key(), mode.recording
             found = self._programs.get(key)
             if found is None:
@@ -85,10 +89,10 @@ class Compiled:
         inputs = [*call.tensors, *call.state.values()]
         drawn = random._default.bit_generator.state if random._default is not None else None
         try:
-            trace, again = Trace(call.traced, inputs), Trace(call.traced, inputs)
+            trace, again = (Trace(call.traced, inputs, check_primitive) for _ in range(2))
             if trace.described() != again.described():
                 raise Refused("two calls with the same arguments compute different things")
-            program = Program(trace, call.names(), self.build)
+            program = _program(trace, call.names(), self.build)
         except Refused as refusal:
             return str(refusal)
         except Exception as error:
@@ -99,6 +103,15 @@ class Compiled:
                 random._default.bit_generator.state = drawn
         name = getattr(self.fn, "__name__", type(self.fn).__name__)
         return [Fused(program, i, name) for i in range(len(trace.outputs))]
+
+
+def _program(trace: Trace, names: list[str], build: Builder) -> Program | Replay:
+    symbols = trace.symbols()
+    if len(symbols) <= WHOLE and all(s.fuses or not s.args for s in symbols):
+        # What does not fuse as a whole may fuse in parts.
+        with suppress(Refused):
+            return Program(trace, names, build)
+    return Replay(trace, names, build)
 
 
 def _run(fused: list[Fused], call: Call, mode: Mode) -> Any:

@@ -15,6 +15,7 @@ from microtensor.core.backprop import run
 from microtensor.core.primitive import Node, TensorBase, as_array, new_tensor
 from microtensor.core.tensor import Tensor
 from microtensor.ops import elementwise, reductions
+from microtensor.support.arrays import own_array, quietly
 from microtensor.support.modes import Mode, ModeSwitch, calling_line, current_mode
 
 Shape: TypeAlias = tuple[int, ...]
@@ -32,6 +33,8 @@ SHAPES: dict[Any, Callable[..., Shape]] = {
     core.multiply_sum: lambda a, b, shape: tuple(shape),
     core.astype: lambda x, dtype, copy=True, device=None: x.shape,
 }
+# NumPy sums conditions as integers.
+_SUMS = (core.sum, core.mean, core.sum_to, core.multiply_sum)
 # Functions of each element that are not ufuncs of NumPy.
 ELEMENTWISE = {
     p: p.name
@@ -74,10 +77,35 @@ def _reduced(shape: Shape, axis: Any, keepdims: bool) -> Shape:
     return tuple(1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes)
 
 
+class Slot:
+    """The place of a traced argument inside the options of a call, such as an index."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"<{self.number}>"
+
+
 class Symbol(NDArrayOperatorsMixin):
     """Stands for the array of a traced tensor: a shape, a dtype, and the operation that makes it. It has no values.
 
     NumPy's functions of each element record another symbol; everything that would read values is refused.
+
+    Attributes
+    ----------
+    op : str
+    args : tuple
+        Symbols and numbers.
+    shape, dtype
+    params : dict
+        The options of the call. What stands at a :class:`Slot` in them is one of `args`.
+    call : callable or None
+        Computes it from arrays: ``call(*args, **params)``. None for an input.
+    fuses : bool
+        Whether it can be a part of a sweep.
+    value : array or None
+        What it is, if it is a constant.
     """
 
     # What the engine asks of an array's memory.
@@ -86,11 +114,25 @@ class Symbol(NDArrayOperatorsMixin):
     __hash__ = object.__hash__
 
     def __init__(
-        self, op: str, args: tuple[Any, ...], shape: Shape, dtype: np.dtype[Any], params: dict[str, Any] | None = None
+        self,
+        op: str,
+        args: tuple[Any, ...],
+        shape: Shape,
+        dtype: np.dtype[Any],
+        params: dict[str, Any] | None = None,
+        call: Callable[..., Any] | None = None,
+        fuses: bool = True,
     ) -> None:
         self.op, self.args, self.shape, self.dtype, self.params = op, args, shape, dtype, params or {}
         self.ndim, self.size, self.index = len(shape), math.prod(shape), next(_made)
+        self.call, self.fuses = call, fuses
         self.label: str | None = None
+        self.value: Any = None
+
+    @property
+    def flags(self) -> Any:
+        """The order in memory, which rules ask for."""
+        return np.empty((1, 1) if self.op != "permute_dims" else (2, 2), order="F").flags
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if any(isinstance(x, TensorBase) for x in inputs):
@@ -107,7 +149,8 @@ class Symbol(NDArrayOperatorsMixin):
         return each_element("where", function, args)
 
     def astype(self, dtype: Any, copy: bool = True) -> Symbol:
-        return Symbol("same", (self,), self.shape, np.dtype(dtype))
+        new = np.dtype(dtype)
+        return Symbol("same", (self,), self.shape, new, {"dtype": new}, _as_type)
 
     def _read(self, *_: Any, **__: Any) -> Any:
         what = f"{self.label!r}" if self.label else "a tensor"
@@ -120,13 +163,17 @@ class Symbol(NDArrayOperatorsMixin):
         return self._read() if not name.startswith("__") else object.__getattribute__(self, name)
 
 
+def _as_type(x: Any, dtype: np.dtype[Any]) -> Any:
+    return np.asarray(x).astype(dtype)
+
+
 def each_element(op: str, function: Any, inputs: Sequence[Any]) -> Symbol:
     """The symbol of a function that is applied to each element, with broadcasting."""
-    samples = [np.ones((), x.dtype) if isinstance(x, Symbol) else _constant(x) for x in inputs]
+    inputs = [operand(x) for x in inputs]
+    samples = [np.ones((), x.dtype) if isinstance(x, Symbol) else x for x in inputs]
     shape = np.broadcast_shapes(*(x.shape for x in inputs if isinstance(x, Symbol)))
-    with np.errstate(all="ignore"):
-        dtype = np.asarray(function(*samples)).dtype
-    return Symbol(op, tuple(inputs), shape, dtype)
+    dtype = np.asarray(quietly(function, *samples)).dtype
+    return Symbol(op, tuple(inputs), shape, dtype, None, function)
 
 
 def of_ufunc(ufunc: np.ufunc, inputs: Sequence[Any]) -> Symbol:
@@ -137,10 +184,45 @@ def of_ufunc(ufunc: np.ufunc, inputs: Sequence[Any]) -> Symbol:
     return each_element(name, ufunc, inputs)
 
 
-def _constant(x: Any) -> Any:
-    if np.size(x) != 1 or np.asarray(x).dtype.kind not in "biuf":
-        raise Refused(f"it uses an array of shape {np.shape(x)} that is not an argument; pass it as one, in a tensor")
-    return x if isinstance(x, (bool, int, float)) else np.asarray(x).reshape(())
+def operand(x: Any) -> Any:
+    """A symbol or a number as it is; the symbol of an array that the function has made."""
+    if isinstance(x, (Symbol, bool, int, float)):
+        return x
+    array = own_array(x, "an argument")
+    if array.ndim == 0:
+        return array
+    symbol = Symbol("array", (), array.shape, array.dtype, fuses=False)
+    symbol.value = array
+    return symbol
+
+
+def _thin(x: Any) -> Any:
+    """An array of the shape and dtype of a symbol that takes no memory. Integers are 0, which is in every range."""
+    if not isinstance(x, Symbol):
+        return x
+    if x.value is not None:
+        return x.value
+    return np.broadcast_to(np.zeros((), x.dtype) if x.dtype.kind in "iu" else np.ones((), x.dtype), x.shape)
+
+
+def placed(value: Any, args: Sequence[Any]) -> Any:
+    """Options with arguments in the places of slots."""
+    if isinstance(value, Slot):
+        return args[value.number]
+    if isinstance(value, (tuple, list)):
+        return type(value)(placed(item, args) for item in value)
+    return value
+
+
+def plain_text(x: Any) -> str:
+    """All of a constant or an option as text: an array with its elements, a function with its identity."""
+    if isinstance(x, np.ndarray):
+        return f"{x.dtype.str}{x.shape}{x.tobytes().hex()}"
+    if isinstance(x, (tuple, list)):
+        return f"{type(x).__name__}({', '.join(map(plain_text, x))})"
+    if isinstance(x, dict):
+        return plain_text([item for key in sorted(x) for item in (key, x[key])])
+    return f"{type(x).__name__} {x!r}"
 
 
 def _recorded(compare: np.ufunc) -> Callable[[Any, Any], Any]:
@@ -185,10 +267,12 @@ class Tracer:
         Why the function cannot be compiled; empty while it can.
     effects : list of (callable, list)
         What is called after each run of the program, and its arguments.
+    check : callable
+        Refuses an operation that may depend on something else than its arguments.
     """
 
-    def __init__(self) -> None:
-        self.refusal = ""
+    def __init__(self, check: Callable[[Any], None]) -> None:
+        self.refusal, self.check = "", check
         self.effects: list[tuple[Callable[..., None], list[Any]]] = []
 
     def later(self, action: Callable[..., None], args: Sequence[Any]) -> None:
@@ -215,20 +299,43 @@ class Tracer:
         if isinstance(x, TensorBase):
             what = f"{x._name!r}" if x._name else f"of shape {x._array.shape}"
             raise Refused(f"it uses the tensor {what}, which is not an argument; pass it as one")
-        return _constant(array)
+        return operand(array)
 
     def symbol(self, primitive: Any, args: list[Any], params: dict[str, Any]) -> Symbol:
         """The symbol of a call."""
         if primitive in ELEMENTWISE:
             return each_element(ELEMENTWISE[primitive], primitive.forward, args)
-        if isinstance(primitive.forward, np.ufunc):
-            return of_ufunc(primitive.forward, args)
-        if primitive not in SHAPES or not isinstance(args[0], Symbol):
-            raise Refused(f"{primitive.name} is not among the operations that can be compiled")
-        dtype = params.get("dtype") or args[0].dtype
-        if primitive is core.mean and dtype.kind != "f":
-            dtype = np.dtype(np.float64)
-        return Symbol(primitive.name, tuple(args), SHAPES[primitive](*args, **params), np.dtype(dtype), params)
+        ufunc: Any = primitive.forward
+        if isinstance(ufunc, np.ufunc) and getattr(np, ufunc.__name__, None) is ufunc:
+            return of_ufunc(ufunc, args)
+        kinds = "f" if primitive in _SUMS else "fb"
+        if primitive not in SHAPES or not all(isinstance(x, Symbol) and x.dtype.kind in kinds for x in args):
+            return self._run_once(primitive, args, params)
+        dtype = np.dtype(params.get("dtype") or args[0].dtype)
+        shape = SHAPES[primitive](*args, **params)
+        return Symbol(primitive.name, tuple(args), shape, dtype, params, primitive.forward)
+
+    def _run_once(self, primitive: Any, args: list[Any], params: dict[str, Any]) -> Symbol:
+        """The symbol of any other call. Shape and dtype come from a call with arrays that hold no values."""
+        self.check(primitive)
+        inputs = list(args)
+        given = {name: self._lifted(value, inputs) for name, value in params.items()}
+        thin = [_thin(x) for x in inputs]
+        options = {name: placed(value, thin) for name, value in given.items()}
+        found = np.asarray(quietly(primitive.forward, *thin[: len(args)], **options))
+        return Symbol(primitive.name, tuple(inputs), found.shape, found.dtype, given, primitive.forward, fuses=False)
+
+    def _lifted(self, value: Any, inputs: list[Any]) -> Any:
+        """An option without tensors: symbols become inputs, and slots are in their places."""
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._lifted(item, inputs) for item in value)
+        array = as_array(value) if isinstance(value, TensorBase) else value
+        if not isinstance(array, Symbol):
+            return array
+        if array.dtype.kind == "b":
+            raise Refused("it selects by a condition, so the shape of what it computes may depend on values")
+        inputs.append(array)
+        return Slot(len(inputs) - 1)
 
 
 class tracing(ModeSwitch):
@@ -264,10 +371,10 @@ class Trace:
         What the effects need besides the inputs.
     """
 
-    def __init__(self, call: Callable[..., Any], tensors: Sequence[Tensor]) -> None:
+    def __init__(self, call: Callable[..., Any], tensors: Sequence[Tensor], check: Callable[[Any], None]) -> None:
         self.inputs = [Symbol(f"in{i}", (), x.shape, x.dtype) for i, x in enumerate(tensors)]
         self.needs = [i for i, x in enumerate(tensors) if x._requires_grad]
-        tracer = Tracer()
+        tracer = Tracer(check)
         leaves: list[Tensor] = [Traced.holding(symbol) for symbol in self.inputs]
         for leaf, x in zip(leaves, tensors, strict=True):
             leaf._requires_grad, leaf._name = x._requires_grad, x._name
@@ -320,6 +427,12 @@ class Trace:
             for action, args in self.effects
         ]
         return effects + [
-            (s.op, [number[x.index] if isinstance(x, Symbol) else str(x) for x in s.args], s.shape, str(s.params))
+            (
+                s.op,
+                [number[x.index] if isinstance(x, Symbol) else plain_text(x) for x in s.args],
+                s.shape,
+                plain_text(s.params),
+                plain_text(s.value),
+            )
             for s in symbols
         ]
