@@ -16,6 +16,7 @@ import numpy as np
 from microtensor.compiling.trace import Refused, plain_text
 from microtensor.core.primitive import Primitive, TensorBase
 from microtensor.core.tensor import Tensor
+from microtensor.creation import get_default_dtype
 from microtensor.nn import Module
 
 _TABLES = frozenset(("_parameters", "_buffers", "_modules", "_transient"))
@@ -91,7 +92,8 @@ class Call:
         kinds = [(x._array.shape, x._array.dtype.char, x._requires_grad) for x in inputs]
         given = (*self.args, *self.options.values())
         static = [None if isinstance(x, TensorBase) else plain(x, "an argument") for x in given]
-        return tuple(kinds), tuple(static), tuple(self.options), tuple(self.state), tuple(self.settings)
+        settings = *self.state, get_default_dtype(), *self.settings
+        return tuple(kinds), tuple(static), tuple(self.options), settings
 
 
 def plain(x: Any, what: str) -> Any:
@@ -143,7 +145,7 @@ def _of_function(fn: types.FunctionType, seen: set[Any], modules: dict[str, Modu
     for name, value in _read_by(fn).items():
         if isinstance(value, types.FunctionType):
             yield from _of_function(value, seen, modules)
-        elif hasattr(type(value), "why"):
+        elif hasattr(type(value), "source"):
             # A compiled function inside this one is traced with it.
             inner: dict[str, Module] = {}
             yield from settings_of(value.fn, inner)
@@ -221,7 +223,7 @@ class Twins:
             return self._module(value)
         if isinstance(value, types.FunctionType) and not _is_library(value):
             return self._function(value)
-        if hasattr(type(value), "why"):
+        if hasattr(type(value), "source"):
             twin = self.made[id(value)] = copy.copy(value)
             twin.fn = self.of(value.fn)
             return twin

@@ -81,8 +81,15 @@ class Compiled:
             if self.strict:
                 raise CompileError(f"{self!r}: {refusal}") from None
             return self.fn(*args, **options)
-        self.why, self._last = "", found[0].program
-        return _run(found, call, mode)
+        program = self._last = found[0].program
+        self.why, inputs = "", [*call.tensors, *call.state.values()]
+        try:
+            computed = program.forward(dict(zip(program.inputs, [x._array for x in inputs], strict=True)))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # The composition raises it too, and says where.
+            self.why = f"its program raised {type(error).__name__}: {error}"
+            return self.fn(*args, **options)
+        return _results(found, call, mode, computed)
 
     def _compiled(self, call: Call) -> list[Fused] | str:
         """The operations of the results, or why there are none."""
@@ -107,20 +114,19 @@ class Compiled:
 
 def _program(trace: Trace, names: list[str], build: Builder) -> Program | Replay:
     symbols = trace.symbols()
-    if len(symbols) <= WHOLE and all(s.fuses or not s.args for s in symbols):
+    if len(symbols) <= WHOLE and all(s.fuses for s in symbols):
         # What does not fuse as a whole may fuse in parts.
         with suppress(Refused):
             return Program(trace, names, build)
     return Replay(trace, names, build)
 
 
-def _run(fused: list[Fused], call: Call, mode: Mode) -> Any:
-    """The results of a call, each with its record."""
+def _results(fused: list[Fused], call: Call, mode: Mode, found: list[Any]) -> Any:
+    """The results of a call, from what its program has computed. Each has its record."""
     program = fused[0].program
     trace = program.trace
     inputs = [*call.tensors, *call.state.values()]
     given = dict(zip(program.inputs, [x._array for x in inputs], strict=True))
-    found = program.forward(given)
     needs = [x for x in inputs if x._requires_grad]
     moved = found[len(fused) : len(fused) + len(trace.moved)]
     small = dict(zip(program.saved.values(), found[len(fused) + len(moved) :], strict=True))

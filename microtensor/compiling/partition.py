@@ -142,7 +142,7 @@ class Partition:
 
     def _fuses(self, s: Symbol) -> bool:
         floats = [x for x in (s, *args_of(s)) if x.dtype.kind != "b"]
-        if not s.fuses or not s.size or s.op == "permute_dims" or s.dtype.char not in "fd":
+        if not s.fuses or not s.size or not args_of(s) or s.op == "permute_dims" or s.dtype.char not in "fd":
             return False
         if any(x.dtype != s.dtype for x in floats) or (self.policy.apart and s.op not in _CHEAP):
             return False
@@ -154,6 +154,7 @@ class Partition:
         stage: dict[int, int] = {}
         group: dict[int, int] = {}
         members: dict[int, dict[int, Symbol]] = {}
+        readers: dict[tuple[int, int], int] = {}
         users: dict[int, list[Symbol]] = {}
         # A condition is computed again wherever it is needed, so it is in no stretch.
         free = {s.index for s in symbols if s.dtype.kind == "b" and _is_condition(s)}
@@ -166,9 +167,12 @@ class Partition:
             if s.index in fuses:
                 group[s.index] = s.index
                 members[s.index] = {s.index: s}
-                for x in args:
-                    if x.index in fuses and stage[x.index] == stage[s.index] and group[x.index] != group[s.index]:
-                        _join(group, members, group[x.index], group[s.index])
+                near = [x.index for x in args if x.index in fuses and stage[x.index] == stage[s.index]]
+                # Two stretches that read one large array share the pass over it.
+                large = [x for x in args_of(s) if x.index not in near and x.call is not None and x.size >= s.size]
+                near += [readers.setdefault((x.index, stage[s.index]), s.index) for x in large]
+                for i in near:
+                    _join(group, members, group[i], group[s.index])
         self._sink(wanted, users, group, members)
         self._release(wanted, users, group, members)
         found = []
@@ -193,8 +197,10 @@ class Partition:
             needing = {group.get(u.index, -1) for _, u in outside}
             if len(needing) != 1 or -1 in needing or not fixed.isdisjoint(part):
                 continue
-            read = {x.index: x.size for s in part.values() for x in args_of(s) if x.index not in part and x.call}
-            if sum(read.values()) <= sum({s.index: s.size for s, _ in outside}.values()):
+            read = {x.index: x for s in part.values() for x in args_of(s) if x.index not in part}
+            made = {s.index: s.size for s, _ in outside}
+            held = sum(x.size for x in read.values() if x.call is not None)
+            if held <= sum(made.values()) and max((x.size for x in read.values()), default=0) <= max(made.values()):
                 _join(group, members, k, needing.pop())
 
     def _release(
@@ -301,6 +307,8 @@ def _ordered(steps: list[Step]) -> list[Step]:
 
 def _join(group: dict[int, int], members: dict[int, dict[int, Symbol]], a: int, b: int) -> None:
     """Make two groups one."""
+    if a == b:
+        return
     if len(members[a]) < len(members[b]):
         a, b = b, a
     group.update(dict.fromkeys(members[b], a))

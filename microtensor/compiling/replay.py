@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,9 +20,19 @@ from microtensor.core import ops as core
 from microtensor.ops import indexing, linalg
 from microtensor.support.arrays import Array, quietly
 
+
+def _add_at(total: Array, g: Array, *, index: Any, copied: bool = True) -> Array:
+    """The sum of an array and of g at an index, in the memory of the array or in a copy."""
+    total = total.copy() if copied else total
+    indexing.getitem.into(total, g, index)  # type: ignore[misc]
+    return total
+
+
 # Their results may be a part of their argument. All other operations listed below return new arrays.
 _VIEWS = {core.reshape.forward, core.broadcast_to.forward, core.permute_dims.forward, core.astype.forward}
-_NEW = {p.forward for p in (*SHAPES, *ELEMENTWISE, linalg.matmul, indexing.put, indexing.pick, indexing.place)} - _VIEWS
+_NEW = {
+    p.forward for p in (*SHAPES, *ELEMENTWISE, linalg.matmul, indexing.put, indexing.pick, indexing.place)
+} - _VIEWS | {_add_at}
 # Smaller arrays may stay until the function returns.
 SMALL = 1 << 12
 
@@ -226,7 +237,7 @@ class Writer:
 
     def function(self, steps: list[Step], results: list[Symbol]) -> Callable[[dict[str, Array]], Any]:
         """A function from arrays by name to a list of results."""
-        steps = [part for step in steps for part in self._parts(step)]
+        steps = _added_in_place([part for step in steps for part in self._parts(step)], results)
         last = {x.index: k for k, step in enumerate(steps) for x in step.given}
         last |= {s.index: len(steps) for s in results}
         # What may share memory with another value is not written to.
@@ -283,9 +294,12 @@ class Writer:
             return
         (s,) = step.symbols
         name = self._called(s)
-        place = [x for x in free if x.shape == s.shape and x.dtype == s.dtype and _is_ufunc(s)]
+        place = [x for x in free if x.shape == s.shape and x.dtype == s.dtype]
         text, shown = (self._call(name, s, readable) for readable in (False, True))
-        if place:
+        if s.call is _add_at:
+            # The sum takes the place of its first argument.
+            text = f"{text[:-1]}, copied={not any(x is s.args[0] for x in place)})"
+        elif place and _is_ufunc(s):
             text = f"{text[:-1]}, {self._name(place[0], False)})"
         new = self._new(s)
         self.lines.append(f"{new} = {text}")
@@ -348,6 +362,40 @@ class Writer:
             self.called[s.call] = name
             self.namespace[name] = s.call
         return self.called[s.call]
+
+
+def _added_in_place(steps: list[Step], results: list[Symbol]) -> list[Step]:
+    """The steps, where parts of one array are added to it without an array of zeros for each part."""
+    single = {step.symbols[0].index: step for step in steps if not step.fused}
+    uses = Counter(x.index for step in steps for s in step.symbols for x in args_of(s))
+    uses.update(s.index for s in results)
+    uses.update(x.index for step in steps if step.fused for x in step.results)
+    out, dropped = {}, set()
+    for i, step in single.items():
+        s = step.symbols[0]
+        if s.call is not np.add:
+            continue
+        for x, part in (s.args, s.args[::-1]):
+            put = single[part.index].symbols[0] if isinstance(part, Symbol) and part.index in single else None
+            alone = (
+                put is not None and put.call is indexing.put.forward and uses[put.index] == 1 and put.dtype == s.dtype
+            )
+            if put is not None and alone and isinstance(x, Symbol) and (x.shape, x.dtype) == (s.shape, s.dtype):
+                index = _moved(put.params["index"])
+                new = Symbol("add_at", (x, *put.args), s.shape, s.dtype, {"index": index}, _add_at, fuses=False)
+                new.index = i
+                out[i] = Step([new], [new], False)
+                dropped.add(put.index)
+                break
+    kept = [step for step in steps if step.fused or step.symbols[0].index not in dropped]
+    return [step if step.fused else out.get(step.symbols[0].index, step) for step in kept]
+
+
+def _moved(value: Any) -> Any:
+    """Options whose slots count one more argument before them."""
+    if isinstance(value, Slot):
+        return Slot(value.number + 1)
+    return tuple(map(_moved, value)) if isinstance(value, tuple) else value
 
 
 def _slots(value: Any) -> list[Slot]:

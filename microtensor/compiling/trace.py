@@ -15,7 +15,7 @@ from microtensor.core.backprop import run
 from microtensor.core.primitive import Node, TensorBase, as_array, new_tensor
 from microtensor.core.tensor import Tensor
 from microtensor.ops import elementwise, reductions
-from microtensor.support.arrays import own_array, quietly
+from microtensor.support.arrays import Array, own_array, quietly
 from microtensor.support.modes import Mode, ModeSwitch, calling_line, current_mode
 
 Shape: TypeAlias = tuple[int, ...]
@@ -144,6 +144,11 @@ class Symbol(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], options: Any) -> Any:
         if function in (np.shape, np.ndim, np.size) and not options and len(args) == 1:
             return getattr(self, function.__name__)
+        if function in (np.zeros_like, np.ones_like) and len(args) == 1:
+            return (np.zeros if function is np.zeros_like else np.ones)(self.shape, options.get("dtype") or self.dtype)
+        if function in (np.reshape, np.expand_dims) and args[0] is self:
+            shape = function(_thin(self), *args[1:], **options).shape
+            return Symbol("reshape", (self,), shape, self.dtype, {"shape": shape}, core.reshape.forward)
         if function is not np.where or options:
             raise Refused(f"np.{function.__name__} is not among the functions that can be compiled")
         return each_element("where", function, args)
@@ -189,8 +194,11 @@ def operand(x: Any) -> Any:
     if isinstance(x, (Symbol, bool, int, float)):
         return x
     array = own_array(x, "an argument")
-    if array.ndim == 0:
-        return array
+    return symbol_of(array) if array.ndim else array
+
+
+def symbol_of(array: Array) -> Symbol:
+    """The symbol of a constant."""
     symbol = Symbol("array", (), array.shape, array.dtype, fuses=False)
     symbol.value = array
     return symbol
@@ -254,6 +262,9 @@ class Traced(Tensor):
     __lt__, __le__ = _recorded(np.less), _recorded(np.less_equal)
     __gt__, __ge__ = _recorded(np.greater), _recorded(np.greater_equal)
 
+    def backward(self, *_: Any, **__: Any) -> Any:
+        raise Refused("it calls backward, which fills .grad; return the loss, or use mt.grad")
+
     def detach(self) -> Traced:
         return Traced.holding(self._array)  # type: ignore[arg-type]
 
@@ -291,12 +302,22 @@ class Tracer:
         node = Node(primitive, inputs, params, mode.scope, version, "") if recorded else None
         return Traced.holding(symbol, node)
 
+    def made(self, x: Tensor) -> Tensor:
+        """A tensor that the function has made from plain values, as a constant of the program."""
+        return Traced.holding(symbol_of(x._array))
+
+    def checked(self, check: Callable[..., Any], x: Symbol, args: tuple[Any, ...]) -> Symbol:
+        """The symbol of ``check(x, *args)``, which returns x or raises an error."""
+        params = {"args": args}
+        return Symbol("checked", (x,), x.shape, x.dtype, params, lambda x, args: check(x, *args), fuses=False)
+
     def of(self, x: Any) -> Any:
         """The symbol of an argument; a constant as it is."""
         array = as_array(x)
         if isinstance(array, Symbol):
             return array
-        if isinstance(x, TensorBase):
+        # A walk starts with a tensor of its own.
+        if isinstance(x, TensorBase) and x._origin != "backward":
             what = f"{x._name!r}" if x._name else f"of shape {x._array.shape}"
             raise Refused(f"it uses the tensor {what}, which is not an argument; pass it as one")
         return operand(array)
@@ -306,7 +327,7 @@ class Tracer:
         if primitive in ELEMENTWISE:
             return each_element(ELEMENTWISE[primitive], primitive.forward, args)
         ufunc: Any = primitive.forward
-        if isinstance(ufunc, np.ufunc) and getattr(np, ufunc.__name__, None) is ufunc:
+        if isinstance(ufunc, np.ufunc) and getattr(np, ufunc.__name__, None) == ufunc:
             return of_ufunc(ufunc, args)
         kinds = "f" if primitive in _SUMS else "fb"
         if primitive not in SHAPES or not all(isinstance(x, Symbol) and x.dtype.kind in kinds for x in args):

@@ -9,12 +9,13 @@ from numpy.typing import DTypeLike
 
 from microtensor.core.ops import Axes, astype, kept, permute_dims, reshape
 from microtensor.core.ops import sum as sum_
-from microtensor.core.primitive import Primitive, as_array, primitive
+from microtensor.core.primitive import Primitive, as_array, new_tensor, primitive
 from microtensor.ops.common import equal, one_axis
 from microtensor.ops.elementwise import chosen
 from microtensor.ops.indexing import flip, getitem, pad
 from microtensor.support.arrays import accumulator, plain_array, plain_dtype, total
 from microtensor.support.axes import Axis, axis_count, filled_count, settled_axes
+from microtensor.support.modes import current_mode
 
 __all__ = [
     "cumsum",
@@ -36,15 +37,18 @@ def _extreme(ufunc: Any, name: str, what: str) -> Any:
 
 
 def _extreme_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    largest = kept(as_array(y), x, axis, keepdims)
+    largest = as_array(kept(y, x, axis, keepdims))
+    # A trace holds no values, so it keeps all cases.
+    traced = current_mode().tracer is not None
     hit = equal(x, largest)
-    if (unknown := largest != largest).any():
+    unknown = largest != largest
+    if traced or unknown.any():
         # NaN is not equal to itself, but it is what was chosen.
         hit = hit | (unknown & ~equal(x, x))
     # Counted as floats: the count of integers, and their quotient in float64, take twice the time.
-    ties = sum_(hit, axis=axis, keepdims=True, dtype=accumulator(x.dtype) or x.dtype)
+    ties = sum_(new_tensor(hit) if traced else hit, axis=axis, keepdims=True, dtype=accumulator(x.dtype) or x.dtype)
     g = kept(g, x, axis, keepdims)
-    return chosen(g if (ties == 1).all() else g * (1 / ties).astype(x.dtype, copy=False), hit)
+    return chosen(g if not traced and (ties == 1).all() else g * (1 / ties).astype(x.dtype, copy=False), hit)
 
 
 max = primitive(
