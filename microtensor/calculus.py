@@ -59,7 +59,11 @@ def _returned(seeds: dict[Tensor, Any], wanted: set[Tensor] | None, create_graph
     A gradient by the input of a running jacobian, hessian or hvp is linked to that input. If its own derivative would
     be lost, an error is raised.
     """
-    found = run(seeds, wanted, create_graph=create_graph)
+    tracer: Any = current_mode().tracer
+    found = run(seeds, wanted, create_graph=create_graph or tracer is not None)
+    if tracer is not None and not create_graph:
+        # A trace records the walk, but these gradients have no history.
+        found = {x: g.detach() for x, g in found.items()}
     for x, who in points.get().items():
         if x in found and not create_graph:
             found[x] = ops.lost_gradient(found[x], x, refuse=partial(refuse_lost, x, who, seeds))

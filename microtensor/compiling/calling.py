@@ -7,30 +7,49 @@ import dis
 import inspect
 import types
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from microtensor.compiling.trace import Refused
+from microtensor.compiling.trace import Refused, plain_text
 from microtensor.core.primitive import Primitive, TensorBase
 from microtensor.core.tensor import Tensor
+from microtensor.creation import get_default_dtype
 from microtensor.nn import Module
 
+_TABLES = frozenset(("_parameters", "_buffers", "_modules", "_transient"))
 _PLAIN = (int, float, bool, str, type(None), np.generic, np.dtype)
 # What a program may name: its contents do not change, or it is traced itself.
 _FIXED = (types.ModuleType, types.BuiltinFunctionType, type, np.ufunc, Primitive, TensorBase)
 
 
 class Call:
-    """A call of the composition: which of its arguments are tensors, and what the others are."""
+    """A call of the composition: which of its arguments are tensors, and what the others are.
+
+    Attributes
+    ----------
+    tensors : list of Tensor
+    state : dict
+        The parameters and buffers that it reads, by name; each of them once.
+    settings : list
+        The plain values that it reads.
+    """
 
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
         self.fn, self.args, self.options = fn, args, options
         self.tensors: list[Any] = [x for x in (*args, *options.values()) if isinstance(x, TensorBase)]
+        modules: dict[str, Module] = {}
+        self.settings = list(settings_of(fn, modules))
+        self.modules = modules
         self.state: dict[str, Tensor] = {}
-        if isinstance(fn, Module):
-            self.state = dict([*fn.named_parameters(), *fn.named_buffers()])
+        seen: set[int] = set()
+        for prefix, module in modules.items():
+            for name, x in (*module.named_parameters(), *module.named_buffers()):
+                if id(x) not in seen:
+                    seen.add(id(x))
+                    self.state[f"{prefix}.{name}" if prefix else name] = x
 
     def on(self, tensors: list[Any], fn: Callable[..., Any] | None = None) -> Any:
         """The result of the composition for other tensors in place of the arguments."""
@@ -42,13 +61,14 @@ class Call:
     def traced(self, *leaves: Any) -> Any:
         """The result for traced tensors in place of the arguments and of the state."""
         count = len(self.tensors)
-        if not isinstance(self.fn, Module):
+        if not self.modules:
             return self.on(list(leaves))
-        held = {id(x): leaf for x, leaf in zip(self.state.values(), leaves[count:], strict=True)}
-        twin = _twin(self.fn, held, {})
-        before = list(settings_of(twin)), _tables(twin)
+        twins = Twins(dict(zip(map(id, self.state.values()), leaves[count:], strict=True)))
+        twin = twins.of(self.fn)
+        modules = [twins.of(module) for module in self.modules.values()]
+        before = [(list(_of_module(m)), _tables(m)) for m in modules]
         found = self.on(list(leaves[:count]), twin)
-        if before != (list(settings_of(twin)), _tables(twin)):
+        if before != [(list(_of_module(m)), _tables(m)) for m in modules]:
             raise Refused("the module sets one of its attributes when it is called")
         return found
 
@@ -72,7 +92,8 @@ class Call:
         kinds = [(x._array.shape, x._array.dtype.char, x._requires_grad) for x in inputs]
         given = (*self.args, *self.options.values())
         static = [None if isinstance(x, TensorBase) else plain(x, "an argument") for x in given]
-        return tuple(kinds), tuple(static), tuple(self.options), tuple(settings_of(self.fn))
+        settings = *self.state, get_default_dtype(), *self.settings
+        return tuple(kinds), tuple(static), tuple(self.options), settings
 
 
 def plain(x: Any, what: str) -> Any:
@@ -84,44 +105,96 @@ def plain(x: Any, what: str) -> Any:
     raise Refused(f"{what} is a {type(x).__name__}, which may change between two calls; pass a tensor or a plain value")
 
 
-def settings_of(fn: Any) -> Iterator[Any]:
-    """The plain values that a function or a module reads: they belong to a program."""
+def settings_of(fn: Any, modules: dict[str, Module]) -> Iterator[Any]:
+    """The plain values that a function or a module reads: they belong to a program. Fills in the modules, by name."""
     if isinstance(fn, Module):
-        for module in fn.modules():
-            yield type(module)
-            for name, value in vars(module).items():
-                if isinstance(value, (*_PLAIN, tuple)):
-                    yield name, plain(value, f"{type(module).__name__}.{name}")
+        modules[""] = fn
+        yield from _of_module(fn)
     elif isinstance(fn, types.FunctionType):
-        yield from _of_function(fn, set())
+        yield from _of_function(fn, set(), modules)
     elif not isinstance(fn, Primitive):
         raise Refused(f"it is a {type(fn).__name__}; only a function or a module can be compiled")
 
 
-def _of_function(fn: types.FunctionType, seen: set[Any]) -> Iterator[Any]:
-    if fn in seen or (fn.__module__ or "").partition(".")[0] in ("microtensor", "numpy"):
+def _of_module(fn: Module) -> Iterator[Any]:
+    for module in fn.modules():
+        yield type(module)
+        for name, value in vars(module).items():
+            if isinstance(value, (*_PLAIN, tuple)):
+                yield name, plain(value, f"{type(module).__name__}.{name}")
+            elif isinstance(value, (np.ndarray, list, dict)) and name not in _TABLES:
+                yield name, _contents(value)
+
+
+def _contents(value: Any) -> Any:
+    """What plain values and arrays a table holds."""
+    if isinstance(value, (list, tuple)):
+        return type(value), tuple(map(_contents, value))
+    if isinstance(value, dict):
+        return tuple((str(key), _contents(item)) for key, item in value.items())
+    if isinstance(value, (np.ndarray, *_PLAIN)):
+        return plain_text(value)
+    return type(value)
+
+
+def _of_function(fn: types.FunctionType, seen: set[Any], modules: dict[str, Module]) -> Iterator[Any]:
+    if fn in seen or _is_library(fn):
         return
     seen.add(fn)
     yield fn.__code__
-    read = {name: fn.__globals__[name] for name in _globals_of(fn.__code__) if name in fn.__globals__}
-    cells = dict(zip(fn.__code__.co_freevars, map(_content, fn.__closure__ or ()), strict=True))
-    defaults = dict(enumerate(fn.__defaults__ or ()))
-    for name, value in (read | cells | (fn.__kwdefaults__ or {}) | defaults).items():
+    for name, value in _read_by(fn).items():
         if isinstance(value, types.FunctionType):
-            yield from _of_function(value, seen)
-        elif hasattr(type(value), "why"):
+            yield from _of_function(value, seen, modules)
+        elif hasattr(type(value), "source"):
             # A compiled function inside this one is traced with it.
-            yield from settings_of(value.fn)
+            inner: dict[str, Module] = {}
+            yield from settings_of(value.fn, inner)
+            modules.update({f"{name}.{k}" if k else name: module for k, module in inner.items()})
+        elif isinstance(value, Module):
+            yield name
+            modules[name] = value
+            yield from _of_module(value)
         elif not isinstance(value, _FIXED):
             yield name, plain(value, f"{name!r}, which it reads,")
 
 
+def _is_library(fn: types.FunctionType) -> bool:
+    return (fn.__module__ or "").partition(".")[0] in ("microtensor", "numpy")
+
+
+def _read_by(fn: types.FunctionType) -> dict[str, Any]:
+    """What a function reads by name: globals, what it captures, and defaults."""
+    names, sets = _names_in(fn.__code__)
+    if sets:
+        raise Refused(f"it sets {min(sets)!r}, which is not its own")
+    read = {name: fn.__globals__[name] for name in names if name in fn.__globals__}
+    cells = dict(zip(fn.__code__.co_freevars, map(_content, fn.__closure__ or ()), strict=True))
+    return read | cells | (fn.__kwdefaults__ or {}) | {f"in{i}": x for i, x in enumerate(fn.__defaults__ or ())}
+
+
+def check_primitive(primitive: Primitive[Any]) -> None:
+    """Refuse an operation of the user that reads something that may change: no trace shows it."""
+    for part in (primitive.forward, *(primitive.rules if isinstance(primitive.rules, tuple) else ())):
+        if isinstance(part, types.FunctionType) and any(type(x) is tuple for x in _of_function(part, set(), {})):
+            raise Refused(f"the operation {primitive.name} reads a value that may change")
+
+
 @lru_cache
-def _globals_of(code: types.CodeType) -> frozenset[str]:
-    """The global names that a function reads, and those that the functions inside it read."""
-    inside = [_globals_of(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    own = (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
-    return frozenset(own).union(*inside)
+def _names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """The global names that a function and the functions inside it read, and the names of others that they set."""
+    read, sets, free = set(), set(), code.co_freevars
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL":
+            read.add(step.argval)
+        elif step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL") or (step.opname == "STORE_DEREF" and step.argval in free):
+            sets.add(step.argval)
+    own = {*code.co_varnames, *code.co_cellvars}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            more, inside = _names_in(constant)
+            read |= more
+            sets |= inside - own
+    return frozenset(read), frozenset(sets)
 
 
 def _content(cell: Any) -> Any:
@@ -132,17 +205,57 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _twin(module: Module, held: dict[int, Any], made: dict[int, Module]) -> Module:
-    """A copy of a module with other tensors in its tables, so that nobody sees them in the module itself."""
-    if id(module) not in made:
-        twin = made[id(module)] = copy.copy(module)
+class Twins:
+    """Copies of modules, and of functions that read them, with other tensors in place of parameters and buffers.
+
+    So nobody sees these tensors in what the user has.
+    """
+
+    def __init__(self, held: dict[int, Any]) -> None:
+        self.held = held
+        self.made: dict[int, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        """The copy; anything else is returned as it is."""
+        if id(value) in self.made:
+            return self.made[id(value)]
+        if isinstance(value, Module):
+            return self._module(value)
+        if isinstance(value, types.FunctionType) and not _is_library(value):
+            return self._function(value)
+        if hasattr(type(value), "source"):
+            twin = self.made[id(value)] = copy.copy(value)
+            twin.fn = self.of(value.fn)
+            return twin
+        return value
+
+    def _module(self, module: Module) -> Module:
+        twin = self.made[id(module)] = copy.copy(module)
         for table in (twin._parameters, twin._buffers):
-            table.update({name: held.get(id(x), x) for name, x in table.items()})
-        twin._modules.update({name: _twin(child, held, made) for name, child in module._modules.items()})
+            table.update({name: self.held.get(id(x), x) for name, x in table.items()})
+        twin._modules.update({name: self._module_of(child) for name, child in module._modules.items()})
         # A draw for the trace must not be missing in the program of the user.
         drawn = {k: copy.deepcopy(x) for k, x in vars(module).items() if isinstance(x, np.random.Generator)}
         twin.__dict__.update(drawn)
-    return made[id(module)]
+        return twin
+
+    def _module_of(self, child: Module) -> Module:
+        found: Module = self.of(child)
+        return found
+
+    def _function(self, fn: types.FunctionType) -> types.FunctionType:
+        cells = tuple(types.CellType() for _ in fn.__closure__ or ())
+        names = dict(fn.__globals__)
+        twin = types.FunctionType(fn.__code__, names, fn.__name__, None, cells)
+        self.made[id(fn)] = twin
+        for cell, old in zip(cells, fn.__closure__ or (), strict=True):
+            # A cell may be empty.
+            with suppress(ValueError):
+                cell.cell_contents = self.of(old.cell_contents)
+        names.update({k: self.of(names[k]) for k in _names_in(fn.__code__)[0] if k in names})
+        twin.__defaults__ = tuple(map(self.of, fn.__defaults__)) if fn.__defaults__ else None
+        twin.__kwdefaults__ = {k: self.of(x) for k, x in (fn.__kwdefaults__ or {}).items()}
+        return twin
 
 
 def _tables(module: Module) -> list[int]:

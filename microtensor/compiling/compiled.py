@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 from microtensor import random
-from microtensor.compiling.calling import Call
+from microtensor.compiling.calling import Call, check_primitive
 from microtensor.compiling.node import LOCK, Fused, Saved
 from microtensor.compiling.program import Builder, Program
+from microtensor.compiling.replay import Replay
 from microtensor.compiling.trace import Refused, Symbol, Trace
 from microtensor.core.primitive import Node, label, new_tensor, origin_of
 from microtensor.support.modes import Mode, current_mode
@@ -17,6 +19,8 @@ from microtensor.support.modes import Mode, current_mode
 Backend: TypeAlias = Literal["numba", "numpy"]
 # Programs that a compiled function keeps; the oldest one goes first.
 MOST = 64
+# Operations of a program that runs as one kernel for each pass. With more, a compiler takes too long.
+WHOLE = 400
 
 
 class CompileError(RuntimeError):
@@ -40,7 +44,7 @@ class Compiled:
         self.why = ""
         # The operations of each result, by all that a program depends on; or why there are none.
         self._programs: dict[Any, list[Fused] | str] = {}
-        self._last: Program | None = None
+        self._last: Program | Replay | None = None
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"
@@ -63,11 +67,11 @@ class Compiled:
         # A trace around this one sees the composition, and so does whoever watches each operation.
         if mode.tracer or mode.aside or mode.watched or mode.lines or mode.keeping:
             return self.fn(*args, **options)
-        if isinstance(self.fn, functools.partial):
-            call = Call(self.fn.func, (*self.fn.args, *args), self.fn.keywords | options)
-        else:
-            call = Call(self.fn, args, options)
         try:
+            if isinstance(self.fn, functools.partial):
+                call = Call(self.fn.func, (*self.fn.args, *args), self.fn.keywords | options)
+            else:
+                call = Call(self.fn, args, options)
             key = call.key(), mode.recording
             found = self._programs.get(key)
             if found is None:
@@ -82,18 +86,25 @@ class Compiled:
             if self.strict:
                 raise CompileError(f"{self!r}: {refusal}") from None
             return self.fn(*args, **options)
-        self.why, self._last = "", found[0].program
-        return _run(found, call, mode)
+        program = self._last = found[0].program
+        self.why, inputs = "", [*call.tensors, *call.state.values()]
+        try:
+            computed = program.forward(dict(zip(program.inputs, [x._array for x in inputs], strict=True)))
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # The composition raises it too, and says where.
+            self.why = f"its program raised {type(error).__name__}: {error}"
+            return self.fn(*args, **options)
+        return _results(found, call, mode, computed)
 
     def _compiled(self, call: Call) -> list[Fused] | str:
         """The operations of the results, or why there are none."""
         inputs = [*call.tensors, *call.state.values()]
         drawn = random._default.bit_generator.state if random._default is not None else None
         try:
-            trace, again = Trace(call.traced, inputs), Trace(call.traced, inputs)
+            trace, again = (Trace(call.traced, inputs, check_primitive) for _ in range(2))
             if trace.described() != again.described():
                 raise Refused("two calls with the same arguments compute different things")
-            program = Program(trace, call.names(), self.build)
+            program = _program(trace, call.names(), self.build)
         except Refused as refusal:
             return str(refusal)
         except Exception as error:
@@ -105,13 +116,21 @@ class Compiled:
         return [Fused(program, i, self.name) for i in range(len(trace.outputs))]
 
 
-def _run(fused: list[Fused], call: Call, mode: Mode) -> Any:
-    """The results of a call, each with its record."""
+def _program(trace: Trace, names: list[str], build: Builder) -> Program | Replay:
+    symbols = trace.symbols()
+    if len(symbols) <= WHOLE and all(s.fuses for s in symbols):
+        # What does not fuse as a whole may fuse in parts.
+        with suppress(Refused):
+            return Program(trace, names, build)
+    return Replay(trace, names, build)
+
+
+def _results(fused: list[Fused], call: Call, mode: Mode, found: list[Any]) -> Any:
+    """The results of a call, from what its program has computed. Each has its record."""
     program = fused[0].program
     trace = program.trace
     inputs = [*call.tensors, *call.state.values()]
     given = dict(zip(program.inputs, [x._array for x in inputs], strict=True))
-    found = program.forward(given)
     needs = [x for x in inputs if x._requires_grad]
     moved = found[len(fused) : len(fused) + len(trace.moved)]
     small = dict(zip(program.saved.values(), found[len(fused) + len(moved) :], strict=True))

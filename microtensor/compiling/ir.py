@@ -22,8 +22,8 @@ _BITS = frozenset(("invert", "bitwise_and", "bitwise_or", "copy", "max", "min"))
 _ARITHMETIC = frozenset(("add", "subtract", "multiply", "divide", "negative", "absolute", "sqrt", "sign"))
 _CHOICES = frozenset(("in", "const", "sum", "where", "maximum", "minimum", "floor", "ceil", "rint"))
 # Whatever else is computed for each element takes as long as a pass over memory, or longer.
-_CHEAP = _COMPARISONS | _LOGICAL | _BITS | _ARITHMETIC | _CHOICES
-_SAME = ("reshape", "permute_dims", "broadcast_to", "same", "astype")
+CHEAP = _COMPARISONS | _LOGICAL | _BITS | _ARITHMETIC | _CHOICES
+SAME = ("reshape", "permute_dims", "broadcast_to", "same", "astype")
 _FUNCTIONS = {primitive.name: primitive.forward for primitive in ELEMENTWISE}
 
 
@@ -53,7 +53,7 @@ class Value:
         self.op, self.args, self.axes, self.number = op, args, axes, number
         self.of = [x for x in args if isinstance(x, Value)]
         self.back: bool = any(x.back for x in self.of) or (op == "in" and args[0].startswith("g"))
-        self.costly = op not in _CHEAP
+        self.costly = op not in CHEAP
         self.summed: bool = op in REDUCTIONS or any(x.summed for x in self.of)
         constant = op == "const" and isinstance(args[0], bool)
         self.truth: bool = op in _COMPARISONS | _LOGICAL or constant or (op in _BITS and all(x.truth for x in self.of))
@@ -212,7 +212,7 @@ class Lowered:
         if not symbol.args:
             return algebra.make("in", op, axes=self.axes(symbol))
         args = [self.values[x.index] if isinstance(x, Symbol) else algebra.constant(x) for x in symbol.args]
-        if op in _SAME:
+        if op in SAME:
             return args[0]
         if op not in ("sum", "mean", "max", "min", "sum_to", "contract_to"):
             return algebra.each(op, *args)

@@ -16,6 +16,7 @@ import numpy as np
 
 from microtensor.compiling.calling import Call
 from microtensor.compiling.program import Program
+from microtensor.compiling.replay import Replay
 from microtensor.core.backprop import run, toposort
 from microtensor.core.primitive import Node, Primitive, TensorBase, new_tensor
 from microtensor.core.tensor import Tensor
@@ -67,7 +68,7 @@ class Saved:
 class Fused(Primitive[Any]):
     """The operation of one result of a compiled function. It has one joint rule for all of its inputs."""
 
-    def __init__(self, program: Program, result: int, name: str) -> None:
+    def __init__(self, program: Program | Replay, result: int, name: str) -> None:
         self.program, self.result = program, result
         self.known = program.trace.gradients[result]
         # The inputs of the record are those that require a gradient.

@@ -16,6 +16,7 @@ import numpy as np
 
 from microtensor.compiling.functions import FAST, source_of
 from microtensor.compiling.numba_source import NumbaWriter
+from microtensor.compiling.partition import Policy
 from microtensor.compiling.program import build_numpy
 from microtensor.compiling.schedule import Kernel
 from microtensor.support.arrays import Array
@@ -68,6 +69,10 @@ def build_numba(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
     """
     costly = any(v.costly and v.op not in FAST and v.axes == kernel.full for v in kernel.order)
     return (build_numpy if costly else build_loops)(kernel, name, dtype)
+
+
+# A call of machine code takes as long as several of NumPy.
+build_numba.policy = Policy(least=1 << 15, apart=True)  # type: ignore[attr-defined]
 
 
 def build_loops(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from microtensor.compiling.ir import Lowered, Value
 from microtensor.compiling.layout import Layout
-from microtensor.compiling.numpy_source import NAMESPACE, NumpyWriter
+from microtensor.compiling.numpy_source import BLOCK, NAMESPACE, NumpyWriter
+from microtensor.compiling.partition import Policy
 from microtensor.compiling.schedule import Kernel
 from microtensor.compiling.trace import Trace
 from microtensor.support.arrays import Array, quietly
@@ -20,6 +21,12 @@ from microtensor.support.arrays import Array, quietly
 _RESERVED = re.compile(r"|\d.*|[gy]|[a-z]\d+_?\w*|d\d.*|i|one|real|np|math|numba|part|in\d+|\w*_(w|n|all)?")
 # Takes a kernel, and returns a function from arrays to arrays.
 Builder = Callable[[Kernel, str, np.dtype[Any]], Callable[..., Any]]
+
+
+def policy_of(build: Builder) -> Policy:
+    """Where a kernel of this builder pays."""
+    found: Policy = getattr(build, "policy", Policy())
+    return found
 
 
 class Program:
@@ -43,7 +50,7 @@ class Program:
         lowered = Lowered(trace)
         algebra, layouts = lowered.algebra, lowered.layouts.of
         values = lowered.values
-        self.inputs = _identifiers(names)
+        self.inputs = identifiers(names)
         self.needs = trace.needs
         named = [(s, name) for s, name in zip(trace.inputs, self.inputs, strict=True) if s.index in values]
         given = {values[s.index]: (name, layouts[s.index]) for s, name in named}
@@ -67,7 +74,7 @@ class Program:
         outputs += [(name, value, tuple(sorted(value.axes))) for value, name in self.saved.items()]
         kernels.insert(0, ("forward", Kernel(algebra, given, outputs)))
         labels = {values[s.index]: s.label for s in reversed(trace.symbols()) if s.label}
-        self.source = "\n\n".join(_readable(kernel, name, lowered, labels) for name, kernel in kernels)
+        self.source = "\n\n".join(readable(kernel, name, lowered, labels) for name, kernel in kernels)
         self.forward, *self.backwards = [self._runner(kernel, name, lowered, build) for name, kernel in kernels]
 
     def _runner(self, kernel: Kernel, name: str, lowered: Lowered, build: Builder) -> Callable[[dict[str, Array]], Any]:
@@ -132,14 +139,19 @@ def build_numpy(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
     return call
 
 
-def _readable(kernel: Kernel, name: str, lowered: Lowered, labels: dict[Value, str]) -> str:
+# Blocks pay where arrays do not stay in the cache.
+build_numpy.policy = Policy(least=16 * BLOCK)  # type: ignore[attr-defined]
+
+
+def readable(kernel: Kernel, name: str, lowered: Lowered, labels: dict[Value, str]) -> str:
+    """A kernel as NumPy, with the shapes of what it is given."""
     sizes = lowered.algebra.sizes
     shapes = [f"{given} {_Axes(layout, sizes).all}" for given, layout in kernel.bound.values()]
     head, _, rest = NumpyWriter(kernel, name, lowered.dtype, blocks=False, labels=labels).source.partition("\n")
     return f"{head}\n    # {', '.join(shapes)}\n{rest}"
 
 
-def _identifiers(names: Sequence[str]) -> list[str]:
+def identifiers(names: Sequence[str]) -> list[str]:
     """The names as names of Python that nothing else in a program has."""
     found: list[str] = []
     for i, name in enumerate(names):

@@ -15,6 +15,7 @@ from microtensor.core.backprop import run
 from microtensor.core.primitive import Node, TensorBase, as_array, new_tensor
 from microtensor.core.tensor import Tensor
 from microtensor.ops import elementwise, indexing, reductions
+from microtensor.support.arrays import Array, own_array, quietly
 from microtensor.support.modes import Mode, ModeSwitch, calling_line, current_mode
 
 Shape: TypeAlias = tuple[int, ...]
@@ -31,11 +32,9 @@ SHAPES: dict[Any, Callable[..., Shape]] = {
     core.sum_to: lambda x, shape: tuple(shape),
     core.multiply_sum: lambda a, b, shape: tuple(shape),
     core.astype: lambda x, dtype, copy=True, device=None: x.shape,
-    indexing.getitem: lambda x, index: _indexed(x.shape, index),
-    indexing.put: lambda x, index, shape: _indexed(shape, index, shape),
 }
-# They are compiled where they take or put all elements in order.
-_NAMES = {indexing.getitem: "reshape", indexing.put: "reshape"}
+# NumPy sums conditions as integers.
+_SUMS = (core.sum, core.mean, core.sum_to, core.multiply_sum)
 # Functions of each element that are not ufuncs of NumPy.
 ELEMENTWISE = {
     p: p.name
@@ -78,21 +77,45 @@ def _reduced(shape: Shape, axis: Any, keepdims: bool) -> Shape:
     return tuple(1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes)
 
 
-def _indexed(shape: Shape, index: Any, result: Shape | None = None) -> Shape:
-    """The shape of an array after an index that takes all elements in order, such as ``[:, None]``; or `result`."""
+class Slot:
+    """The place of a traced argument inside the options of a call, such as an index."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"<{self.number}>"
+
+
+def _in_order(shape: Shape, index: Any) -> Shape | None:
+    """The shape of an array after an index that takes all elements in order, such as ``[:, None]``; None for others."""
     items = index if isinstance(index, tuple) else (index,)
-    slices = [i for i in items if isinstance(i, slice) and i.step in (None, 1)]
-    if all(i is None or i is ... or isinstance(i, (int, np.integer)) or i in slices for i in items):
+    steps = {i.step for i in items if isinstance(i, slice)}
+    if steps <= {None, 1} and all(i is None or i is ... or isinstance(i, (int, np.integer, slice)) for i in items):
         found = np.broadcast_to(0.0, shape)[index]
-        if found.size == math.prod(shape):
-            return found.shape if result is None else result
-    raise Refused("an index that takes a part of a tensor is not among the operations that can be compiled")
+        return found.shape if found.size == math.prod(shape) else None
+    return None
 
 
 class Symbol(NDArrayOperatorsMixin):
     """Stands for the array of a traced tensor: a shape, a dtype, and the operation that makes it. It has no values.
 
     NumPy's functions of each element record another symbol; everything that would read values is refused.
+
+    Attributes
+    ----------
+    op : str
+    args : tuple
+        Symbols and numbers.
+    shape, dtype
+    params : dict
+        The options of the call. What stands at a :class:`Slot` in them is one of `args`.
+    call : callable or None
+        Computes it from arrays: ``call(*args, **params)``. None for an input.
+    fuses : bool
+        Whether it can be a part of a sweep.
+    value : array or None
+        What it is, if it is a constant.
     """
 
     # What the engine asks of an array's memory.
@@ -101,11 +124,25 @@ class Symbol(NDArrayOperatorsMixin):
     __hash__ = object.__hash__
 
     def __init__(
-        self, op: str, args: tuple[Any, ...], shape: Shape, dtype: np.dtype[Any], params: dict[str, Any] | None = None
+        self,
+        op: str,
+        args: tuple[Any, ...],
+        shape: Shape,
+        dtype: np.dtype[Any],
+        params: dict[str, Any] | None = None,
+        call: Callable[..., Any] | None = None,
+        fuses: bool = True,
     ) -> None:
         self.op, self.args, self.shape, self.dtype, self.params = op, args, shape, dtype, params or {}
         self.ndim, self.size, self.index = len(shape), math.prod(shape), next(_made)
+        self.call, self.fuses = call, fuses
         self.label: str | None = None
+        self.value: Any = None
+
+    @property
+    def flags(self) -> Any:
+        """The order in memory, which rules ask for."""
+        return np.empty((1, 1) if self.op != "permute_dims" else (2, 2), order="F").flags
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if any(isinstance(x, TensorBase) for x in inputs):
@@ -117,12 +154,18 @@ class Symbol(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], options: Any) -> Any:
         if function in (np.shape, np.ndim, np.size) and not options and len(args) == 1:
             return getattr(self, function.__name__)
+        if function in (np.zeros_like, np.ones_like) and len(args) == 1:
+            return (np.zeros if function is np.zeros_like else np.ones)(self.shape, options.get("dtype") or self.dtype)
+        if function in (np.reshape, np.expand_dims) and args[0] is self:
+            shape = function(_thin(self), *args[1:], **options).shape
+            return Symbol("reshape", (self,), shape, self.dtype, {"shape": shape}, core.reshape.forward)
         if function is not np.where or options:
             raise Refused(f"np.{function.__name__} is not among the functions that can be compiled")
         return each_element("where", function, args)
 
     def astype(self, dtype: Any, copy: bool = True) -> Symbol:
-        return Symbol("same", (self,), self.shape, np.dtype(dtype))
+        new = np.dtype(dtype)
+        return Symbol("same", (self,), self.shape, new, {"dtype": new}, _as_type)
 
     def _read(self, *_: Any, **__: Any) -> Any:
         what = f"{self.label!r}" if self.label else "a tensor"
@@ -135,13 +178,17 @@ class Symbol(NDArrayOperatorsMixin):
         return self._read() if not name.startswith("__") else object.__getattribute__(self, name)
 
 
+def _as_type(x: Any, dtype: np.dtype[Any]) -> Any:
+    return np.asarray(x).astype(dtype)
+
+
 def each_element(op: str, function: Any, inputs: Sequence[Any]) -> Symbol:
     """The symbol of a function that is applied to each element, with broadcasting."""
-    samples = [np.ones((), x.dtype) if isinstance(x, Symbol) else _constant(x) for x in inputs]
+    inputs = [operand(x) for x in inputs]
+    samples = [np.ones((), x.dtype) if isinstance(x, Symbol) else x for x in inputs]
     shape = np.broadcast_shapes(*(x.shape for x in inputs if isinstance(x, Symbol)))
-    with np.errstate(all="ignore"):
-        dtype = np.asarray(function(*samples)).dtype
-    return Symbol(op, tuple(inputs), shape, dtype)
+    dtype = np.asarray(quietly(function, *samples)).dtype
+    return Symbol(op, tuple(inputs), shape, dtype, None, function)
 
 
 def of_ufunc(ufunc: np.ufunc, inputs: Sequence[Any]) -> Symbol:
@@ -152,10 +199,48 @@ def of_ufunc(ufunc: np.ufunc, inputs: Sequence[Any]) -> Symbol:
     return each_element(name, ufunc, inputs)
 
 
-def _constant(x: Any) -> Any:
-    if np.size(x) != 1 or np.asarray(x).dtype.kind not in "biuf":
-        raise Refused(f"it uses an array of shape {np.shape(x)} that is not an argument; pass it as one, in a tensor")
-    return x if isinstance(x, (bool, int, float)) else np.asarray(x).reshape(())
+def operand(x: Any) -> Any:
+    """A symbol or a number as it is; the symbol of an array that the function has made."""
+    if isinstance(x, (Symbol, bool, int, float)):
+        return x
+    array = own_array(x, "an argument")
+    return symbol_of(array) if array.ndim else array
+
+
+def symbol_of(array: Array) -> Symbol:
+    """The symbol of a constant."""
+    symbol = Symbol("array", (), array.shape, array.dtype, fuses=False)
+    symbol.value = array
+    return symbol
+
+
+def _thin(x: Any) -> Any:
+    """An array of the shape and dtype of a symbol that takes no memory. Integers are 0, which is in every range."""
+    if not isinstance(x, Symbol):
+        return x
+    if x.value is not None:
+        return x.value
+    return np.broadcast_to(np.zeros((), x.dtype) if x.dtype.kind in "iu" else np.ones((), x.dtype), x.shape)
+
+
+def placed(value: Any, args: Sequence[Any]) -> Any:
+    """Options with arguments in the places of slots."""
+    if isinstance(value, Slot):
+        return args[value.number]
+    if isinstance(value, (tuple, list)):
+        return type(value)(placed(item, args) for item in value)
+    return value
+
+
+def plain_text(x: Any) -> str:
+    """All of a constant or an option as text: an array with its elements, a function with its identity."""
+    if isinstance(x, np.ndarray):
+        return f"{x.dtype.str}{x.shape}{x.tobytes().hex()}"
+    if isinstance(x, (tuple, list)):
+        return f"{type(x).__name__}({', '.join(map(plain_text, x))})"
+    if isinstance(x, dict):
+        return plain_text([item for key in sorted(x) for item in (key, x[key])])
+    return f"{type(x).__name__} {x!r}"
 
 
 def _recorded(compare: np.ufunc) -> Callable[[Any, Any], Any]:
@@ -187,6 +272,9 @@ class Traced(Tensor):
     __lt__, __le__ = _recorded(np.less), _recorded(np.less_equal)
     __gt__, __ge__ = _recorded(np.greater), _recorded(np.greater_equal)
 
+    def backward(self, *_: Any, **__: Any) -> Any:
+        raise Refused("it calls backward, which fills .grad; return the loss, or use mt.grad")
+
     def detach(self) -> Traced:
         return Traced.holding(self._array)  # type: ignore[arg-type]
 
@@ -200,10 +288,12 @@ class Tracer:
         Why the function cannot be compiled; empty while it can.
     effects : list of (callable, list)
         What is called after each run of the program, and its arguments.
+    check : callable
+        Refuses an operation that may depend on something else than its arguments.
     """
 
-    def __init__(self) -> None:
-        self.refusal = ""
+    def __init__(self, check: Callable[[Any], None]) -> None:
+        self.refusal, self.check = "", check
         self.effects: list[tuple[Callable[..., None], list[Any]]] = []
 
     def later(self, action: Callable[..., None], args: Sequence[Any]) -> None:
@@ -222,29 +312,65 @@ class Tracer:
         node = Node(primitive, inputs, params, mode.scope, version, "") if recorded else None
         return Traced.holding(symbol, node)
 
+    def made(self, x: Tensor) -> Tensor:
+        """A tensor that the function has made from plain values, as a constant of the program."""
+        return Traced.holding(symbol_of(x._array))
+
+    def checked(self, check: Callable[..., Any], x: Symbol, args: tuple[Any, ...]) -> Symbol:
+        """The symbol of ``check(x, *args)``, which returns x or raises an error."""
+        params = {"args": args}
+        return Symbol("checked", (x,), x.shape, x.dtype, params, lambda x, args: check(x, *args), fuses=False)
+
     def of(self, x: Any) -> Any:
         """The symbol of an argument; a constant as it is."""
         array = as_array(x)
         if isinstance(array, Symbol):
             return array
-        if isinstance(x, TensorBase):
+        # A walk starts with a tensor of its own.
+        if isinstance(x, TensorBase) and x._origin != "backward":
             what = f"{x._name!r}" if x._name else f"of shape {x._array.shape}"
             raise Refused(f"it uses the tensor {what}, which is not an argument; pass it as one")
-        return _constant(array)
+        return operand(array)
 
     def symbol(self, primitive: Any, args: list[Any], params: dict[str, Any]) -> Symbol:
         """The symbol of a call."""
         if primitive in ELEMENTWISE:
             return each_element(ELEMENTWISE[primitive], primitive.forward, args)
-        if isinstance(primitive.forward, np.ufunc):
-            return of_ufunc(primitive.forward, args)
-        if primitive not in SHAPES or not isinstance(args[0], Symbol):
-            raise Refused(f"{primitive.name} is not among the operations that can be compiled")
-        dtype = params.get("dtype") or args[0].dtype
-        if primitive is core.mean and dtype.kind != "f":
-            dtype = np.dtype(np.float64)
-        name = _NAMES.get(primitive, primitive.name)
-        return Symbol(name, tuple(args), SHAPES[primitive](*args, **params), np.dtype(dtype), params)
+        ufunc: Any = primitive.forward
+        if isinstance(ufunc, np.ufunc) and getattr(np, ufunc.__name__, None) == ufunc:
+            return of_ufunc(ufunc, args)
+        if primitive in (indexing.getitem, indexing.put):
+            shape = _in_order(params.get("shape", args[0].shape), params["index"])
+            if shape is not None:
+                primitive, params = core.reshape, {"shape": params.get("shape", shape)}
+        kinds = "f" if primitive in _SUMS else "fb"
+        if primitive not in SHAPES or not all(isinstance(x, Symbol) and x.dtype.kind in kinds for x in args):
+            return self._run_once(primitive, args, params)
+        dtype = np.dtype(params.get("dtype") or args[0].dtype)
+        shape = SHAPES[primitive](*args, **params)
+        return Symbol(primitive.name, tuple(args), shape, dtype, params, primitive.forward)
+
+    def _run_once(self, primitive: Any, args: list[Any], params: dict[str, Any]) -> Symbol:
+        """The symbol of any other call. Shape and dtype come from a call with arrays that hold no values."""
+        self.check(primitive)
+        inputs = list(args)
+        given = {name: self._lifted(value, inputs) for name, value in params.items()}
+        thin = [_thin(x) for x in inputs]
+        options = {name: placed(value, thin) for name, value in given.items()}
+        found = np.asarray(quietly(primitive.forward, *thin[: len(args)], **options))
+        return Symbol(primitive.name, tuple(inputs), found.shape, found.dtype, given, primitive.forward, fuses=False)
+
+    def _lifted(self, value: Any, inputs: list[Any]) -> Any:
+        """An option without tensors: symbols become inputs, and slots are in their places."""
+        if isinstance(value, (tuple, list)):
+            return type(value)(self._lifted(item, inputs) for item in value)
+        array = as_array(value) if isinstance(value, TensorBase) else value
+        if not isinstance(array, Symbol):
+            return array
+        if array.dtype.kind == "b":
+            raise Refused("it selects by a condition, so the shape of what it computes may depend on values")
+        inputs.append(array)
+        return Slot(len(inputs) - 1)
 
 
 class tracing(ModeSwitch):
@@ -280,10 +406,10 @@ class Trace:
         What the effects need besides the inputs.
     """
 
-    def __init__(self, call: Callable[..., Any], tensors: Sequence[Tensor]) -> None:
+    def __init__(self, call: Callable[..., Any], tensors: Sequence[Tensor], check: Callable[[Any], None]) -> None:
         self.inputs = [Symbol(f"in{i}", (), x.shape, x.dtype) for i, x in enumerate(tensors)]
         self.needs = [i for i, x in enumerate(tensors) if x._requires_grad]
-        tracer = Tracer()
+        tracer = Tracer(check)
         leaves: list[Tensor] = [Traced.holding(symbol) for symbol in self.inputs]
         for leaf, x in zip(leaves, tensors, strict=True):
             leaf._requires_grad, leaf._name = x._requires_grad, x._name
@@ -336,6 +462,12 @@ class Trace:
             for action, args in self.effects
         ]
         return effects + [
-            (s.op, [number[x.index] if isinstance(x, Symbol) else str(x) for x in s.args], s.shape, str(s.params))
+            (
+                s.op,
+                [number[x.index] if isinstance(x, Symbol) else plain_text(x) for x in s.args],
+                s.shape,
+                plain_text(s.params),
+                plain_text(s.value),
+            )
             for s in symbols
         ]

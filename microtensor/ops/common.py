@@ -45,6 +45,12 @@ def later(action: Callable[..., None], *args: Any) -> None:
         tracer.later(action, args)
 
 
+def checked(check: Callable[..., Any], x: Any, *args: Any) -> Any:
+    """What ``check(x, *args)`` returns, which is x; or it raises. While a function is traced: in its program."""
+    tracer: Any = current_mode().tracer
+    return check(x, *args) if tracer is None or type(x) is np.ndarray else tracer.checked(check, x, args)
+
+
 def equal(a: Any, b: Any) -> Array:
     """Whether a = b, elementwise, as a plain boolean array; broadcasting as NumPy does.
 

@@ -13,7 +13,7 @@ from microtensor.checks import check_flag, renamed
 from microtensor.core.ops import astype, reshape
 from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, label, new_tensor, primitive
 from microtensor.hints import spelled
-from microtensor.ops.common import as_operand, one_axis, shape_of, stop_gradient
+from microtensor.ops.common import as_operand, checked, one_axis, shape_of, stop_gradient
 from microtensor.ops.elementwise import masked, where
 from microtensor.ops.shape import expand_dims, flattened
 from microtensor.support.arrays import Array, accumulator, own_array, plain_array
@@ -28,6 +28,7 @@ from microtensor.support.axes import (
     shape_of_new,
     sizes,
 )
+from microtensor.support.modes import current_mode
 
 __all__ = [
     "concat",
@@ -51,7 +52,10 @@ __all__ = [
 
 def kept(indices: Any, own: Array) -> Any:
     """What a record keeps of indices: for a tensor its value and its name, which a picture shows; else `own`."""
-    return label(new_tensor(indices._array), indices._name) if isinstance(indices, TensorBase) else own
+    if not isinstance(indices, TensorBase):
+        return own
+    # A trace has no values yet, but it has checked them in `own`.
+    return label(new_tensor(indices._array if type(indices._array) is np.ndarray else own), indices._name)
 
 
 def _plain(index: Any) -> Any:
@@ -132,17 +136,24 @@ def _own(x: Any, who: str) -> Any:
 
 def _integer_indices(indices: Any, who: str) -> Array:
     """A copy of the indices as an array of integers. Booleans raise: they select by another rule."""
-    found = np.array(as_array(indices))
+    found = as_array(indices)
+    if current_mode().tracer is None or isinstance(found, (np.ndarray, list, tuple, int)):
+        found = np.array(found)
     if found.size == 0 and not isinstance(indices, np.ndarray):
         # NumPy converts an empty list to an array of floats.
         found = found.astype(np.intp)
     if found.dtype.kind not in "iu":
         raise TypeError(f"{who}: indices have dtype {found.dtype}; they must be integers")
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 def _within(indices: Array, size: int, axis: int, who: str) -> Array:
     """The indices, after a check that they are in range. Negative ones count from the end."""
+    found: Array = checked(_check_within, indices, size, axis, who)
+    return found
+
+
+def _check_within(indices: Array, size: int, axis: int, who: str) -> Array:
     if indices.size and not (indices.min() >= -size and indices.max() < size):
         bad = indices.min() if indices.min() < -size else indices.max()
         raise IndexError(f"{who}: index {bad} is out of range for axis {axis} with size {size}")
@@ -253,6 +264,13 @@ def take(x: Any, indices: Any, axis: SupportsIndex | None = 0) -> Any:
     return getitem(x, index=(slice(None),) * place + (kept(indices, places),))
 
 
+def _check_rows(rows: Array, count: int) -> Array:
+    if rows.size and not (rows.min() >= 0 and rows.max() < count):
+        bad = rows.min() if rows.min() < 0 else rows.max()
+        raise IndexError(f"embedding: index {bad} is out of range of {count} rows")
+    return rows
+
+
 @spelled
 def embedding(indices: Any, weight: Any, padding_idx: SupportsIndex | None = None) -> Any:
     """Rows of a table: y[…] = weight[indices[…]].
@@ -281,11 +299,7 @@ def embedding(indices: Any, weight: Any, padding_idx: SupportsIndex | None = Non
             [1., 2.]])
     """
     weight = as_operand(weight)
-    rows = _integer_indices(indices, "embedding")
-    if rows.size and not (rows.min() >= 0 and rows.max() < weight.shape[0]):
-        raise IndexError(
-            f"embedding: index {rows.min() if rows.min() < 0 else rows.max()} is out of range of {weight.shape[0]} rows"
-        )
+    rows = checked(_check_rows, _integer_indices(indices, "embedding"), weight.shape[0])
     found = getitem(weight, index=kept(indices if isinstance(indices, TensorBase) else new_tensor(rows), rows))
     if padding_idx is None:
         return found

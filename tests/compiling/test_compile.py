@@ -47,11 +47,11 @@ NORMS = {
     "weight_norm": (lambda v, g: norms.weight_norm(v, mt.reshape(g, (-1, 1, 1)), dim=0), lambda s: s[:1], 1),
 }
 SHAPES = [(4, 3, 5), (1, 3, 5), (7, 1, 9), (3, 5, 4), (2, 6, 33)]
-# These multiply matrices, or slide windows.
+# These multiply matrices, or slide windows: they are compiled in parts.
 APART = {
-    "whiten": "matmul",
-    "spectral_norm": "matmul",
-    "local_response_norm": "local_response_norm.statistics: an index",
+    "whiten": (lambda x: norms.whiten(x, training=True), ((6, 4, 3),)),
+    "spectral_norm": (lambda x, u, v: norms.spectral_norm(x, u, v, 0), ((6, 4, 3), (6,), (12,))),
+    "local_response_norm": (lambda x: norms.local_response_norm(x, 3), ((6, 4, 3),)),
 }
 
 
@@ -85,7 +85,7 @@ def assert_close(fn, fast, arrays, tolerance):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(b).max(initial=0))))
 
 
-def test_every_norm_is_compiled_here_or_refused_by_name():
+def test_every_norm_is_compiled_here():
     # Batch renormalization has running statistics, which it moves: it has a test of its own.
     assert set(NORMS) | set(APART) | {"batch_renorm"} == set(norms.AXES)
 
@@ -135,20 +135,13 @@ def test_float16_runs_the_composition_and_says_why(name):
 
 
 @pytest.mark.parametrize("name", APART)
-def test_norms_of_other_operations_are_refused_by_name(name):
+def test_norms_of_other_operations_are_compiled_in_parts(name):
+    fn, shapes = APART[name]
     draws = np.random.default_rng(0)
-    x, u, v = (mt.tensor(draws.standard_normal(s)) for s in ((6, 4, 3), (6,), (12,)))
-    x.requires_grad_()
-    fn, args = {
-        "whiten": (lambda x: norms.whiten(x, training=True), (x,)),
-        "spectral_norm": (lambda x, u, v: norms.spectral_norm(x, u, v, 0), (x, u, v)),
-        "local_response_norm": (lambda x: norms.local_response_norm(x, 3), (x,)),
-    }[name]
-    fast = compiled_by(fn, "numpy")
-    np.testing.assert_array_equal(fast(*args).numpy(), fn(*args).numpy())
-    assert APART[name] in fast.why
-    with pytest.raises(CompileError, match=APART[name]):
-        mt.compile(fn, strict=True, backend="numpy")(*args)
+    for backend in ("numpy", "python"):
+        fast = compiled_by(fn, backend)
+        assert_close(fn, fast, [draws.standard_normal(s) for s in shapes], 1e-11)
+        assert fast.why == ""
 
 
 FUNCTIONS = {
@@ -576,12 +569,7 @@ def refusals():
         "list": (lambda x: x * config["eps"], "'config'"),
         "random scalars": (steps, "generator"),
         "random array": (lambda x: x * rng.normal(size=2), "rng"),
-        "a part": (lambda x: x[:1] * 2.0, "an index that takes a part"),
-        "another operation": (lambda x: mt.cumsum(x), "cumsum"),
         "no tensor": (lambda x: 3.0, "returns a float"),
-        "two dtypes": (lambda x: mt.astype(x, "float32"), "float32"),
-        "no dimension": (lambda x: mt.sum(x) if x.ndim == 0 else mt.concat([x, x]), "concat"),
-        "transposed": (lambda x: mt.reshape(x, (2, 1)) * mt.reshape(x, (1, 2)), "another order"),
     }
 
 
