@@ -10,12 +10,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from microtensor import checks
-from microtensor.core.primitive import TensorBase, label
+from microtensor.core.primitive import TensorBase, label, new_tensor
 from microtensor.functional import clip, log_softmax, scoped
 from microtensor.ops import (
     absolute,
     any,
     as_array,
+    astype,
+    broadcast_to,
     equal,
     exp,
     greater,
@@ -30,6 +32,8 @@ from microtensor.ops import (
     take,
     where,
 )
+from microtensor.ops.common import ensure, perhaps, traced
+from microtensor.ops.indexing import check_indices
 from microtensor.support.arrays import own_array, quietly
 
 if TYPE_CHECKING:
@@ -64,9 +68,13 @@ def check_weight(weight: Any, name: str, who: str) -> Any:
     if weight is None:
         return None
     weight = _as_constant(weight, f"{who}: {name}")
-    if any(greater(0, weight)):
-        raise ValueError(f"{who}: {name} holds a negative weight; all must be 0 or more")
+    ensure(_check_positive, weight, f"{who}: {name} holds a negative weight; all must be 0 or more")
     return weight
+
+
+def _check_positive(values: Any, text: str) -> None:
+    if any(greater(0, values)):
+        raise ValueError(text)
 
 
 def _reduced(values: Tensor, reduction: str, who: str) -> Tensor:
@@ -104,16 +112,16 @@ def _weighted(values: Tensor, weight: Any, name: str, who: str) -> Tensor:
     return _product(values, weight)
 
 
-def _check_probabilities(values: Any, what: str, who: str, hint: str = "") -> None:
+def _check_probabilities(values: Any, what: str) -> None:
     if any(greater(0, values)) or any(greater(values, 1)):
-        raise ValueError(f"{who}: a value of the {what} is outside [0, 1]{hint}")
+        raise ValueError(what)
 
 
 def _product(values: Tensor, factor: Any) -> Tensor:
     """The product, where ∞ · 0 is 0, and so is its gradient."""
     void = equal(factor, 0) & equal(absolute(as_array(values)), math.inf)
     # Only then one operation more, which a picture need not show.
-    product: Tensor = (where(void, 0.0, values) if any(void) else values) * factor
+    product: Tensor = (where(void, 0.0, values) if perhaps(void) else values) * factor
     return product
 
 
@@ -320,7 +328,7 @@ def cross_entropy(
     if target.dtype.kind != "f":
         return _from_indices(logp, target, weight, ignore_index, reduction, smoothing, axis, who)
     checks.check_integer(ignore_index, "ignore_index", who)
-    _check_distribution(as_array(target), axis, who)
+    ensure(_check_distribution, target, axis, who)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / input.shape[axis]
     if weight is not None:
@@ -329,6 +337,7 @@ def cross_entropy(
 
 
 def _check_distribution(target: Any, axis: int, who: str) -> None:
+    target = as_array(target)
     if any(greater(0, target)):
         raise ValueError(f"{who}: the target holds a negative probability; class indices must be integers")
     off = target.sum(axis=axis, dtype=float) - 1.0
@@ -406,17 +415,25 @@ def _from_indices(
         raise TypeError(f"{who}: target has dtype bool; class indices are integers")
     ignore_index = checks.check_integer(ignore_index, "ignore_index", who)
     ignored = equal(target, ignore_index)
-    some_ignored = bool(any(ignored))
+    some_ignored = perhaps(ignored)
     # An ignored index need not be a class: class 0 stands in for it, and counts for nothing afterwards.
     index = where(ignored, 0, as_array(target)) if some_ignored else target
+    if traced():
+        ensure(_check_classes, index, logp.shape[axis], axis, who)
     try:
         values = -pick(logp, index, axis=axis)
     except IndexError as error:
         raise IndexError(f"{who}: a class of the target is out of range: {error}") from None
     counted: Any = where(ignored, 0.0, 1.0)
+    if traced():
+        # A tensor in the one dtype of a program.
+        counted = new_tensor(where(ignored, 0.0, astype(1.0, dtype=logp.dtype)))
     if weight is not None:
         wide = _per_class(weight, logp, axis, who)
-        chosen = take(reshape(wide, shape=(-1,)), index)
+        if traced():
+            chosen = pick(broadcast_to(wide, shape=logp.shape), index, axis=axis)
+        else:
+            chosen = take(reshape(wide, shape=(-1,)), index)
         values = _product(values, chosen)
         counted = where(ignored, 0.0, chosen)
     if smoothing:
@@ -426,13 +443,24 @@ def _from_indices(
         values = where(ignored, 0.0, values)
     if reduction != "mean" or (weight is None and not some_ignored):
         return _reduced(values, reduction, who)
-    if ignored.all():
-        raise ValueError(f"{who}: every target is ignore_index {ignore_index}; the mean is undefined")
+    ensure(_check_some_counted, target, ignore_index, who)
     # Means in place of sums, which end at 65,504 in float16. A share is a Python number, which is weak: an array of it
     # would turn float32 into float64.
     share = mean(counted)
-    loss: Tensor = mean(values) / (float(share) if weight is None else share)
+    loss: Tensor = mean(values) / (float(share) if weight is None and not traced() else share)
     return label(loss, "loss")
+
+
+def _check_classes(index: Any, classes: int, axis: int, who: str) -> None:
+    try:
+        check_indices(index, classes, axis, "pick")
+    except IndexError as error:
+        raise IndexError(f"{who}: a class of the target is out of range: {error}") from None
+
+
+def _check_some_counted(target: Any, ignore_index: int, who: str) -> None:
+    if equal(target, ignore_index).all():
+        raise ValueError(f"{who}: every target is ignore_index {ignore_index}; the mean is undefined")
 
 
 def _per_class(weight: Any, logp: Tensor, axis: int, who: str) -> Any:
@@ -481,8 +509,9 @@ def binary_cross_entropy(input: Tensor, target: Any, weight: Any = None, *, redu
     """
     who = "binary_cross_entropy"
     target = _matched(input, target, who)
-    _check_probabilities(input, "input", who, "; give logits to binary_cross_entropy_with_logits")
-    _check_probabilities(target, "target", who)
+    outside = f"{who}: a value of the {{}} is outside [0, 1]".format
+    ensure(_check_probabilities, input, f"{outside('input')}; give logits to binary_cross_entropy_with_logits")
+    ensure(_check_probabilities, target, outside("target"))
     values = -(target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input))
     return _reduced(_weighted(values, weight, "weight", who), reduction, who)
 
@@ -531,7 +560,7 @@ def binary_cross_entropy_with_logits(
     """
     who = "binary_cross_entropy_with_logits"
     target = _matched(input, target, who)
-    _check_probabilities(target, "target", who)
+    ensure(_check_probabilities, target, f"{who}: a value of the target is outside [0, 1]")
     yes = _weighted(_product(softplus(-input), target), pos_weight, "pos_weight", who)
     values = yes + _product(softplus(input), 1 - target)
     return _reduced(_weighted(values, weight, "weight", who), reduction, who)
@@ -578,8 +607,11 @@ def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: b
     if log_target:
         probability, logarithm = quietly(exp, target), where(equal(target, -math.inf), 0.0, target)
     else:
-        if any(greater(0, target)):
-            raise ValueError(f"{who}: the target holds negative values; if they are logarithms, use log_target=True")
+        ensure(
+            _check_positive,
+            target,
+            f"{who}: the target holds negative values; if they are logarithms, use log_target=True",
+        )
         probability, logarithm = target, log(where(equal(target, 0), 1.0, target))
     values: Tensor = _product(logarithm - input, probability)
     if reduction != "batchmean":
@@ -661,7 +693,11 @@ def hinge_embedding_loss(input: Tensor, target: Any, *, margin: float = 1.0, red
 
 def _signs(input: Tensor, target: Any, who: str) -> Any:
     target = _matched(input, target, who)
+    ensure(_check_signs, target, who)
+    return target
+
+
+def _check_signs(target: Any, who: str) -> None:
     strange = ~(equal(target, 1) | equal(target, -1))
     if any(strange):
         raise ValueError(f"{who}: target holds {as_array(target)[strange][0]}; all labels must be 1 or −1")
-    return target

@@ -15,12 +15,14 @@ from microtensor.compiling.layout import Layouts
 from microtensor.compiling.trace import ELEMENTWISE, Refused, Symbol, Trace
 
 REDUCTIONS = ("sum", "max", "min")
+# What takes no room: numbers, and the position along an axis.
+FREE = ("const", "position")
 _COMPARISONS = frozenset(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"))
 _LOGICAL = frozenset(("logical_and", "logical_or", "logical_not", "isnan", "isinf", "isfinite"))
 # These give booleans for booleans.
 _BITS = frozenset(("invert", "bitwise_and", "bitwise_or", "copy", "max", "min"))
 _ARITHMETIC = frozenset(("add", "subtract", "multiply", "divide", "negative", "absolute", "sqrt", "sign"))
-_CHOICES = frozenset(("in", "const", "sum", "where", "maximum", "minimum", "floor", "ceil", "rint"))
+_CHOICES = frozenset(("in", *FREE, "sum", "where", "maximum", "minimum", "floor", "ceil", "rint"))
 # Whatever else is computed for each element takes as long as a pass over memory, or longer.
 CHEAP = _COMPARISONS | _LOGICAL | _BITS | _ARITHMETIC | _CHOICES
 SAME = ("reshape", "permute_dims", "broadcast_to", "same", "astype")
@@ -33,9 +35,9 @@ class Value:
     Attributes
     ----------
     op : str
-        "in", "const", one of REDUCTIONS, "copy" to more axes, or a function of each element by its name in NumPy.
+        "in", one of FREE or REDUCTIONS, "copy" to more axes, or a function of each element by its name in NumPy.
     args : tuple
-        Values; the name of an input or the number of a constant.
+        Values; the name of an input and the kind of its dtype, the number of a constant, the axis of a position.
     axes : frozenset of int
     number : int
         An argument has a smaller number.
@@ -45,6 +47,8 @@ class Value:
         Whether it depends on a reduction.
     truth : bool
         Whether it holds booleans.
+    whole : bool
+        Whether it holds integers.
     costly : bool
         Whether it takes a function such as exp.
     """
@@ -56,6 +60,12 @@ class Value:
         self.costly = op not in CHEAP
         self.summed: bool = op in REDUCTIONS or any(x.summed for x in self.of)
         constant = op == "const" and isinstance(args[0], bool)
+        self.whole: bool = (
+            op == "position"
+            or (op == "in" and args[1] == "i")
+            or (op == "const" and type(args[0]) is int)
+            or (op in ("where", "copy") and self.of[-1].whole)
+        )
         self.truth: bool = op in _COMPARISONS | _LOGICAL or constant or (op in _BITS and all(x.truth for x in self.of))
 
 
@@ -77,6 +87,9 @@ class Algebra:
     def constant(self, x: Any) -> Value:
         value = np.asarray(x)
         return self.make("const", bool(x) if value.dtype.kind == "b" else float(x), axes=frozenset())
+
+    def integer(self, x: Any) -> Value:
+        return self.make("const", int(x), axes=frozenset())
 
     def each(self, op: str, *args: Value) -> Value:
         """A function of each element."""
@@ -150,6 +163,11 @@ class Algebra:
         """The sum along some axes."""
         if a.truth:
             raise Refused("it sums a condition; write where(condition, 1.0, 0.0)")
+        if a.op == "where" and a.args[0].op == "equal" and a.args[0].args[1].op == "position":
+            # Zeros but for one element, whose index is in range.
+            along = a.args[0].args[1].axes
+            if along <= over and not along & a.args[1].axes:
+                return self.total(a.args[1], over - along)
         repeated = math.prod(self.sizes[i] for i in over - a.axes)
         over &= a.axes
         if repeated != 1:
@@ -167,6 +185,23 @@ class Algebra:
         if a.op in ("add", "subtract") and any(self._waits(x, over) for x in a.args):
             return self.each(a.op, *(self.total(x, over) for x in a.args))
         return self.make("sum", a, axes=a.axes - over)
+
+    def at(self, index: Value, axis: frozenset[int], x: Value) -> Value:
+        """x where `index` is the position along an axis, 0 elsewhere."""
+        (along,) = axis
+        mask = self.make("equal", index, self.make("position", along, axes=axis))
+        return self.make("where", mask, x, self.constant(0))
+
+    def picked(self, x: Value, index: Value, axis: frozenset[int], known: dict[Value, Value]) -> Value:
+        """x at an index along an axis. Functions of each element are applied to what is picked from their arguments."""
+        if not axis & x.axes:
+            return x
+        if x not in known:
+            if x.op == "in" or x.op in REDUCTIONS:
+                known[x] = self.make("sum", self.at(index, axis, x), axes=(x.axes | index.axes) - axis)
+            else:
+                known[x] = self.each(x.op, *(self.picked(v, index, axis, known) for v in x.of))
+        return known[x]
 
     def _waits(self, a: Value, over: frozenset[int]) -> bool:
         if a.op in ("add", "subtract", "negative"):
@@ -188,13 +223,13 @@ class Lowered:
 
     def __init__(self, trace: Trace) -> None:
         symbols = trace.symbols()
-        kinds = {s.dtype for s in symbols if s.dtype.kind != "b"}
-        odd = next((s.dtype for s in symbols if s.dtype.char not in "fd?"), None)
-        if odd is not None or len(kinds) > 1:
-            found = odd or " and ".join(sorted(str(kind) for kind in kinds))
+        kinds = {s.dtype for s in symbols if s.dtype.kind not in "biu"}
+        odd = next((s.dtype for s in symbols if s.dtype.char not in "fd?bBhHiIlLqQ"), None)
+        if odd is not None or len(kinds) != 1:
+            found = odd or " and ".join(sorted(str(kind) for kind in kinds)) or "integers"
             raise Refused(f"it computes in {found}; all of it must be float32, or all of it float64")
-        if any(y.dtype.kind == "b" for y in trace.outputs):
-            raise Refused("it returns a condition, which is no tensor of floats")
+        if any(y.dtype.kind != "f" for y in trace.outputs):
+            raise Refused("it returns a condition or integers, which are no tensor of floats")
         if not all(s.size for s in symbols) or not any(s.size > 1 for s in symbols):
             raise Refused("there is at most one element")
         (self.dtype,) = kinds
@@ -207,13 +242,38 @@ class Lowered:
     def axes(self, symbol: Symbol) -> frozenset[int]:
         return frozenset(self.layouts.of[symbol.index])
 
+    def _compared(self, symbol: Symbol) -> bool:
+        """Whether it compares or chooses integers. Nothing else is done with them: they are kept as they are."""
+        given = [x for x in symbol.args if isinstance(x, Symbol)]
+        kinds = {x.dtype.kind.replace("u", "i") for x in given if x.dtype.kind != "b"}
+        constants = [x for x in symbol.args if not isinstance(x, Symbol)]
+        chosen = symbol.dtype.kind in "iu"
+        if symbol.op in ("pick", "place") and given[0].dtype.kind == "f":
+            return False
+        if "i" not in kinds and not chosen:
+            return False
+        same = kinds == {"i"} and all(x == int(x) for x in constants)
+        if not same or given[0].dtype == np.uint64 or symbol.op not in _COMPARISONS | {*SAME, "where"}:
+            raise Refused(f"{symbol.op} is computed with integers; they can be compared, or be the indices of pick")
+        return True
+
     def _value(self, symbol: Symbol) -> Value:
         algebra, op = self.algebra, symbol.op
         if not symbol.args:
-            return algebra.make("in", op, axes=self.axes(symbol))
-        args = [self.values[x.index] if isinstance(x, Symbol) else algebra.constant(x) for x in symbol.args]
+            return algebra.make("in", op, symbol.dtype.kind.replace("u", "i"), axes=self.axes(symbol))
+        whole = self._compared(symbol)
+        constant = algebra.integer if whole else algebra.constant
+        args = [self.values[x.index] if isinstance(x, Symbol) else constant(x) for x in symbol.args]
         if op in SAME:
             return args[0]
+        if op in ("pick", "place"):
+            x, index = args
+            axis = self.axes(symbol) ^ self.axes(symbol.args[0])
+            if len(axis) > 1:
+                raise Refused(f"{op} goes along an axis that another shape cuts into several")
+            if op == "place":
+                return algebra.at(index, axis, x) if axis else x
+            return algebra.picked(x, index, axis, {})
         if op not in ("sum", "mean", "max", "min", "sum_to", "contract_to"):
             return algebra.each(op, *args)
         given = (self.axes(x) for x in symbol.args if isinstance(x, Symbol))

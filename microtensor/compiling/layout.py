@@ -93,10 +93,10 @@ class Layouts:
         for symbol in symbols:
             self.cuts[symbol.index] = self._cuts(symbol)
         for y, g, pulled in zip(trace.outputs, trace.cotangents, trace.gradients, strict=True):
-            self._meet(y, g)
+            self._meet(self.cuts[y.index], self.cuts[g.index])
             for i, gradient in pulled.items():
                 if trace.inputs[i].index in self.cuts:
-                    self._meet(trace.inputs[i], gradient)
+                    self._meet(self.cuts[trace.inputs[i].index], self.cuts[gradient.index])
         flat = {i: self.factors.resolved(f for axis in cuts for f in axis) for i, cuts in self.cuts.items()}
         largest = max((s.index for s in symbols), key=lambda i: (self._room(flat[i]), -i))
         self.sizes, self.of = self._merged(flat, largest)
@@ -115,6 +115,11 @@ class Layouts:
             axes, keep = symbol.params.get("axis"), symbol.params.get("keepdims", False)
             gone = range(len(x)) if axes is None else axes
             return [[] if i in gone else axis for i, axis in enumerate(x) if keep or i not in gone]
+        if symbol.op in ("pick", "place"):
+            axis = symbol.params.get("axis", -1)
+            rest = x[:axis] + x[axis:][1:] if symbol.op == "pick" else x
+            self._meet(rest, self.cuts[args[1].index])
+            return rest if symbol.op == "pick" else [*x[:axis], self.factors.new(symbol.shape[axis]), *x[axis:]]
         if symbol.op in ("sum_to", "contract_to"):
             shape = np.broadcast_shapes(*(a.shape for a in args))
             x = [self._aligned(args, len(shape) - i, n) for i, n in enumerate(shape)]
@@ -132,8 +137,8 @@ class Layouts:
     def _room(self, factors: list[int]) -> int:
         return math.prod(self.factors.sizes[f] for f in factors)
 
-    def _meet(self, a: Symbol, b: Symbol) -> None:
-        for p, q in zip(self.cuts[a.index], self.cuts[b.index], strict=True):
+    def _meet(self, a: Cuts, b: Cuts) -> None:
+        for p, q in zip(a, b, strict=True):
             self.factors.join(p, q)
 
     def _merged(self, flat: dict[int, list[int]], largest: int) -> tuple[list[int], dict[int, Layout]]:

@@ -81,9 +81,10 @@ def build_loops(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
     source = head + NumbaWriter(kernel, name, dtype).source
     run = getattr(_imported(source), name)
     sizes = [math.prod(kernel.algebra.sizes[a] for a in layout) for _, layout in kernel.results.values()]
+    kinds = [np.dtype(np.int64) if value.whole else dtype for value in kernel.results]
 
     def call(*arrays: Array) -> list[Array]:
-        results = [np.empty(size, dtype) for size in sizes]
+        results = [np.empty(size, kind) for size, kind in zip(sizes, kinds, strict=True)]
         run(*[x.reshape(-1) for x in arrays], *results)
         return results
 

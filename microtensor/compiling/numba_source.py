@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.compiling.functions import FAST
-from microtensor.compiling.ir import REDUCTIONS, Value
+from microtensor.compiling.ir import FREE, REDUCTIONS, Value
 from microtensor.compiling.layout import Layout
 from microtensor.compiling.numpy_source import OPERATORS, names_of
 from microtensor.compiling.schedule import Kernel, Sweep
@@ -97,7 +97,7 @@ class NumbaWriter:
                 self.tiles.add(value)
             elif not value.axes and not whole:
                 self.numbers.add(value)
-            kind = "np.bool_" if value.truth else "real"
+            kind = "np.bool_" if value.truth else "np.int64" if value.whole else "real"
             if value in self.late:
                 # Arrays of its own, because loops are faster where no array can be a part of another one.
                 wide = "np.float64" if self.last not in value.axes else "real"
@@ -166,15 +166,16 @@ class NumbaWriter:
 
     def _constant(self, value: Value) -> str:
         x = value.args[0]
-        if isinstance(x, bool):
-            return str(x)
+        if not isinstance(x, float):
+            return str(x) if isinstance(x, bool) else f"np.int64({x})"
         return f"real({x!r})" if math.isfinite(x) else f"real({'-' * (x < 0)}np.{'nan' if math.isnan(x) else 'inf'})"
 
     def _read(self, x: Value) -> str:
-        if x.op == "const":
-            return self._constant(x)
+        if x.op in FREE:
+            return self._constant(x) if x.op == "const" else f"i{x.args[0]}"
         # After the outer loop, a number is only what its last turn has left.
-        return self._at(x) if self.after and x in self.kernel.kept else self._kept(x)
+        kept = self._at(x) if self.after and x in self.kernel.kept else self._kept(x)
+        return f"np.int64({kept})" if x.whole else kept
 
     # --- small values ---------------------------------------------------------------------------------------------
 
@@ -200,13 +201,21 @@ class NumbaWriter:
             self._put(f"{self._at(value)} = {self._number(value)}")
 
     def _small_sum(self, value: Value, outer: frozenset[int]) -> None:
-        depth = self.depth
-        self._start(value, outer)
+        depth, total = self.depth, self._kept(value)
+        if value in self.numbers:
+            total = f"{self._number(value)}_w"
+            self._put(f"{total} = {self._first(value)}")
+        else:
+            self._start(value, outer)
         self._open(value.of[0].axes, outer)
-        self._put(f"{self._kept(value)} = {FORMS[value.op].format(self._kept(value), self._read(value.of[0]))}")
+        self._put(f"{total} = {FORMS[value.op].format(total, self._read(value.of[0]))}")
         self.depth = depth
-        if value in self.numbers and (value in self.kernel.kept or value in self.kernel.results):
-            self._put(f"{self._at(value)} = {self._number(value)}")
+        if value in self.numbers:
+            self._set(value, f"real({total})")
+
+    def _first(self, value: Value) -> str:
+        """Where a number starts: a sum is kept in float64."""
+        return "0.0" if value.op == "sum" else STARTS[value.op]
 
     def _start(self, value: Value, outer: frozenset[int]) -> None:
         depth = self.depth
@@ -234,15 +243,11 @@ class NumbaWriter:
         early = [v for v in sweep.reductions if v in self.inner]
         for value in early:
             if value in self.numbers:
-                self._put(
-                    f"{self._number(value)}_w = 0.0"
-                    if value.op == "sum"
-                    else f"{self._number(value)}_w = {STARTS[value.op]}"
-                )
+                self._put(f"{self._number(value)}_w = {self._first(value)}")
             else:
                 self._start(value, kernel.outer)
         body = kernel.body(sweep)
-        loads = {x for v in (*body, *sweep.reductions) for x in v.of if x not in body and x.op != "const"}
+        loads = {x for v in (*body, *sweep.reductions) for x in v.of if x not in body and x.op not in FREE}
         texts = {x: self._number(x) for x in loads if x in self.numbers}
         axes = sorted(kernel.full - kernel.outer - {self.last})
         waiting = sorted(loads - self.numbers, key=lambda v: v.number)
@@ -254,7 +259,7 @@ class NumbaWriter:
                 seen.add(a)
             for x in [x for x in waiting if x.axes <= seen]:
                 texts[x] = f"x{x.number}"
-                self._put(f"{texts[x]} = {self._at(x)}")
+                self._put(f"{texts[x]} = {self._read(x)}")
                 waiting.remove(x)
         if not self.tiled and self.sizes[self.last] > TILE:
             self._tile()
@@ -265,10 +270,10 @@ class NumbaWriter:
         for value in sorted([*waiting, *body], key=lambda v: v.number):
             texts[value] = f"x{value.number}"
             if value in body:
-                args = [texts[x] if x.op != "const" else self._constant(x) for x in value.of]
+                args = [texts[x] if x in texts else self._read(x) for x in value.of]
                 self._put(f"{texts[value]} = {self._text(value, args)}")
             else:
-                self._put(f"{texts[value]} = {self._at(value)}")
+                self._put(f"{texts[value]} = {self._read(value)}")
         for value in sweep.reductions:
             total = f"r{value.number}" if value in rows else self._total(value)
             self._put(f"{total} = {FORMS[value.op].format(total, texts[value.of[0]])}")

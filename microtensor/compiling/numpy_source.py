@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.compiling.ir import REDUCTIONS, Value
+from microtensor.compiling.ir import FREE, REDUCTIONS, Value
 from microtensor.compiling.schedule import Kernel, Sweep
 from microtensor.compiling.trace import ELEMENTWISE
 
@@ -63,7 +63,7 @@ class NumpyWriter:
         self.sizes = kernel.algebra.sizes
         self.names = names_of(kernel)
         self.lines = [f"def {name}({', '.join(given for given, _ in kernel.bound.values())}):"]
-        self.indent = "    "
+        self.indent, self.inside = "    ", False
         # Slices along the innermost axis would be scattered in memory.
         self.outer = frozenset[int]() if max(kernel.full) in kernel.outer else kernel.outer
         self.axis = self._axis() if blocks else None
@@ -102,11 +102,17 @@ class NumpyWriter:
     def _shape(self, value: Value) -> tuple[int, ...]:
         return tuple(n if i in value.axes else 1 for i, n in enumerate(self.sizes))
 
+    def _kind(self, value: Value) -> str:
+        return "bool" if value.truth else "int64" if value.whole else self.dtype.name
+
     def _read(self, value: Any) -> str:
         if not isinstance(value, Value):
             return str(value)
         if value.op == "const":
             return repr(value.args[0])
+        if value.op == "position":
+            part = "[part]" if self.inside and value.args[0] == self.axis else ""
+            return f"arange({self.sizes[value.args[0]]}).reshape{self._shape(value)}{part}"
         return self.parts.get(value, self.names[value])
 
     def _text(self, value: Value) -> str:
@@ -117,8 +123,10 @@ class NumpyWriter:
         if value.op in REDUCTIONS:
             over = tuple(sorted(value.of[0].axes - value.axes))
             return f"{SUMMED[value.op]}.reduce({args[0]}, axis={over}, keepdims=True)"
+        if value.op == "where" and not value.whole and value.of[1].op == value.of[2].op == "const":
+            args[2] = f"{self.dtype.name}({args[2]})"
         if value.op == "copy":
-            return f"full({self._shape(value)}, {args[0]}, {self.dtype.name})"
+            return f"full({self._shape(value)}, {args[0]}, {self._kind(value)})"
         return f"{value.op}({', '.join(args)})"
 
     def _assign(self, value: Value) -> None:
@@ -140,10 +148,10 @@ class NumpyWriter:
             start = START[value.op] if value.op in REDUCTIONS else "0.0"
             adds = value.op in REDUCTIONS and axis not in value.axes
             made = f"full({self._shape(value)}, {start}" if adds else f"empty({self._shape(value)}"
-            self._put(f"{self.names[value]} = {made}, {'bool' if value.truth else self.dtype.name})")
+            self._put(f"{self.names[value]} = {made}, {self._kind(value)})")
         step = max(1, BLOCK * self.sizes[axis] // (self.dtype.itemsize * math.prod(self.sizes)))
         self._put(f"for i in range(0, {self.sizes[axis]}, {step}):")
-        self.indent += "    "
+        self.indent, self.inside = self.indent + "    ", True
         self._put(f"part = {'slice(None), ' * axis}slice(i, i + {step})")
         # A block is in the cache, so a later sweep reads what an earlier one has computed.
         body = dict.fromkeys(v for sweep in sweeps for v in self.kernel.body(sweep))
@@ -156,7 +164,7 @@ class NumpyWriter:
             self._sweep([v for v in self.kernel.body(sweep) if v in body], sweep, whole)
             for value in self.kernel.body(sweep):
                 body.pop(value, None)
-        self.indent = "    "
+        self.indent, self.inside = "    ", False
         self.parts.clear()
 
     def _is_product(self, x: Value) -> bool:
@@ -179,7 +187,7 @@ class NumpyWriter:
     def _given(self, value: Value) -> None:
         """Cut what a value is computed from into the part of this block."""
         for x in value.of:
-            if x.op != "const" and self.axis in x.axes and x not in self.parts and self._is_whole(x):
+            if x.op not in FREE and self.axis in x.axes and x not in self.parts and self._is_whole(x):
                 self.parts[x] = f"{self.names[x]}_"
                 self._put(f"{self.parts[x]} = {self._slice(x)}")
 

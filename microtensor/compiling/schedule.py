@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from microtensor.compiling.ir import REDUCTIONS, Algebra, Value
+from microtensor.compiling.ir import FREE, REDUCTIONS, Algebra, Value
 from microtensor.compiling.layout import Layout
 
 
@@ -59,7 +59,7 @@ class Kernel:
         self.results: dict[Value, tuple[str, Layout]] = {}
         for name, value, layout in wanted:
             axes = frozenset(layout)
-            if value.op in ("in", "const") or value in bound or value.axes != axes:
+            if value.op in ("in", *FREE) or value in bound or value.axes != axes:
                 value = algebra.make("copy", value, axes=axes)
             while value in self.results:
                 value = algebra.make("copy", value, axes=axes)
@@ -72,7 +72,7 @@ class Kernel:
         found, stack = set(), list(self.results)
         while stack:
             value = stack.pop()
-            if value not in found and value not in bound and value.op != "const":
+            if value not in found and value not in bound and value.op not in FREE:
                 found.add(value)
                 stack += value.of
         return sorted(found, key=lambda v: v.number)
@@ -120,7 +120,7 @@ class Kernel:
         stack = [*sweep.stores, *(v.of[0] for v in sweep.reductions)]
         while stack:
             value = stack.pop()
-            known = value in self.bound or value in sweep.given or value.op == "const"
+            known = value in self.bound or value in sweep.given or value.op in FREE
             if value.axes == self.full and value not in found and not known:
                 found.add(value)
                 stack += value.of

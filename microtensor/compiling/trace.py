@@ -32,6 +32,8 @@ SHAPES: dict[Any, Callable[..., Shape]] = {
     core.sum_to: lambda x, shape: tuple(shape),
     core.multiply_sum: lambda a, b, shape: tuple(shape),
     core.astype: lambda x, dtype, copy=True, device=None: x.shape,
+    indexing.pick: lambda x, indices, axis=-1: indices.shape,
+    indexing.place: lambda x, indices, axis, size: (*x.shape[:axis], size, *x.shape[axis:]),
 }
 # NumPy sums conditions as integers.
 _SUMS = (core.sum, core.mean, core.sum_to, core.multiply_sum)
@@ -286,19 +288,21 @@ class Tracer:
     ----------
     refusal : str
         Why the function cannot be compiled; empty while it can.
-    effects : list of (callable, list)
-        What is called after each run of the program, and its arguments.
+    checks, effects : list of (callable, list)
+        What is called after each run of the program, and its arguments: first what may raise an error.
     check : callable
         Refuses an operation that may depend on something else than its arguments.
     """
 
     def __init__(self, check: Callable[[Any], None]) -> None:
         self.refusal, self.check = "", check
+        self.checks: list[tuple[Callable[..., None], list[Any]]] = []
         self.effects: list[tuple[Callable[..., None], list[Any]]] = []
 
-    def later(self, action: Callable[..., None], args: Sequence[Any]) -> None:
+    def later(self, action: Callable[..., None], args: Sequence[Any], first: bool = False) -> None:
         """Call an action after each run of the program, with the tensors of the run."""
-        self.effects.append((action, [self.of(x) if isinstance(x, TensorBase) else x for x in args]))
+        found = [self.of(x) if isinstance(x, TensorBase) else x for x in args]
+        (self.checks if first else self.effects).append((action, found))
 
     def __call__(self, primitive: Any, inputs: tuple[Any, ...], params: dict[str, Any]) -> Traced:
         tensors = [x for x in inputs if isinstance(x, TensorBase)]
@@ -343,8 +347,7 @@ class Tracer:
             shape = _in_order(params.get("shape", args[0].shape), params["index"])
             if shape is not None:
                 primitive, params = core.reshape, {"shape": params.get("shape", shape)}
-        kinds = "f" if primitive in _SUMS else "fb"
-        if primitive not in SHAPES or not all(isinstance(x, Symbol) and x.dtype.kind in kinds for x in args):
+        if not self._is_known(primitive, args, params):
             return self._run_once(primitive, args, params)
         dtype = np.dtype(params.get("dtype") or args[0].dtype)
         shape = SHAPES[primitive](*args, **params)
@@ -371,6 +374,23 @@ class Tracer:
             raise Refused("it selects by a condition, so the shape of what it computes may depend on values")
         inputs.append(array)
         return Slot(len(inputs) - 1)
+
+    def _is_known(self, primitive: Any, args: list[Any], params: dict[str, Any]) -> bool:
+        """Whether a call is among those of SHAPES; of one that takes indices, whether these are of the right kind."""
+        if primitive not in SHAPES or not all(isinstance(x, Symbol) for x in args):
+            return False
+        if primitive not in (indexing.pick, indexing.place):
+            return all(x.dtype.kind in ("f" if primitive in _SUMS else "fb") for x in args)
+        x, indices = args
+        axis = params.get("axis", -1) % (x.ndim + (primitive is indexing.place))
+        rest = x.shape[:axis] + x.shape[axis + 1 :] if primitive is indexing.pick else x.shape
+        if x.dtype.kind != "f" or indices.dtype.kind not in "iu" or indices.shape != rest:
+            return False
+        size = params.get("size") or x.shape[axis]
+        # Whoever has seen to them already may name itself in the error.
+        if not any(given[0] is indices and given[1:2] == [size] for _, given in self.checks):
+            self.later(indexing.check_indices, [indices, size, axis, primitive.name], first=True)
+        return True
 
 
 class tracing(ModeSwitch):
@@ -430,7 +450,7 @@ class Trace:
                 if y._requires_grad:
                     pulled = run({y: Traced.holding(self.cotangents[i])}, set(wanted), create_graph=True)
                 self.gradients.append({wanted[x]: tracer.of(g) for x, g in pulled.items()})
-        self.effects = tracer.effects
+        self.effects = tracer.checks + tracer.effects
         given = {x.index for x in self.inputs}
         moved = {x.index: x for _, args in self.effects for x in args if isinstance(x, Symbol)}
         self.moved = [x for i, x in moved.items() if i not in given]

@@ -26,14 +26,14 @@ __all__ = [
 T = TypeVar("T")
 
 
+def traced() -> bool:
+    """Whether a function is traced: then tensors have no values."""
+    return current_mode().tracer is not None
+
+
 def as_mask(condition: Any) -> Any:
     """A condition as an array of booleans. While a function is traced, it stays what the trace has recorded."""
-    return np.asarray(condition, bool) if current_mode().tracer is None else condition
-
-
-def somewhere(condition: Any) -> bool:
-    """Whether a condition holds anywhere. While a function is traced there are no values, so it may."""
-    return current_mode().tracer is not None or bool(condition.any())
+    return condition if traced() else np.asarray(condition, bool)
 
 
 def later(action: Callable[..., None], *args: Any) -> None:
@@ -49,6 +49,20 @@ def checked(check: Callable[..., Any], x: Any, *args: Any) -> Any:
     """What ``check(x, *args)`` returns, which is x; or it raises. While a function is traced: in its program."""
     tracer: Any = current_mode().tracer
     return check(x, *args) if tracer is None or type(x) is np.ndarray else tracer.checked(check, x, args)
+
+
+def ensure(check: Callable[..., None], *args: Any) -> None:
+    """Call `check`, which raises an error for some values. While a function is traced: in each run of its program."""
+    tracer: Any = current_mode().tracer
+    if tracer is None:
+        check(*args)
+    else:
+        tracer.later(check, args, first=True)
+
+
+def perhaps(condition: Any) -> bool:
+    """Whether a condition holds for an element. A trace goes on as if it did, because it has no values."""
+    return traced() or bool(np.any(condition))
 
 
 def equal(a: Any, b: Any) -> Array:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from microtensor.core.ops import exp, log, sqrt
-from microtensor.core.primitive import Binary, TensorBase, Unary, as_array, primitive
+from microtensor.core.primitive import Binary, TensorBase, Unary, as_array, new_tensor, primitive
 from microtensor.ops import error_function
-from microtensor.ops.common import as_mask, equal, somewhere
+from microtensor.ops.common import as_mask, equal, perhaps, traced
 from microtensor.support.arrays import Array, accumulator, plain_array
-from microtensor.support.modes import current_mode
 
 __all__ = [
     "arccos",
@@ -63,8 +62,7 @@ def chosen(g: Any, mask: Any) -> Any:
 
 def counted(mask: Array, dtype: np.dtype[Any]) -> Any:
     """A condition, for a sum that counts where it holds. While a function is traced: a tensor of 1 and 0."""
-    tracer: Any = current_mode().tracer
-    return mask if tracer is None else tracer(where, (mask, np.ones((), dtype), np.zeros((), dtype)), {})
+    return where(new_tensor(mask), np.ones((), dtype), np.zeros((), dtype)) if traced() else mask
 
 
 masked = primitive(
@@ -225,7 +223,7 @@ def _share(g: Any, a: Any, y: Any, b: Any) -> Any:
     # Where both arguments are equal, each gets half of the gradient, as in PyTorch.
     taken = chosen(g, equal(a, y))
     tie = equal(a, b)
-    return where(tie, taken * 0.5, taken) if somewhere(tie) else taken
+    return where(tie, taken * 0.5, taken) if perhaps(tie) else taken
 
 
 maximum: Binary = primitive(

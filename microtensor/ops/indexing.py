@@ -160,6 +160,14 @@ def _check_within(indices: Array, size: int, axis: int, who: str) -> Array:
     return indices
 
 
+def check_indices(indices: Any, size: int, axis: int, who: str) -> None:
+    """Raise an error unless all indices are in range."""
+    indices = as_array(indices)
+    if indices.size and not (indices.min() >= 0 and indices.max() < size):
+        bad = indices.min() if indices.min() < 0 else indices.max()
+        raise IndexError(f"{who}: index {bad} is out of range for axis {axis} with size {size}")
+
+
 def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -> tuple[Any, ...]:
     """The advanced index of one element along `axis` per position of the other axes."""
     indices = np.asarray(as_array(indices))
@@ -167,9 +175,7 @@ def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -
     if indices.shape != rest:
         raise ValueError(f"{who}: indices have shape {indices.shape}; it must be {rest}, one index per position")
     indices = _integer_indices(indices, who)
-    if indices.size and not (indices.min() >= 0 and indices.max() < shape[axis]):
-        bad = indices.min() if indices.min() < 0 else indices.max()
-        raise IndexError(f"{who}: index {bad} is out of range for axis {axis} with size {shape[axis]}")
+    check_indices(indices, shape[axis], axis, who)
     grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in rest)])
     grid.insert(axis, indices)
     return tuple(grid)

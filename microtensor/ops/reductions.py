@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from microtensor.core.ops import Axes, astype, kept, permute_dims, reshape
 from microtensor.core.ops import sum as sum_
 from microtensor.core.primitive import Primitive, as_array, primitive
-from microtensor.ops.common import equal, one_axis, somewhere
+from microtensor.ops.common import equal, one_axis, perhaps
 from microtensor.ops.elementwise import chosen, counted
 from microtensor.ops.indexing import flip, getitem, pad
 from microtensor.support.arrays import accumulator, plain_array, plain_dtype, total
@@ -38,14 +38,14 @@ def _extreme(ufunc: Any, name: str, what: str) -> Any:
 def _extreme_rule(g: Any, y: Any, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     largest = kept(y, x, axis, keepdims)
     hit = equal(x, largest)
-    if somewhere(unknown := largest != largest):
+    if perhaps(unknown := largest != largest):
         # NaN is not equal to itself, but it is what was chosen.
         hit = hit | (unknown & ~equal(x, x))
     # Counted as floats: the count of integers, and their quotient in float64, take twice the time.
     dtype = accumulator(x.dtype) or x.dtype
     ties = sum_(counted(hit, dtype), axis=axis, keepdims=True, dtype=dtype)
     g = kept(g, x, axis, keepdims)
-    return chosen(g * (1 / ties).astype(x.dtype, copy=False) if somewhere(ties != 1) else g, hit)
+    return chosen(g * (1 / ties).astype(x.dtype, copy=False) if perhaps(ties != 1) else g, hit)
 
 
 max = primitive(

@@ -23,9 +23,10 @@ def build_python(kernel, name, dtype):
     namespace |= {"where": lambda c, a, b: a if c else b, "maximum": np.maximum, "minimum": np.minimum}
     exec(source_of(dtype) + NumbaWriter(kernel, name, dtype).source, namespace)
     sizes = [math.prod(kernel.algebra.sizes[a] for a in layout) for _, layout in kernel.results.values()]
+    kinds = [np.dtype(np.int64) if value.whole else dtype for value in kernel.results]
 
     def call(*arrays):
-        results = [np.empty(size, dtype) for size in sizes]
+        results = [np.empty(size, kind) for size, kind in zip(sizes, kinds, strict=True)]
         namespace[name](*[x.reshape(-1) for x in arrays], *results)
         return results
 
