@@ -419,7 +419,9 @@ def _from_indices(
     # An ignored index need not be a class: class 0 stands in for it, and counts for nothing afterwards.
     index = where(ignored, 0, as_array(target)) if some_ignored else target
     if traced():
-        ensure(_check_classes, index, logp.shape[axis], axis, who)
+        place = f"for axis {axis} with size {logp.shape[axis]}"
+        text = f"{who}: a class of the target is out of range: pick: index {{}} is out of range {place}"
+        ensure(check_indices, index, 0, logp.shape[axis], text)
     try:
         values = -pick(logp, index, axis=axis)
     except IndexError as error:
@@ -449,13 +451,6 @@ def _from_indices(
     share = mean(counted)
     loss: Tensor = mean(values) / (float(share) if weight is None and not traced() else share)
     return label(loss, "loss")
-
-
-def _check_classes(index: Any, classes: int, axis: int, who: str) -> None:
-    try:
-        check_indices(index, classes, axis, "pick")
-    except IndexError as error:
-        raise IndexError(f"{who}: a class of the target is out of range: {error}") from None
 
 
 def _check_some_counted(target: Any, ignore_index: int, who: str) -> None:

@@ -320,11 +320,6 @@ class Tracer:
         """A tensor that the function has made from plain values, as a constant of the program."""
         return Traced.holding(symbol_of(x._array))
 
-    def checked(self, check: Callable[..., Any], x: Symbol, args: tuple[Any, ...]) -> Symbol:
-        """The symbol of ``check(x, *args)``, which returns x or raises an error."""
-        params = {"args": args}
-        return Symbol("checked", (x,), x.shape, x.dtype, params, lambda x, args: check(x, *args), fuses=False)
-
     def of(self, x: Any) -> Any:
         """The symbol of an argument; a constant as it is."""
         array = as_array(x)
@@ -388,8 +383,9 @@ class Tracer:
             return False
         size = params.get("size") or x.shape[axis]
         # Whoever has seen to them already may name itself in the error.
-        if not any(given[0] is indices and given[1:2] == [size] for _, given in self.checks):
-            self.later(indexing.check_indices, [indices, size, axis, primitive.name], first=True)
+        if not any(given[0] is indices and given[1:3] == [0, size] for _, given in self.checks):
+            text = f"{primitive.name}: index {{}} is out of range for axis {axis} with size {size}"
+            self.later(indexing.check_indices, [indices, 0, size, text], first=True)
         return True
 
 

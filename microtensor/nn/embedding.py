@@ -12,18 +12,12 @@ from microtensor.core.primitive import label
 from microtensor.core.tensor import Tensor
 from microtensor.creation import Parameter, zeros
 from microtensor.nn.module import Module, settings_text
-from microtensor.ops.common import checked
+from microtensor.ops.common import ensure
+from microtensor.ops.indexing import check_indices
 from microtensor.random import generator
 from microtensor.support.arrays import Array, own_array
 
 __all__ = ["Embedding"]
-
-
-def _check_rows(chosen: Array, count: int, who: str) -> Array:
-    if chosen.size and not (chosen.min() >= 0 and chosen.max() < count):
-        bad = chosen.min() if chosen.min() < 0 else chosen.max()
-        raise IndexError(f"{who}: index {bad} is not from 0 to {count - 1}")
-    return chosen
 
 
 class Embedding(Module):
@@ -84,7 +78,8 @@ class Embedding(Module):
         chosen = indices._array if isinstance(indices, Tensor) else own_array(indices, f"{self.title()}: indices")
         if chosen.dtype.kind not in "iu":
             raise TypeError(f"{self.title()}: indices have dtype {chosen.dtype}; convert them with .astype(int)")
-        chosen = checked(_check_rows, chosen, self.num_embeddings, self.title())
+        text = f"{self.title()}: index {{}} is not from 0 to {self.num_embeddings - 1}"
+        ensure(check_indices, chosen, 0, self.num_embeddings, text)
         rows: Tensor = ops.take(self.weight, indices if isinstance(indices, Tensor) else Tensor(chosen), axis=0)
         if self.padding_idx is None:
             return rows

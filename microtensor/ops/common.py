@@ -45,12 +45,6 @@ def later(action: Callable[..., None], *args: Any) -> None:
         tracer.later(action, args)
 
 
-def checked(check: Callable[..., Any], x: Any, *args: Any) -> Any:
-    """What ``check(x, *args)`` returns, which is x; or it raises. While a function is traced: in its program."""
-    tracer: Any = current_mode().tracer
-    return check(x, *args) if tracer is None or type(x) is np.ndarray else tracer.checked(check, x, args)
-
-
 def ensure(check: Callable[..., None], *args: Any) -> None:
     """Call `check`, which raises an error for some values. While a function is traced: in each run of its program."""
     tracer: Any = current_mode().tracer

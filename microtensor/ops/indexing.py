@@ -13,7 +13,7 @@ from microtensor.checks import check_flag, renamed
 from microtensor.core.ops import astype, reshape
 from microtensor.core.primitive import Primitive, TensorBase, VariadicRule, as_array, label, new_tensor, primitive
 from microtensor.hints import spelled
-from microtensor.ops.common import as_operand, checked, one_axis, shape_of, stop_gradient
+from microtensor.ops.common import as_operand, ensure, one_axis, shape_of, stop_gradient
 from microtensor.ops.elementwise import masked, where
 from microtensor.ops.shape import expand_dims, flattened
 from microtensor.support.arrays import Array, accumulator, own_array, plain_array
@@ -149,23 +149,15 @@ def _integer_indices(indices: Any, who: str) -> Array:
 
 def _within(indices: Array, size: int, axis: int, who: str) -> Array:
     """The indices, after a check that they are in range. Negative ones count from the end."""
-    found: Array = checked(_check_within, indices, size, axis, who)
-    return found
-
-
-def _check_within(indices: Array, size: int, axis: int, who: str) -> Array:
-    if indices.size and not (indices.min() >= -size and indices.max() < size):
-        bad = indices.min() if indices.min() < -size else indices.max()
-        raise IndexError(f"{who}: index {bad} is out of range for axis {axis} with size {size}")
+    ensure(check_indices, indices, -size, size, f"{who}: index {{}} is out of range for axis {axis} with size {size}")
     return indices
 
 
-def check_indices(indices: Any, size: int, axis: int, who: str) -> None:
-    """Raise an error unless all indices are in range."""
+def check_indices(indices: Any, least: int, size: int, text: str) -> None:
+    """Raise an IndexError unless all indices are at least `least` and less than `size`; {} in its text is the index."""
     indices = as_array(indices)
-    if indices.size and not (indices.min() >= 0 and indices.max() < size):
-        bad = indices.min() if indices.min() < 0 else indices.max()
-        raise IndexError(f"{who}: index {bad} is out of range for axis {axis} with size {size}")
+    if indices.size and not (indices.min() >= least and indices.max() < size):
+        raise IndexError(text.replace("{}", str(indices.min() if indices.min() < least else indices.max())))
 
 
 def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -> tuple[Any, ...]:
@@ -175,7 +167,7 @@ def _one_a_position(shape: tuple[int, ...], indices: Any, axis: int, who: str) -
     if indices.shape != rest:
         raise ValueError(f"{who}: indices have shape {indices.shape}; it must be {rest}, one index per position")
     indices = _integer_indices(indices, who)
-    check_indices(indices, shape[axis], axis, who)
+    check_indices(indices, 0, shape[axis], f"{who}: index {{}} is out of range for axis {axis} with size {shape[axis]}")
     grid: list[Any] = list(np.ogrid[tuple(slice(n) for n in rest)])
     grid.insert(axis, indices)
     return tuple(grid)
@@ -270,13 +262,6 @@ def take(x: Any, indices: Any, axis: SupportsIndex | None = 0) -> Any:
     return getitem(x, index=(slice(None),) * place + (kept(indices, places),))
 
 
-def _check_rows(rows: Array, count: int) -> Array:
-    if rows.size and not (rows.min() >= 0 and rows.max() < count):
-        bad = rows.min() if rows.min() < 0 else rows.max()
-        raise IndexError(f"embedding: index {bad} is out of range of {count} rows")
-    return rows
-
-
 @spelled
 def embedding(indices: Any, weight: Any, padding_idx: SupportsIndex | None = None) -> Any:
     """Rows of a table: y[…] = weight[indices[…]].
@@ -305,7 +290,8 @@ def embedding(indices: Any, weight: Any, padding_idx: SupportsIndex | None = Non
             [1., 2.]])
     """
     weight = as_operand(weight)
-    rows = checked(_check_rows, _integer_indices(indices, "embedding"), weight.shape[0])
+    rows, count = _integer_indices(indices, "embedding"), weight.shape[0]
+    ensure(check_indices, rows, 0, count, f"embedding: index {{}} is out of range of {count} rows")
     found = getitem(weight, index=kept(indices if isinstance(indices, TensorBase) else new_tensor(rows), rows))
     if padding_idx is None:
         return found
