@@ -66,9 +66,9 @@ class Call:
         twins = Twins(dict(zip(map(id, self.state.values()), leaves[count:], strict=True)))
         twin = twins.of(self.fn)
         modules = [twins.of(module) for module in self.modules.values()]
-        before = [(list(_of_module(m)), _tables(m)) for m in modules]
+        before = [(_of_module(m), _tables(m)) for m in modules]
         found = self.on(list(leaves[:count]), twin)
-        if before != [(list(_of_module(m)), _tables(m)) for m in modules]:
+        if before != [(_of_module(m), _tables(m)) for m in modules]:
             raise Refused("the module sets one of its attributes when it is called")
         return found
 
@@ -116,14 +116,18 @@ def settings_of(fn: Any, modules: dict[str, Module]) -> Iterator[Any]:
         raise Refused(f"it is a {type(fn).__name__}; only a function or a module can be compiled")
 
 
-def _of_module(fn: Module) -> Iterator[Any]:
+def _of_module(fn: Module) -> list[Any]:
+    found: list[Any] = []
     for module in fn.modules():
-        yield type(module)
+        found.append(type(module))
         for name, value in vars(module).items():
-            if isinstance(value, (*_PLAIN, tuple)):
-                yield name, plain(value, f"{type(module).__name__}.{name}")
+            if type(value) in (bool, int, str, type(None)):
+                found += name, type(value), value
+            elif isinstance(value, (*_PLAIN, tuple)):
+                found += name, plain(value, f"{type(module).__name__}.{name}")
             elif isinstance(value, (np.ndarray, list, dict)) and name not in _TABLES:
-                yield name, _contents(value)
+                found += name, _contents(value)
+    return found
 
 
 def _contents(value: Any) -> Any:
@@ -159,7 +163,9 @@ def _of_function(fn: types.FunctionType, seen: set[Any], modules: dict[str, Modu
 
 
 def _is_library(fn: types.FunctionType) -> bool:
-    return (fn.__module__ or "").partition(".")[0] in ("microtensor", "numpy")
+    # What is typed in at a prompt has no file.
+    typed = fn.__code__.co_filename.startswith("<")
+    return not typed and (fn.__module__ or "").partition(".")[0] in ("microtensor", "numpy")
 
 
 def _read_by(fn: types.FunctionType) -> dict[str, Any]:
