@@ -1,7 +1,8 @@
 """Compiled functions: a composition and its derived backward run as a few sweeps over arrays.
 
 A function is run once on tensors without values. This records its operations, and those of the backward pass that the
-engine derives from them. Both become sweeps over arrays: loops that numba compiles, or NumPy in blocks.
+engine derives from them. Both become sweeps over arrays: loops that numba compiles, or NumPy in blocks. A program with
+other operations, such as products of matrices, becomes calls of NumPy with such sweeps between them.
 """
 
 from __future__ import annotations
@@ -37,14 +38,19 @@ def compile(fn: Callable[..., Any] | None = None, *, strict: bool = False, backe
     show the composition in its place, and higher derivatives are taken through the composition.
 
     `fn` must be pure: its results depend on its arguments, on the plain numbers that it names, and on the parameters
-    and buffers of a module. It may use functions of each element, sums, means and maxima over axes, and changes of
-    shape. For anything else, the composition runs as it is, and ``.why`` says why.
+    and buffers of the modules that it is or names. It may use all operations, and :func:`microtensor.grad` for
+    gradients by tensors. It must not read values, as a branch on a sum does, and must not draw numbers. Where it does,
+    the composition runs as it is, and ``.why`` says why.
+
+    Functions of each element, sums, means and maxima over axes, and changes of shape fuse: a stretch of them is one
+    kernel where that is faster. All other operations are called as they are.
 
     Parameters
     ----------
     fn : callable or Module
         A function from tensors to one tensor, or to a tuple or list of tensors. Other arguments must be plain values.
-        Left out, as in ``@mt.compile(strict=True)``, the result is a decorator.
+        Labels and indices are tensors of integers. Left out, as in ``@mt.compile(strict=True)``, the result is a
+        decorator.
     strict : bool
         Raise an error instead of running the composition.
     backend : {"numba", "numpy"}, optional
@@ -90,6 +96,16 @@ def compile(fn: Callable[..., Any] | None = None, *, strict: bool = False, backe
         dx = g + v3
         return dx,
     <BLANKLINE>
+
+    A step of training, which reads a network:
+
+    >>> net = mt.nn.Sequential(mt.nn.Linear(4, 8), mt.nn.Tanh(), mt.nn.Linear(8, 3))
+    >>> def loss(x, labels):
+    ...     return mt.cross_entropy(net(x), labels)
+    >>> step = mt.compile(loss, backend="numpy", strict=True)
+    >>> step(mt.ones((2, 4)), mt.tensor([0, 2])).backward()
+    >>> net[0].weight.grad.shape
+    (8, 4)
     """
     if fn is None:
         return functools.partial(compile, strict=strict, backend=backend)
@@ -98,11 +114,8 @@ def compile(fn: Callable[..., Any] | None = None, *, strict: bool = False, backe
         raise TypeError(f"compile: fn is {what}; it must be a function or a module")
     if backend not in (None, "numba", "numpy"):
         raise ValueError(f"compile: backend is {backend!r}; it must be 'numba' or 'numpy'")
-    return Compiled(
-        fn.fn if isinstance(fn, Compiled) else fn,
-        strict,
-        build_numpy if backend == "numpy" else _with_numba(backend is not None),
-    )
+    build = build_numpy if backend == "numpy" else _with_numba(backend is not None)
+    return Compiled(fn.fn if isinstance(fn, Compiled) else fn, strict, build)
 
 
 def _with_numba(required: bool) -> Builder:

@@ -66,10 +66,10 @@ class Call:
         twins = Twins(dict(zip(map(id, self.state.values()), leaves[count:], strict=True)))
         twin = twins.of(self.fn)
         modules = [twins.of(module) for module in self.modules.values()]
-        before = [(list(_of_module(m)), _tables(m)) for m in modules]
+        before = [(_of_module(m, set()), _tables(m)) for m in modules]
         found = self.on(list(leaves[:count]), twin)
-        if before != [(list(_of_module(m)), _tables(m)) for m in modules]:
-            raise Refused("the module sets one of its attributes when it is called")
+        if before != [(_of_module(m, set()), _tables(m)) for m in modules]:
+            raise Refused("the module sets one of its attributes when it is called, or draws numbers")
         return found
 
     def names(self) -> list[str]:
@@ -109,21 +109,51 @@ def settings_of(fn: Any, modules: dict[str, Module]) -> Iterator[Any]:
     """The plain values that a function or a module reads: they belong to a program. Fills in the modules, by name."""
     if isinstance(fn, Module):
         modules[""] = fn
-        yield from _of_module(fn)
+        yield from _of_module(fn, set())
     elif isinstance(fn, types.FunctionType):
         yield from _of_function(fn, set(), modules)
     elif not isinstance(fn, Primitive):
         raise Refused(f"it is a {type(fn).__name__}; only a function or a module can be compiled")
 
 
-def _of_module(fn: Module) -> Iterator[Any]:
+def _of_module(fn: Module, seen: set[Any]) -> list[Any]:
+    found: list[Any] = []
     for module in fn.modules():
-        yield type(module)
+        found.append(type(module))
+        read = _of_methods(type(module), seen, found)
         for name, value in vars(module).items():
-            if isinstance(value, (*_PLAIN, tuple)):
-                yield name, plain(value, f"{type(module).__name__}.{name}")
+            if type(value) in (bool, int, str, type(None)):
+                found += name, type(value), value
+            elif isinstance(value, (*_PLAIN, tuple)):
+                found += name, plain(value, f"{type(module).__name__}.{name}")
             elif isinstance(value, (np.ndarray, list, dict)) and name not in _TABLES:
-                yield name, _contents(value)
+                found += name, _contents(value)
+            elif name in read and not isinstance(value, (*_FIXED, Module, types.FunctionType, np.random.Generator)):
+                plain(value, f"{type(module).__name__}.{name}, which it reads,")
+    return found
+
+
+def _of_methods(kind: type, seen: set[Any], found: list[Any]) -> set[str]:
+    """Add what the methods that a call of a user's module runs read; return the names of attributes in them."""
+    own = _written(kind)
+    names, stack = set[str](), ["forward"] if own else []
+    while stack:
+        name = stack.pop()
+        if name in names:
+            continue
+        names.add(name)
+        for method in (getattr(x, "fget", None) or getattr(x, "__func__", x) for x in (t.get(name) for t in own)):
+            if isinstance(method, types.FunctionType):
+                # A tensor of a module that it reads is found when it is traced.
+                found += _of_function(method, seen, {})
+                stack += method.__code__.co_names
+    return names
+
+
+@lru_cache
+def _written(kind: type) -> list[Any]:
+    """What the classes of the user hold that a class is derived from, itself included."""
+    return [vars(base) for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("microtensor", "builtins")]
 
 
 def _contents(value: Any) -> Any:
@@ -153,13 +183,15 @@ def _of_function(fn: types.FunctionType, seen: set[Any], modules: dict[str, Modu
         elif isinstance(value, Module):
             yield name
             modules[name] = value
-            yield from _of_module(value)
+            yield from _of_module(value, seen)
         elif not isinstance(value, _FIXED):
             yield name, plain(value, f"{name!r}, which it reads,")
 
 
 def _is_library(fn: types.FunctionType) -> bool:
-    return (fn.__module__ or "").partition(".")[0] in ("microtensor", "numpy")
+    # What is typed in at a prompt has no file.
+    typed = fn.__code__.co_filename.startswith("<")
+    return not typed and (fn.__module__ or "").partition(".")[0] in ("microtensor", "numpy")
 
 
 def _read_by(fn: types.FunctionType) -> dict[str, Any]:
@@ -258,5 +290,8 @@ class Twins:
         return twin
 
 
-def _tables(module: Module) -> list[int]:
-    return [id(x) for m in module.modules() for table in (m._parameters, m._buffers) for x in table.values()]
+def _tables(module: Module) -> list[Any]:
+    """What a call of a module must not change: its tensors, and the state of its generators."""
+    held = [id(x) for m in module.modules() for table in (m._parameters, m._buffers) for x in table.values()]
+    drawn = [x for m in module.modules() for x in vars(m).values() if isinstance(x, np.random.Generator)]
+    return [*held, *(str(x.bit_generator.state) for x in drawn)]

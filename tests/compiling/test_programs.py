@@ -265,6 +265,31 @@ def test_a_step_that_returns_its_gradients(backend):
             np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-9, atol=1e-12)
 
 
+settings = {"factor": 2.0}
+number = 2.0
+
+
+class Thing:
+    factor = 2.0
+
+
+def test_a_number_that_a_method_reads(monkeypatch):
+    class Scaled(nn.Module):
+        def forward(self, x):
+            return self.times(x @ x)
+
+        def times(self, x):
+            return x * number
+
+    module = Scaled()
+    x = mt.tensor([[1.0, 2.0], [3.0, 4.0]])
+    for fast in (compiled_by(module, "numpy"), compiled_by(lambda x: module(x), "numpy")):
+        for value in (2.0, 3.0):
+            monkeypatch.setitem(globals(), "number", value)
+            np.testing.assert_allclose(fast(x).numpy(), module(x).numpy())
+            assert fast.why == ""
+
+
 def impure():
     net, count, rng = nn.Linear(2, 2, rng=0), 0, np.random.default_rng(0)
 
@@ -287,7 +312,32 @@ def impure():
 
     drawn = mt.primitive("drawn", draw, lambda g, y, x: g)
     captured = mt.tensor([[1.0, 2.0], [3.0, 4.0]], name="captured")
+
+    class Reading(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rng, self.other, self.linear = np.random.default_rng(0), Thing(), nn.Linear(2, 2, rng=0)
+
+    class Draws(Reading):
+        def forward(self, x):
+            return self.linear(x) * self.rng.normal()
+
+    class Asks(Reading):
+        def forward(self, x):
+            return self.linear(x) * self.other.factor
+
+    class Names(Reading):
+        def forward(self, x):
+            return self.scaled(x @ x)
+
+        def scaled(self, x):
+            return x * settings["factor"]
+
+    draws, asks = Draws(), Asks()
     return {
+        "a module that draws": (lambda x: draws(x), "draws numbers"),
+        "a module that reads an object": (lambda x: asks(x), "Asks.other, which it reads, is a Thing"),
+        "a method that reads a table": (Names(), "'settings', which it reads, is a dict"),
         "counts": (counts, "sets 'count'"),
         "backward": (goes_back, "calls backward"),
         "switches": (switches, "sets one of its attributes"),
