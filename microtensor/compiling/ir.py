@@ -69,6 +69,11 @@ class Value:
         self.truth: bool = op in _COMPARISONS | _LOGICAL or constant or (op in _BITS and all(x.truth for x in self.of))
 
 
+def is_placed(x: Value) -> bool:
+    """Whether x is 0 but where an index is the position along an axis."""
+    return x.op == "where" and x.of[0].op == "equal" and x.of[0].of[1].op == "position"
+
+
 class Algebra:
     """Makes expressions over axes of given sizes."""
 
@@ -163,8 +168,8 @@ class Algebra:
         """The sum along some axes."""
         if a.truth:
             raise Refused("it sums a condition; write where(condition, 1.0, 0.0)")
-        if a.op == "where" and a.args[0].op == "equal" and a.args[0].args[1].op == "position":
-            # Zeros but for one element, whose index is in range.
+        if is_placed(a):
+            # One element is not 0, because the index is in range.
             along = a.args[0].args[1].axes
             if along <= over and not along & a.args[1].axes:
                 return self.total(a.args[1], over - along)

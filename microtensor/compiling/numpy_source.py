@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.compiling.ir import FREE, REDUCTIONS, Value
+from microtensor.compiling.ir import FREE, REDUCTIONS, Value, is_placed
 from microtensor.compiling.schedule import Kernel, Sweep
 from microtensor.compiling.trace import ELEMENTWISE
 
@@ -59,7 +59,7 @@ class NumpyWriter:
     def __init__(
         self, kernel: Kernel, name: str, dtype: np.dtype[Any], blocks: bool, labels: dict[Value, str] | None = None
     ) -> None:
-        self.kernel, self.dtype, self.labels = kernel, dtype, labels or {}
+        self.kernel, self.dtype, self.blocks, self.labels = kernel, dtype, blocks, labels or {}
         self.sizes = kernel.algebra.sizes
         self.names = names_of(kernel)
         self.lines = [f"def {name}({', '.join(given for given, _ in kernel.bound.values())}):"]
@@ -123,8 +123,12 @@ class NumpyWriter:
         if value.op in REDUCTIONS:
             over = tuple(sorted(value.of[0].axes - value.axes))
             return f"{SUMMED[value.op]}.reduce({args[0]}, axis={over}, keepdims=True)"
-        if value.op == "where" and not value.whole and value.of[1].op == value.of[2].op == "const":
-            args[2] = f"{self.dtype.name}({args[2]})"
+        if value.op == "where" and not value.whole and value.of[2].op == "const":
+            if value.of[1].op == "const":
+                args[2] = f"{self.dtype.name}({args[2]})"
+            elif self.blocks and value.of[2].args[0] == 0:
+                # Several times as fast.
+                return f"masked({args[1]}, {args[0]})"
         if value.op == "copy":
             return f"full({self._shape(value)}, {args[0]}, {self._kind(value)})"
         return f"{value.op}({', '.join(args)})"
@@ -158,6 +162,7 @@ class NumpyWriter:
         self.uses = Counter(x for v in dict.fromkeys([*found, *body]) for x in v.of)
         self.uses.update(list(self.kernel.results))
         self.products = {v.of[0] for v in found if v.op == "sum" and self._is_product(v.of[0])}
+        self.products |= {x.of[0] for x in self.products if is_placed(x) and self.uses[x.of[0]] == 1}
         for sweep in sweeps:
             for value in sweep.before:
                 self._part(value, value in whole)
@@ -168,7 +173,9 @@ class NumpyWriter:
         self.parts.clear()
 
     def _is_product(self, x: Value) -> bool:
-        """Whether x is a product that only one sum needs."""
+        """Whether x is a product, or an element at an index, that only one sum needs."""
+        if is_placed(x):
+            return self.uses[x] == 1 and x.of[1].axes == x.axes and self.axis not in x.of[0].of[1].axes
         return x.op == "multiply" and self.uses[x] == 1 and all(a.axes == x.axes and not a.truth for a in x.of)
 
     def _slice(self, value: Value) -> str:
@@ -241,7 +248,9 @@ class NumpyWriter:
             self._put(f"{SUMMED[value.op]}({name}, {text}, out={name})")
 
     def _product(self, value: Value, x: Value) -> str:
-        """The sum of a product, without an array of the product."""
+        """The sum of a product or an element at an index, without an array of all of them."""
+        if is_placed(x):
+            return f"take_along_axis({self._read(x.of[1])}, {self._read(x.of[0].of[0])}, {x.of[0].of[1].args[0]})"
         args = ", ".join(self._read(a) for a in x.of)
         over = x.axes - value.axes
         if over == {len(self.sizes) - 1}:
