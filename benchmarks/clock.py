@@ -1,4 +1,4 @@
-"""Timing on a noisy machine: everybody in every round, in a new order each time, and medians of the rounds."""
+"""Timing on a noisy machine: everybody in every round, in a new order each time, as processor time."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import gc
 import random
 import time
 from collections.abc import Callable, Mapping
-from statistics import median
 from typing import Any
 
 BATCH_SECONDS = 0.01
-BUDGET_SECONDS = 6.0
+BUDGET_SECONDS = 3.0
 MINIMUM_ROUNDS = 3
 
 
-def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The median seconds of each call over `rounds`, or over as many as the budget allows but at least three.
+def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """The seconds of each call in each of `rounds`, or of as many as the budget allows but at least three.
 
     Each has been called once before, so that nothing of a first call is counted.
 
-    Neighbours and clock rates disturb all calls of a round alike, so ratios survive what absolute times do not.
+    What other programs do costs no processor time of this one, and clock rates disturb all calls of a round alike. So
+    ratios survive what absolute times do not.
     """
     counts = {name: _count(call) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
@@ -37,16 +37,18 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str
             gc.collect()
             samples[name].append(_seconds(calls[name], counts[name]))
     gc.unfreeze()
-    return {name: median(times) for name, times in samples.items()}
+    return samples
 
 
 def _seconds(call: Callable[[], Any], count: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(count):
         call()
-    return (time.perf_counter() - start) / count
+    return (time.process_time() - start) / count
 
 
 def _count(call: Callable[[], Any]) -> int:
     """How many calls a sample takes, so that the clock's own grain does not matter."""
-    return max(1, int(BATCH_SECONDS / max(_seconds(call, 1), 1e-9)))
+    start = time.perf_counter()
+    call()
+    return max(1, int(BATCH_SECONDS / max(time.perf_counter() - start, 1e-9)))

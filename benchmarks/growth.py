@@ -1,22 +1,27 @@
-"""How time grows with size: a chain of operations, and the rows of a batch norm, as a picture.
-
-``python -m benchmarks.growth -o growth.png``. Each point is the median of three new processes.
-"""
+"""How time grows with size: a chain of operations, and the rows of a batch norm, as curves and as a picture."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks import fresh, measure
-from benchmarks.libraries import LIBRARIES, load
+from benchmarks import fresh
+from benchmarks.libraries import LIBRARIES, RefusedError
 
-COLORS = {"microtensor": "#1d4ed8", "torch": "#c2620c", "torch-native": "#be1240", "autograd": "#15703a"}
-COLORS["mygrad"] = "#64748a"
+# For each library, the seconds at each size.
+Times = dict[str, dict[int, float]]
+
+# Distinct in colour and in shape, so that they are told apart without colours too.
+STYLES = {
+    "microtensor": ("#1d4ed8", "o"),
+    "compiled": ("#111827", "D"),
+    "torch-native": ("#be123c", "s"),
+    "torch": ("#c2620c", "^"),
+    "autograd": ("#15703a", "v"),
+    "mygrad": ("#64748b", "X"),
+}
 
 
 class Curve(NamedTuple):
@@ -24,6 +29,7 @@ class Curve(NamedTuple):
 
     workload: str
     title: str
+    axis: str
     sizes: tuple[int, ...]
     # The largest size of a library; the slower ones would take minutes.
     largest: dict[str, int]
@@ -32,69 +38,67 @@ class Curve(NamedTuple):
 CURVES = (
     Curve(
         "chain",
-        "chain of operations on 4 numbers",
+        "A chain of operations on 4 numbers",
+        "operations",
         (1_000, 10_000, 100_000, 1_000_000),
-        {"microtensor": 1_000_000, "torch": 1_000_000, "autograd": 100_000, "mygrad": 100_000},
+        {"microtensor": 1_000_000, "compiled": 1_000_000, "torch": 1_000_000, "autograd": 100_000, "mygrad": 100_000},
     ),
     Curve(
         "memory-bn",
-        "rows of a batch norm with 16 columns",
+        "Batch norm with 16 columns",
+        "rows",
         (100, 1_000, 10_000, 100_000, 1_000_000),
         dict.fromkeys(LIBRARIES, 1_000_000),
     ),
 )
 
 
-def grown(curve: Curve, libraries: list[str], shrink: int = 1, processes: int = 3) -> dict[str, dict[int, float]]:
-    """The seconds of each library at each size, divided by `shrink` but at least 10."""
-    found: dict[str, dict[int, float]] = {}
-    for full in curve.sizes:
-        size = max(full // shrink, 10)
-        taking_part = [name for name in libraries if full <= curve.largest.get(name, 0)]
-        rounds = [{name: fresh.seconds(name, curve.workload, size) for name in taking_part} for _ in range(processes)]
-        for name in taking_part:
-            found.setdefault(name, {})[size] = median(times[name] for times in rounds)
+def measured(libraries: Sequence[str], quick: bool = False) -> dict[str, Times]:
+    """The curves by workload. When it is quick, they are short."""
+    return {curve.workload: grown(curve, libraries, *((2, 1) if quick else (9, 3))) for curve in CURVES}
+
+
+def grown(curve: Curve, libraries: Sequence[str], sizes: int, processes: int) -> Times:
+    """The seconds of each library at the first `sizes` of the curve, as medians of so many new processes."""
+    found: Times = {}
+    refused: set[str] = set()
+    for size in curve.sizes[:sizes]:
+        samples: dict[str, list[float]] = {x: [] for x in libraries if size <= curve.largest.get(x, 0)}
+        for _ in range(processes):
+            for name in samples.keys() - refused:
+                try:
+                    samples[name].append(fresh.seconds(curve.workload, name, size))
+                except RefusedError:
+                    # A larger size would be refused too.
+                    refused.add(name)
+        for name in samples.keys() - refused:
+            found.setdefault(name, {})[size] = median(samples[name])
     return found
 
 
-def draw(found: dict[str, dict[str, dict[int, float]]], facts: str, file: Path) -> None:
+def draw(found: dict[str, Times], facts: str, file: Path) -> None:
     """One panel a curve, both axes logarithmic."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(CURVES), figsize=(10, 4.2), layout="constrained")
-    for panel, curve in zip(panels, CURVES, strict=True):
-        for name, times in found[curve.workload].items():
-            panel.loglog(list(times), [1e3 * t for t in times.values()], "o-", color=COLORS[name], label=name)
-        panel.set_xlabel(curve.title)
-        panel.set_ylabel("forward + backward, ms")
-        panel.grid(alpha=0.3)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False)
-    figure.suptitle(facts, fontsize=8, color="#64748a")
-    figure.savefig(file, dpi=150)
-
-
-def main() -> None:
-    """Measure as the command line says, draw the picture and print the numbers."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description="how time grows with size")
-    parser.add_argument("-o", "--output", type=Path, default=Path("growth.png"), metavar="FILE")
-    parser.add_argument("--quick", action="store_true", help="sizes divided by 100, one process each")
-    args = parser.parse_args()
-    libraries = [library.name for library in load(list(LIBRARIES))[0]]
-    shrink, processes = (100, 1) if args.quick else (1, 3)
-    found = {}
-    for curve in CURVES:
-        sys.stderr.write(f"{curve.title}\n")
-        found[curve.workload] = grown(curve, libraries, shrink, processes)
-    machine = measure.machine()
-    draw(found, f"{machine['processor']}, Python {machine['python']}, float32, one thread", args.output)
-    sys.stdout.write(json.dumps(found, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    from benchmarks import __main__  # noqa: F401 - it limits the libraries to one thread
-
-    main()
+    # Texts as paths look the same everywhere, and a fixed salt gives the same file for the same numbers.
+    with pyplot.rc_context({"font.size": 13, "svg.hashsalt": "benchmarks"}):
+        figure, panels = pyplot.subplots(1, len(CURVES), figsize=(13, 5.6))
+        figure.set_layout_engine("constrained", w_pad=0.12)
+        for panel, curve in zip(panels, CURVES, strict=True):
+            times = found[curve.workload]
+            for name in (x for x in STYLES if x in times):
+                color, marker = STYLES[name]
+                milliseconds = [1e3 * t for t in times[name].values()]
+                panel.loglog(list(times[name]), milliseconds, marker=marker, color=color, label=name, lw=2, ms=7)
+            panel.set_title(curve.title)
+            panel.set_xlabel(curve.axis)
+            panel.set_ylabel("forward and backward, ms")
+            panel.grid(alpha=0.3)
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.legend(frameon=False, loc="upper left")
+        figure.supxlabel(facts, fontsize=11, color="#475569")
+        figure.savefig(file, dpi=100, metadata={"Date": None} if file.suffix == ".svg" else None)
+        pyplot.close(figure)

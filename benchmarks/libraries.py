@@ -18,6 +18,10 @@ Axes: TypeAlias = tuple[int, ...]
 EPS = 1e-5
 
 
+class RefusedError(Exception):
+    """A library cannot run a workload; the message is its reason."""
+
+
 class Library:
     """A vocabulary of operations, and the norms composed of it; a library overrides what it has itself.
 
@@ -41,14 +45,21 @@ class Library:
         raise NotImplementedError
 
     def constant(self, array: Array) -> Any:
+        """What takes no part in differentiation, as the library's own type: nobody has to convert it in each pass."""
         return array
 
-    def gradients(self, function: Callable[..., Any], leaves: Sequence[Any], seed: Any) -> list[Any]:
-        """One forward and one backward pass: the gradient of every leaf, of the library's own type."""
+    def function(self, formula: Callable[..., Any], parts: Sequence[Any] = ()) -> Callable[..., Any]:
+        """What is differentiated: `formula` of the layers in `parts`, of which there may be none, and of the inputs."""
+        return functools.partial(formula, *parts)
+
+    def differentiated(
+        self, function: Callable[..., Any], inputs: Sequence[Any], leaves: Sequence[Any], seed: Any
+    ) -> list[Any]:
+        """One forward and one backward pass: the result and the gradient of every leaf, of the library's own type."""
         raise NotImplementedError
 
-    def numpy(self, gradient: Any) -> Array:
-        return np.asarray(gradient)
+    def numpy(self, result: Any) -> Array:
+        return np.asarray(result)
 
     # --- operations ---------------------------------------------------------------------------------------
 
@@ -67,9 +78,22 @@ class Library:
     def relu(self, x: Any) -> Any:
         return self.module.maximum(x, np.float32(0))
 
+    def below_largest(self, x: Any) -> Any:
+        return x - self.module.max(x, axis=-1, keepdims=True)
+
+    def total(self, x: Any) -> Any:
+        return self.module.sum(x, axis=-1, keepdims=True)
+
     def softmax(self, x: Any) -> Any:
-        e = self.module.exp(x - self.module.max(x, axis=-1, keepdims=True))
-        return e / self.module.sum(e, axis=-1, keepdims=True)
+        e = self.module.exp(self.below_largest(x))
+        return e / self.total(e)
+
+    def log_softmax(self, x: Any) -> Any:
+        below = self.below_largest(x)
+        return below - self.module.log(self.total(self.module.exp(below)))
+
+    def cross_entropy(self, scores: Any, labels: Any) -> Any:
+        return -self.log_softmax(scores)[np.arange(len(labels)), labels].mean()
 
     def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
         return self.module.reshape(x, shape)
@@ -119,15 +143,18 @@ class Layered(Library):
         return self.module.nn.functional.gelu(x)
 
     def recurrent(self, kind: str, leaves: Sequence[Any]) -> Callable[[Any], Any]:
-        """The output of an LSTM or a GRU at every step, from W_ih, W_hh, b_ih and b_hh."""
+        """An LSTM or a GRU of W_ih, W_hh, b_ih and b_hh: its output at every step, and its last state."""
         layer = getattr(self.module.nn, kind)(leaves[0].shape[1], leaves[1].shape[1])
         for name, leaf in zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), leaves, strict=True):
             setattr(layer, name, leaf)
-        return lambda x: layer(x)[0]
+        return layer  # type: ignore[no-any-return]
 
     def encoder_layer(self, width: int, heads: int, hidden: int) -> Any:
         """A transformer encoder layer without dropout."""
         return self.module.nn.TransformerEncoderLayer(width, heads, hidden, dropout=0.0)
+
+    def log_softmax(self, x: Any) -> Any:
+        return self.module.log_softmax(x, -1)
 
     def cross_entropy(self, scores: Any, labels: Any) -> Any:
         return self.module.nn.functional.cross_entropy(scores, labels)
@@ -135,11 +162,14 @@ class Layered(Library):
     def adam(self, leaves: Sequence[Any]) -> Any:
         return self.module.optim.Adam(leaves)
 
-    def gradients(self, function: Callable[..., Any], leaves: Sequence[Any], seed: Any) -> list[Any]:
+    def differentiated(
+        self, function: Callable[..., Any], inputs: Sequence[Any], leaves: Sequence[Any], seed: Any
+    ) -> list[Any]:
         for leaf in leaves:
             leaf.grad = None
-        function(*leaves).backward(seed)
-        return [leaf.grad for leaf in leaves]
+        y = function(*inputs)
+        y.backward(seed)
+        return [y, *(leaf.grad for leaf in leaves)]
 
 
 def _filled(layer: Any, weight: Any, bias: Any) -> Callable[[Any], Any]:
@@ -159,8 +189,8 @@ class Microtensor(Layered):
     def constant(self, array: Array) -> Any:
         return self.module.tensor(array)
 
-    def numpy(self, gradient: Any) -> Array:
-        return np.asarray(gradient.numpy())
+    def numpy(self, result: Any) -> Array:
+        return np.asarray(result.numpy())
 
     def relu(self, x: Any) -> Any:
         return self.module.relu(x)
@@ -184,8 +214,42 @@ class Microtensor(Layered):
         return self.module.norms.group_norm(x, groups, weight, bias, EPS)
 
 
+class Compiled(Microtensor):
+    """Ours, through ``microtensor.compile``. It never runs the composition in the program's place."""
+
+    name = "compiled"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Whatever runs the programs is imported here, as the other libraries are.
+        self.module.compile(self.module.tanh)
+
+    def function(self, formula: Callable[..., Any], parts: Sequence[Any] = ()) -> Callable[..., Any]:
+        nn = self.module.nn
+
+        class Composition(nn.Module):  # type: ignore[misc, name-defined]
+            """A module, so that the parameters of the layers are inputs of the program."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.parts = nn.ModuleList(parts)
+
+            def forward(self, *inputs: Any) -> Any:
+                return formula(*self.parts, *inputs)
+
+        fast = self.module.compile(Composition(), strict=True)
+
+        def run(*inputs: Any) -> Any:
+            try:
+                return fast(*inputs)
+            except self.module.CompileError:
+                raise RefusedError(fast.why) from None
+
+        return run
+
+
 class Torch(Layered):
-    """PyTorch with norms, GELU, softmax and recurrent layers composed of its own operations."""
+    """PyTorch with norms, GELU, softmax, cross-entropy and recurrent layers composed of its own operations."""
 
     name = package = "torch"
 
@@ -199,8 +263,8 @@ class Torch(Layered):
     def constant(self, array: Array) -> Any:
         return self.module.from_numpy(array.copy())
 
-    def numpy(self, gradient: Any) -> Array:
-        return np.asarray(gradient.numpy())
+    def numpy(self, result: Any) -> Array:
+        return np.asarray(result.detach().numpy())
 
     def mean(self, x: Any, axes: Axes) -> Any:
         return x.mean(axes, keepdim=True)
@@ -215,21 +279,29 @@ class Torch(Layered):
     def gelu(self, x: Any) -> Any:
         return x * 0.5 * (self.module.erf(x * 0.5**0.5) + 1.0)
 
-    def softmax(self, x: Any) -> Any:
-        e = self.module.exp(x - x.amax(-1, keepdim=True))
-        return e / e.sum(-1, keepdim=True)
+    def below_largest(self, x: Any) -> Any:
+        return x - x.amax(-1, keepdim=True)
+
+    def total(self, x: Any) -> Any:
+        return x.sum(-1, keepdim=True)
+
+    softmax = Library.softmax
+    log_softmax = Library.log_softmax
+
+    def cross_entropy(self, scores: Any, labels: Any) -> Any:
+        return -self.log_softmax(scores).gather(1, labels[:, None]).mean()
 
     def recurrent(self, kind: str, leaves: Sequence[Any]) -> Callable[[Any], Any]:
         w_ih, w_hh, b_ih, b_hh = leaves
         step = {"LSTM": self._lstm_step, "GRU": self._gru_step}[kind]
 
-        def along(x: Any) -> Any:
+        def along(x: Any) -> tuple[Any, Any]:
             h = c = self.module.zeros(x.shape[1], w_hh.shape[1])
             outputs = []
             for from_x in x @ w_ih.T + b_ih:
                 h, c = step(from_x, h @ w_hh.T + b_hh, h, c)
                 outputs.append(h)
-            return self.module.stack(outputs)
+            return self.module.stack(outputs), h
 
         return along
 
@@ -276,6 +348,8 @@ class TorchNative(Torch):
     def softmax(self, x: Any) -> Any:
         return self.module.softmax(x, -1)
 
+    log_softmax = Layered.log_softmax
+    cross_entropy = Layered.cross_entropy
     batch_norm_layer = Layered.batch_norm_layer
     layer_norm_layer = Layered.layer_norm_layer
     gelu = Layered.gelu
@@ -296,9 +370,12 @@ class Autograd(Library):
     def leaf(self, array: Array) -> Any:
         return array
 
-    def gradients(self, function: Callable[..., Any], leaves: Sequence[Any], seed: Any) -> list[Any]:
-        pull, _ = self.make_vjp(lambda arguments: function(*arguments))(tuple(leaves))
-        return list(pull(seed))
+    def differentiated(
+        self, function: Callable[..., Any], inputs: Sequence[Any], leaves: Sequence[Any], seed: Any
+    ) -> list[Any]:
+        constants = inputs[len(leaves) :]
+        pull, y = self.make_vjp(lambda arguments: function(*arguments, *constants))(tuple(leaves))
+        return [y, *pull(seed)]
 
 
 class MyGrad(Library):
@@ -309,14 +386,19 @@ class MyGrad(Library):
     def leaf(self, array: Array) -> Any:
         return self.module.tensor(array)
 
-    def gradients(self, function: Callable[..., Any], leaves: Sequence[Any], seed: Any) -> list[Any]:
+    def differentiated(
+        self, function: Callable[..., Any], inputs: Sequence[Any], leaves: Sequence[Any], seed: Any
+    ) -> list[Any]:
         # Gradients of an earlier pass are dropped by the library itself as soon as a leaf is used again.
-        function(*leaves).backward(seed)
-        return [leaf.grad for leaf in leaves]
+        y = function(*inputs)
+        y.backward(seed)
+        return [y, *(leaf.grad for leaf in leaves)]
 
 
-OURS = Microtensor.name
-LIBRARIES: dict[str, type[Library]] = {kind.name: kind for kind in (Microtensor, Torch, TorchNative, Autograd, MyGrad)}
+OURS, COMPILED, NATIVE = Microtensor.name, Compiled.name, TorchNative.name
+LIBRARIES: dict[str, type[Library]] = {
+    kind.name: kind for kind in (Microtensor, Compiled, TorchNative, Torch, Autograd, MyGrad)
+}
 
 
 def load(names: Sequence[str]) -> tuple[list[Library], dict[str, str]]:
