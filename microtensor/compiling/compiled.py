@@ -20,7 +20,7 @@ Backend: TypeAlias = Literal["numba", "numpy"]
 # Programs that a compiled function keeps; the oldest one goes first.
 MOST = 64
 # Operations of a program that runs as one kernel for each pass. With more, a compiler takes too long.
-WHOLE = 400
+WHOLE = 200
 
 
 class CompileError(RuntimeError):

@@ -16,8 +16,8 @@ from microtensor.compiling.trace import Symbol
 # What takes no function such as exp. A sum over axes has several names.
 _CHEAP = CHEAP | {*SAME, "relu", "masked", "square", "mean", "sum_to", "contract_to"}
 _SUMS = frozenset(("sum", "mean", "max", "min", "sum_to", "contract_to"))
-# Operations in one kernel. Longer ones take a compiler too long.
-LONGEST = 120
+# Operations in one kernel. Longer ones take a compiler too long, and their loops hold too many values.
+LONGEST = 40
 
 
 class Policy(NamedTuple):
