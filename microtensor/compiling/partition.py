@@ -29,10 +29,14 @@ class Policy(NamedTuple):
         The bytes that it must work on: those of its largest array times its operations.
     apart : bool
         Whether functions such as exp are calls of NumPy, which has them for many elements at a time.
+    whole : int
+        The most operations of a program that is one kernel for each pass. With more, a compiler takes too long, and
+        too much is computed again.
     """
 
     least: int = 0
     apart: bool = False
+    whole: int = 200
 
 
 class Step:

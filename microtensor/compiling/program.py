@@ -139,8 +139,8 @@ def build_numpy(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
     return call
 
 
-# Blocks pay where many arrays do not stay in the cache.
-build_numpy.policy = Policy(least=1 << 28)  # type: ignore[attr-defined]
+# In a longer program, single calls that write into dying arrays are faster than blocks.
+build_numpy.policy = Policy(least=1 << 62, whole=50)  # type: ignore[attr-defined]
 
 
 def readable(kernel: Kernel, name: str, lowered: Lowered, labels: dict[Value, str]) -> str:
