@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from microtensor import random
 from microtensor.compiling.calling import Call, check_primitive
 from microtensor.compiling.node import LOCK, Fused, Saved
-from microtensor.compiling.program import Builder, Program
+from microtensor.compiling.program import Builder, Program, policy_of
 from microtensor.compiling.replay import Replay
 from microtensor.compiling.trace import Refused, Symbol, Trace
 from microtensor.core.primitive import Node, label, new_tensor, origin_of
@@ -19,8 +19,6 @@ from microtensor.support.modes import Mode, current_mode
 Backend: TypeAlias = Literal["numba", "numpy"]
 # Programs that a compiled function keeps; the oldest one goes first.
 MOST = 64
-# Operations of a program that runs as one kernel for each pass. With more, a compiler takes too long.
-WHOLE = 400
 
 
 class CompileError(RuntimeError):
@@ -118,7 +116,7 @@ class Compiled:
 
 def _program(trace: Trace, names: list[str], build: Builder) -> Program | Replay:
     symbols = trace.symbols()
-    if len(symbols) <= WHOLE and all(s.fuses for s in symbols):
+    if len(symbols) <= policy_of(build).whole and all(s.fuses for s in symbols):
         # What does not fuse as a whole may fuse in parts.
         with suppress(Refused):
             return Program(trace, names, build)

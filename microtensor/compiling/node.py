@@ -96,7 +96,9 @@ class Fused(Primitive[Any]):
         program, name = self.program, self.program.results[self.result]
         given = dict(zip(self.needs, values, strict=True))
         arrays = saved.arrays | {program.inputs[i]: x for i, x in given.items()}
-        found = program.backwards[self.result](arrays | {name: y, name.replace("y", "g"): np.ascontiguousarray(g)})
+        # This function of NumPy would give an array without axes one.
+        g = g if g.flags.c_contiguous else np.ascontiguousarray(g)
+        found = program.backwards[self.result](arrays | {name: y, name.replace("y", "g"): g})
         return {i: d.reshape(given[i].shape) for i, d in zip(self.known, found, strict=True)}
 
     def _pull_tensors(self, g: Tensor, y: Tensor, values: Sequence[Tensor], saved: Saved) -> dict[int, Tensor]:

@@ -16,8 +16,8 @@ from microtensor.compiling.trace import Symbol
 # What takes no function such as exp. A sum over axes has several names.
 _CHEAP = CHEAP | {*SAME, "relu", "masked", "square", "mean", "sum_to", "contract_to"}
 _SUMS = frozenset(("sum", "mean", "max", "min", "sum_to", "contract_to"))
-# Operations in one kernel. Longer ones take a compiler too long.
-LONGEST = 120
+# Operations in one kernel. Longer ones take a compiler too long, and their loops hold too many values.
+LONGEST = 40
 
 
 class Policy(NamedTuple):
@@ -29,10 +29,14 @@ class Policy(NamedTuple):
         The bytes that it must work on: those of its largest array times its operations.
     apart : bool
         Whether functions such as exp are calls of NumPy, which has them for many elements at a time.
+    whole : int
+        The most operations of a program that is one kernel for each pass. With more, a compiler takes too long, and
+        too much is computed again.
     """
 
     least: int = 0
     apart: bool = False
+    whole: int = 200
 
 
 class Step:

@@ -11,7 +11,7 @@ import numpy as np
 
 from microtensor.compiling.ir import Lowered, Value
 from microtensor.compiling.layout import Layout
-from microtensor.compiling.numpy_source import BLOCK, NAMESPACE, NumpyWriter
+from microtensor.compiling.numpy_source import NAMESPACE, NumpyWriter
 from microtensor.compiling.partition import Policy
 from microtensor.compiling.schedule import Kernel
 from microtensor.compiling.trace import Trace
@@ -139,8 +139,8 @@ def build_numpy(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
     return call
 
 
-# Blocks pay where arrays do not stay in the cache.
-build_numpy.policy = Policy(least=16 * BLOCK)  # type: ignore[attr-defined]
+# In a longer program, single calls that write into dying arrays are faster than blocks.
+build_numpy.policy = Policy(least=1 << 62, whole=50)  # type: ignore[attr-defined]
 
 
 def readable(kernel: Kernel, name: str, lowered: Lowered, labels: dict[Value, str]) -> str:

@@ -5,6 +5,8 @@ import os
 import pytest
 
 from microtensor.compiling import calling, numba_source, numpy_source
+from microtensor.compiling.partition import Policy
+from microtensor.compiling.program import build_numpy
 from tests.compiling.backends import compiled_by, needs_numba
 from tests.compiling.programs import RandomProgram, difference
 
@@ -16,6 +18,8 @@ MACHINE_CODE = int(os.environ.get("MICROTENSOR_COMPILED", "40"))
 def check(monkeypatch):
     # The drawn function is an object that reads its own plan, which never changes.
     monkeypatch.setattr(calling, "settings_of", lambda fn, modules: iter(()))
+    # Programs of any length in blocks, too.
+    monkeypatch.setattr(build_numpy, "policy", Policy(), raising=False)
 
     def compare(seeds, backend):
         refused, wrong = [], []
