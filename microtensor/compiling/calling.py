@@ -6,7 +6,7 @@ import copy
 import dis
 import inspect
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -35,18 +35,19 @@ class Call:
         The parameters and buffers that it reads, by name; each of them once.
     settings : list
         The plain values that it reads.
+    owners : dict
+        The modules, and the objects of the user's classes, that it reads, by name.
     """
 
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> None:
         self.fn, self.args, self.options = fn, args, options
         self.tensors: list[Any] = [x for x in (*args, *options.values()) if isinstance(x, TensorBase)]
-        modules: dict[str, Module] = {}
-        self.settings = list(settings_of(fn, modules))
-        self.modules = modules
+        self.owners: dict[str, Any] = {}
+        self.settings = list(settings_of(fn, self.owners))
         self.state: dict[str, Tensor] = {}
         seen: set[int] = set()
-        for prefix, module in modules.items():
-            for name, x in (*module.named_parameters(), *module.named_buffers()):
+        for prefix, owner in self.owners.items():
+            for name, x in (*owner.named_parameters(), *owner.named_buffers()) if isinstance(owner, Module) else ():
                 if id(x) not in seen:
                     seen.add(id(x))
                     self.state[f"{prefix}.{name}" if prefix else name] = x
@@ -61,14 +62,14 @@ class Call:
     def traced(self, *leaves: Any) -> Any:
         """The result for traced tensors in place of the arguments and of the state."""
         count = len(self.tensors)
-        if not self.modules:
+        if not self.owners:
             return self.on(list(leaves))
         twins = Twins(dict(zip(map(id, self.state.values()), leaves[count:], strict=True)))
         twin = twins.of(self.fn)
-        modules = [twins.of(module) for module in self.modules.values()]
-        before = [(_of_module(m, set()), _tables(m)) for m in modules]
+        owners = list(map(twins.of, self.owners.values()))
+        before = list(map(_held_by, owners))
         found = self.on(list(leaves[:count]), twin)
-        if before != [(_of_module(m, set()), _tables(m)) for m in modules]:
+        if before != list(map(_held_by, owners)):
             raise Refused("the module sets one of its attributes when it is called, or draws numbers")
         return found
 
@@ -105,22 +106,60 @@ def plain(x: Any, what: str) -> Any:
     raise Refused(f"{what} is a {type(x).__name__}, which may change between two calls; pass a tensor or a plain value")
 
 
-def settings_of(fn: Any, modules: dict[str, Module]) -> Iterator[Any]:
-    """The plain values that a function or a module reads: they belong to a program. Fills in the modules, by name."""
-    if isinstance(fn, Module):
-        modules[""] = fn
-        yield from _of_module(fn, set())
-    elif isinstance(fn, types.FunctionType):
-        yield from _of_function(fn, set(), modules)
-    elif not isinstance(fn, Primitive):
-        raise Refused(f"it is a {type(fn).__name__}; only a function or a module can be compiled")
+def settings_of(fn: Any, owners: dict[str, Any]) -> Iterator[Any]:
+    """The plain values that a function or a module reads: they belong to a program. Fills in their owners, by name."""
+    if not isinstance(fn, (Module, types.FunctionType, types.MethodType, Primitive)) and not _is_written(fn):
+        raise Refused(f"it is a {type(fn).__name__}; only a function, a method or a module can be compiled")
+    yield from _of_named("", fn, set(), owners, ())
+
+
+def _of_named(name: str, value: Any, seen: set[Any], owners: dict[str, Any], read: Collection[str]) -> Iterator[Any]:
+    """What a value that a function reads adds to the settings; `read` are the attributes that the function names."""
+    if isinstance(value, types.MethodType):
+        method: Any = value.__func__
+        yield from _of_function(method, seen, owners)
+        yield from _of_named(name or "self", value.__self__, seen, owners, method.__code__.co_names)
+    elif isinstance(value, types.FunctionType):
+        yield from _of_function(value, seen, owners)
+    elif hasattr(type(value), "source"):
+        # A compiled function inside this one is traced with it.
+        yield from _of_named(name, value.fn, seen, owners, read)
+    elif isinstance(value, Module):
+        yield name
+        owners[name] = value
+        yield from _of_module(value, seen)
+    elif isinstance(value, type):
+        methods: list[Any] = []
+        _of_methods(value, seen, methods, list(read), owners)
+        yield from methods
+    elif _is_written(value):
+        yield name
+        if not any(value is known for known in owners.values()):
+            owners[name] = value
+            yield from _of_object(name, value, seen, owners, read)
+    elif not isinstance(value, _FIXED):
+        yield name, plain(value, f"{name!r}, which it reads,")
+
+
+def _of_object(name: str, value: Any, seen: set[Any], owners: dict[str, Any], read: Collection[str]) -> Iterator[Any]:
+    """What an object of a user's class holds. Of what is not plain, only what its reader or its methods name counts."""
+    kind: Any = type(value)
+    methods: list[Any] = [kind]
+    read = {*read, *_of_methods(kind, seen, methods, ["__call__", *read], owners)}
+    yield from methods
+    for attribute, x in vars(value).items():
+        if isinstance(x, (np.ndarray, list, dict)):
+            yield attribute, _contents(x)
+        elif attribute in read or isinstance(x, _PLAIN):
+            yield attribute
+            yield from _of_named(f"{name}.{attribute}" if name else attribute, x, seen, owners, read)
 
 
 def _of_module(fn: Module, seen: set[Any]) -> list[Any]:
     found: list[Any] = []
     for module in fn.modules():
         found.append(type(module))
-        read = _of_methods(type(module), seen, found)
+        read = _of_methods(type(module), seen, found, ["forward"])
         for name, value in vars(module).items():
             if type(value) in (bool, int, str, type(None)):
                 found += name, type(value), value
@@ -133,10 +172,12 @@ def _of_module(fn: Module, seen: set[Any]) -> list[Any]:
     return found
 
 
-def _of_methods(kind: type, seen: set[Any], found: list[Any]) -> set[str]:
-    """Add what the methods that a call of a user's module runs read; return the names of attributes in them."""
+def _of_methods(
+    kind: type, seen: set[Any], found: list[Any], start: list[str], owners: dict[str, Any] | None = None
+) -> set[str]:
+    """Add what some methods of a user's class, and those that they name, read; return the attributes that they name."""
     own = _written(kind)
-    names, stack = set[str](), ["forward"] if own else []
+    names, stack = set[str](), list(start) if own else []
     while stack:
         name = stack.pop()
         if name in names:
@@ -147,6 +188,10 @@ def _of_methods(kind: type, seen: set[Any], found: list[Any]) -> set[str]:
                 # A tensor of a module that it reads is found when it is traced.
                 found += _of_function(method, seen, {})
                 stack += method.__code__.co_names
+            elif isinstance(method, (np.ndarray, list, dict)):
+                found += name, _contents(method)
+            elif method is not None and not isinstance(method, (*_FIXED, Module)):
+                found += _of_named(f"{kind.__name__}.{name}", method, seen, {} if owners is None else owners, names)
     return names
 
 
@@ -154,6 +199,20 @@ def _of_methods(kind: type, seen: set[Any], found: list[Any]) -> set[str]:
 def _written(kind: type) -> list[Any]:
     """What the classes of the user hold that a class is derived from, itself included."""
     return [vars(base) for base in kind.__mro__ if base.__module__.partition(".")[0] not in ("microtensor", "builtins")]
+
+
+class _Bare:
+    """An object that holds nothing but its attributes is as large as one of this class."""
+
+
+def _is_written(value: Any) -> bool:
+    """Whether a value is an object of a user's class that holds nothing but its attributes."""
+    kind: Any = type(value)
+    if kind is types.SimpleNamespace:
+        return True
+    known = (*_FIXED, *_PLAIN, tuple, list, dict, set, Module, types.FunctionType)
+    bare = hasattr(value, "__dict__") and kind.__basicsize__ == _Bare.__basicsize__
+    return bare and not isinstance(value, known) and bool(_written(kind))
 
 
 def _contents(value: Any) -> Any:
@@ -167,25 +226,13 @@ def _contents(value: Any) -> Any:
     return type(value)
 
 
-def _of_function(fn: types.FunctionType, seen: set[Any], modules: dict[str, Module]) -> Iterator[Any]:
+def _of_function(fn: types.FunctionType, seen: set[Any], owners: dict[str, Any]) -> Iterator[Any]:
     if fn in seen or _is_library(fn):
         return
     seen.add(fn)
     yield fn.__code__
     for name, value in _read_by(fn).items():
-        if isinstance(value, types.FunctionType):
-            yield from _of_function(value, seen, modules)
-        elif hasattr(type(value), "source"):
-            # A compiled function inside this one is traced with it.
-            inner: dict[str, Module] = {}
-            yield from settings_of(value.fn, inner)
-            modules.update({f"{name}.{k}" if k else name: module for k, module in inner.items()})
-        elif isinstance(value, Module):
-            yield name
-            modules[name] = value
-            yield from _of_module(value, seen)
-        elif not isinstance(value, _FIXED):
-            yield name, plain(value, f"{name!r}, which it reads,")
+        yield from _of_named(name, value, seen, owners, fn.__code__.co_names)
 
 
 def _is_library(fn: types.FunctionType) -> bool:
@@ -249,15 +296,26 @@ class Twins:
 
     def of(self, value: Any) -> Any:
         """The copy; anything else is returned as it is."""
+        twin: Any
         if id(value) in self.made:
             return self.made[id(value)]
         if isinstance(value, Module):
             return self._module(value)
+        if isinstance(value, types.MethodType):
+            return types.MethodType(self.of(value.__func__), self.of(value.__self__))
         if isinstance(value, types.FunctionType) and not _is_library(value):
             return self._function(value)
-        if hasattr(type(value), "source"):
+        if hasattr(type(value), "source") or _is_written(value):
             twin = self.made[id(value)] = copy.copy(value)
-            twin.fn = self.of(value.fn)
+            twin.__dict__.update({name: self.of(x) for name, x in vars(value).items()})
+            return twin
+        if isinstance(value, (list, dict, set, np.ndarray)):
+            # A call may append to a list.
+            twin = self.made[id(value)] = copy.copy(value)
+            if isinstance(value, list):
+                twin[:] = map(self.of, value)
+            elif isinstance(value, dict):
+                twin.update({key: self.of(x) for key, x in value.items()})
             return twin
         return value
 
@@ -268,7 +326,9 @@ class Twins:
         twin._modules.update({name: self._module_of(child) for name, child in module._modules.items()})
         # A draw for the trace must not be missing in the program of the user.
         drawn = {k: copy.deepcopy(x) for k, x in vars(module).items() if isinstance(x, np.random.Generator)}
-        twin.__dict__.update(drawn)
+        kinds = (list, dict, set, np.ndarray)
+        held = {k: self.of(x) for k, x in vars(module).items() if k not in _TABLES and isinstance(x, kinds)}
+        twin.__dict__.update(held | drawn)
         return twin
 
     def _module_of(self, child: Module) -> Module:
@@ -290,8 +350,10 @@ class Twins:
         return twin
 
 
-def _tables(module: Module) -> list[Any]:
-    """What a call of a module must not change: its tensors, and the state of its generators."""
-    held = [id(x) for m in module.modules() for table in (m._parameters, m._buffers) for x in table.values()]
-    drawn = [x for m in module.modules() for x in vars(m).values() if isinstance(x, np.random.Generator)]
-    return [*held, *(str(x.bit_generator.state) for x in drawn)]
+def _held_by(owner: Any) -> list[Any]:
+    """What a call must not change: the attributes of a module or an object, tensors, and the state of generators."""
+    if not isinstance(owner, Module):
+        return [(name, id(x), _contents(x)) for name, x in vars(owner).items()]
+    held = [id(x) for m in owner.modules() for table in (m._parameters, m._buffers) for x in table.values()]
+    drawn = [x for m in owner.modules() for x in vars(m).values() if isinstance(x, np.random.Generator)]
+    return [_of_module(owner, set()), *held, *(str(x.bit_generator.state) for x in drawn)]
