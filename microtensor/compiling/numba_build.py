@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.compiling.functions import FAST, source_of
-from microtensor.compiling.numba_source import NumbaWriter
+from microtensor.compiling.numba_source import NumbaWriter, with_constants
 from microtensor.compiling.partition import Policy
 from microtensor.compiling.program import build_numpy
 from microtensor.compiling.schedule import Kernel
@@ -52,12 +52,8 @@ def extremum(name):
 
 
 maximum, minimum = extremum("llvm.maximum"), extremum("llvm.minimum")
-
-
-{functions}
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={{"reassoc", "contract", "nsz"}})
 """
+KERNEL = '@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})\n'
 # Inside a loop they must be inlined. The order of their sums and differences is part of them.
 BEFORE = '@numba.njit(error_model="numpy", fastmath={"contract"}, forceinline=True)\n'
 
@@ -77,8 +73,8 @@ build_numba.policy = Policy(least=1 << 15, apart=True)  # type: ignore[attr-defi
 
 def build_loops(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """The function of a kernel as loops in machine code."""
-    head = HEAD.format(real=dtype.name, bits=f"int{8 * dtype.itemsize}", functions=source_of(dtype, BEFORE).strip())
-    source = head + NumbaWriter(kernel, name, dtype).source
+    source = source_of(dtype, BEFORE) + "\n\n" + KERNEL + NumbaWriter(kernel, name, dtype).source
+    source = HEAD.format(real=dtype.name, bits=f"int{8 * dtype.itemsize}") + with_constants(source)
     run = getattr(_imported(source), name)
     sizes = [math.prod(kernel.algebra.sizes[a] for a in layout) for _, layout in kernel.results.values()]
     kinds = [np.dtype(np.int64) if value.whole else dtype for value in kernel.results]

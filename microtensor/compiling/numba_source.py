@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
@@ -38,7 +40,16 @@ FORMS = (
     | {name: f"{name}({{}})" for name in FAST}
     | {name: f"math.{name}({{}})" for name in ("sqrt", "sin", "cos")}
 )
+_INDEX = re.compile(r"\[(i\d+ [^\]]*)\]")
+_NUMBER = re.compile(r"real\((-?(?:\d[\d.e+-]*|np\.inf|np\.nan))\)")
 STARTS = {"sum": "real(0)", "max": "real(-np.inf)", "min": "real(np.inf)"}
+
+
+def with_constants(source: str) -> str:
+    """The source with its numbers as constants before it: to convert one takes numba as long as an operation."""
+    names = {number: f"c{i}" for i, number in enumerate(dict.fromkeys(_NUMBER.findall(source)))}
+    constants = "".join(f"{name} = real({number})\n" for number, name in names.items())
+    return f"{constants}\n\n{_NUMBER.sub(lambda found: names[found[1]], source)}"
 
 
 class NumbaWriter:
@@ -79,7 +90,17 @@ class NumbaWriter:
 
     @property
     def source(self) -> str:
-        return "\n".join(self.lines) + "\n"
+        """The text, in which neighbouring lines share their indices: each operation takes numba some milliseconds."""
+        found: list[str] = []
+        for depth, group in groupby(self.lines, key=lambda line: len(line) - len(line.lstrip())):
+            text = "\n".join(group) + "\n"
+            counts = Counter(_INDEX.findall(text))
+            for index in [index for index, count in counts.items() if count > 1]:
+                name = f"p{len(found)}"
+                found.append(f"{' ' * depth}{name} = {index}\n")
+                text = text.replace(f"[{index}]", f"[{name}]")
+            found.append(text)
+        return "".join(found)
 
     # --- where values are kept ------------------------------------------------------------------------------------
 

@@ -63,13 +63,13 @@ def in_machine_code(dtype):
     import numba
 
     from microtensor.compiling.numba_build import BEFORE, HEAD
+    from microtensor.compiling.numba_source import with_constants
 
     bits = f"int{8 * np.dtype(dtype).itemsize}"
-    head = HEAD.format(real=np.dtype(dtype).name, bits=bits, functions=source_of(np.dtype(dtype), BEFORE))
+    head = HEAD.format(real=np.dtype(dtype).name, bits=bits) + with_constants(source_of(np.dtype(dtype), BEFORE))
     names = {}
     loops = [f"    for i in range(x.size):\n        y[{k}, i] = {name}(x[i])\n" for k, name in enumerate(FAST)]
-    # Without the decorator at its end, which is for a kernel.
-    exec(head[: head.rindex("@")] + "def run(x, y):\n" + "".join(loops), names)
+    exec(head + "def run(x, y):\n" + "".join(loops), names)
     return numba.njit(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})(names["run"])
 
 
