@@ -1,4 +1,4 @@
-"""Random compositions: chains of functions of each element, broadcasts, reductions over any axes, changes of shape."""
+"""Random compositions: functions of each element, broadcasts, reductions over any axes, changes of shape, losses."""
 
 import random
 import warnings
@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 import microtensor as mt
+from microtensor import losses
 
 ONE = [
     mt.tanh,
@@ -26,6 +27,8 @@ ONE = [
     lambda v: mt.where(v > 0.1, v, v * 0.2),
     mt.stop_gradient,
     lambda v: mt.softplus(v),
+    lambda v: mt.expm1(mt.minimum(v, 3.0)),
+    lambda v: mt.log1p(mt.abs(v)),
     lambda v: v / 3.0,
     lambda v: mt.power(v * v + 0.3, 1.5),
     lambda v: v[None, ..., None][0, ..., 0],
@@ -39,13 +42,25 @@ TWO = [
     mt.minimum,
     lambda a, b: mt.where(a > b, a * 2.0, b),
 ]
+# Of values, of others of the same shape, and of classes along axis 1. "mean" would fail where all are ignored.
+LOSSES = [
+    lambda v, w, classes: mt.cross_entropy(v, classes, ignore_index=1, reduction="sum"),
+    lambda v, w, classes: mt.cross_entropy(v, classes),
+    lambda v, w, classes: mt.expand_dims(mt.cross_entropy(v, classes, reduction="none", label_smoothing=0.1), 1),
+    lambda v, w, classes: mt.cross_entropy(v, mt.softmax(w, 1)),
+    lambda v, w, classes: mt.expand_dims(mt.pick(v, classes, axis=1), 1),
+    lambda v, w, classes: losses.nll_loss(v * w, classes, ignore_index=2, reduction="sum"),
+    lambda v, w, classes: losses.huber_loss(v, w, reduction="none"),
+    lambda v, w, classes: losses.mse_loss(v, w),
+    lambda v, w, classes: losses.binary_cross_entropy_with_logits(v, mt.sigmoid(w), reduction="none"),
+]
 FLAT = (mt.mean, mt.sum, lambda v, **o: mt.max(mt.stop_gradient(v), **o), mt.max, mt.min)
 
 
 class RandomProgram:
     """A function drawn from a seed, and its arguments."""
 
-    def __init__(self, seed, dtype):
+    def __init__(self, seed, dtype, steps=12):
         draw = random.Random(seed)
         self.draws = np.random.default_rng(seed)
         ndim = draw.choice([1, 2, 2, 3, 3, 4])
@@ -67,12 +82,17 @@ class RandomProgram:
             self.needs[0] = True
         self.plan = [
             tuple(draw.random() if i == 0 else draw.randrange(10**6) for i in range(5))
-            for _ in range(draw.randint(3, 12))
+            for _ in range(draw.randint(3, steps))
         ]
         self.end = draw.random()
+        if ndim > 1:
+            # The last argument: a class for each position.
+            rest = (self.shape[0], *self.shape[2:])
+            self.arrays.append(self.draws.integers(0, self.shape[1], rest))
+            self.needs.append(False)
 
     def __call__(self, *xs):
-        values = list(xs)
+        values = list(xs[: len(xs) - (len(self.shape) > 1)])
         for kind, a, b, c, d in self.plan:
             x, y = values[b % len(values)], values[c % len(values)]
             if kind < 0.3:
@@ -85,10 +105,13 @@ class RandomProgram:
                 full = full if a % 4 else x
                 axes = tuple(i for i in axes if i < full.ndim)
                 values.append(FLAT[a % len(FLAT)](full, axis=axes, keepdims=True) if axes else full)
-            elif kind < 0.93:
+            elif kind < 0.9:
                 # In another shape and back.
                 flat = mt.reshape(x, (x.size,))
                 values.append(mt.reshape(ONE[a % len(ONE)](flat), x.shape))
+            elif kind < 0.95 and len(self.shape) > 1:
+                zeros = mt.reshape(values[0], self.shape) * 0.0
+                values.append(LOSSES[a % len(LOSSES)](x + zeros, y + zeros, xs[-1]))
             else:
                 order = tuple(np.random.default_rng(a).permutation(x.ndim).tolist())
                 turned = mt.sum(mt.permute_dims(x, order) * 0.5, axis=0, keepdims=True)
@@ -124,11 +147,11 @@ def difference(compiled, program):
 
     noise = np.random.default_rng(8).standard_normal
     wide = [x.astype(np.float64) if x.dtype.kind == "f" else x for x in program.arrays]
+    near = [x * (1 + 1e-13 * noise(x.shape)) if x.dtype.kind == "f" else x for x in wide]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = evaluated(program, wide, program.needs, cotangents)
-        nearly = [x * (1 + 1e-13 * noise(x.shape)) if x.dtype.kind == "f" else x for x in wide]
-        moved = evaluated(program, nearly, program.needs, cotangents)
+        moved = evaluated(program, near, program.needs, cotangents)
         found = evaluated(compiled, program.arrays, program.needs, cotangents)
     if compiled.why:
         return None

@@ -11,7 +11,9 @@ from tests.compiling.backends import compiled_by, needs_numba
 from tests.compiling.programs import RandomProgram, difference
 
 TOLERANCE = {"float64": 1e-11, "float32": 3e-4}
+# How many of the slow ones run as machine code: each takes half a second to compile, so they are shorter.
 MACHINE_CODE = int(os.environ.get("MICROTENSOR_COMPILED", "40"))
+STEPS = 6
 
 
 @pytest.fixture
@@ -21,14 +23,14 @@ def check(monkeypatch):
     # Programs of any length in blocks, too.
     monkeypatch.setattr(build_numpy, "policy", Policy(), raising=False)
 
-    def compare(seeds, backend):
+    def compare(seeds, backend, dtypes=("float64", "float32"), steps=12):
         refused, wrong = [], []
         for seed in seeds:
             # Small blocks and tiles, so that small arrays have several of them.
             monkeypatch.setattr(numpy_source, "BLOCK", [1 << 18, 16, 64, 256][seed % 4])
             monkeypatch.setattr(numba_source, "TILE", [1024, 2, 3, 4][seed % 4])
-            for dtype in ("float64", "float32"):
-                program = RandomProgram(seed, dtype)
+            for dtype in dtypes:
+                program = RandomProgram(seed, dtype, steps)
                 compiled = compiled_by(program, backend)
                 error = difference(compiled, program)
                 if error is None:
@@ -52,8 +54,17 @@ def test_many_random_compositions(check, backend):
     check(range(100, 600), backend)
 
 
+@needs_numba
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_random_compositions_in_machine_code(check, dtype):
+    check(range(600, 604), "memory", [dtype], STEPS)
+
+
 @pytest.mark.slow
 @needs_numba
-@pytest.mark.parametrize("seed", range(600, 600 + MACHINE_CODE))
-def test_random_compositions_in_machine_code(check, seed):
-    check([seed], "numba")
+@pytest.mark.parametrize("first", range(700, 700 + MACHINE_CODE, 20))
+def test_many_random_compositions_in_machine_code(check, first):
+    # Blocks of four seeds have the same dtype, so that each dtype meets each size of a tile.
+    for dtype, part in (("float64", 0), ("float32", 4)):
+        seeds = [seed for seed in range(first, min(first + 20, 700 + MACHINE_CODE)) if seed % 8 // 4 * 4 == part]
+        check(seeds, "memory", [dtype], STEPS)
