@@ -6,7 +6,7 @@ these. No path leaves a stretch and comes back to it, so the steps can run one a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -27,15 +27,16 @@ class Policy(NamedTuple):
     ----------
     least : int
         The bytes that it must work on: those of its largest array times its operations.
-    apart : bool
-        Whether functions such as exp are calls of NumPy, which has them for many elements at a time.
+    taken : collection of str, optional
+        The functions such as exp that a kernel takes; default: all. Others are calls of NumPy, which has them for many
+        elements at a time.
     whole : int
         The most operations of a program that is one kernel for each pass. With more, a compiler takes too long, and
         too much is computed again.
     """
 
     least: int = 0
-    apart: bool = False
+    taken: Collection[str] | None = None
     whole: int = 200
 
 
@@ -148,7 +149,9 @@ class Partition:
         floats = [x for x in (s, *args_of(s)) if x.dtype.kind != "b"]
         if not s.fuses or not s.size or not args_of(s) or s.op == "permute_dims" or s.dtype.char not in "fd":
             return False
-        if any(x.dtype != s.dtype for x in floats) or (self.policy.apart and s.op not in _CHEAP):
+        if any(x.dtype != s.dtype for x in floats):
+            return False
+        if self.policy.taken is not None and s.op not in _CHEAP and s.op not in self.policy.taken:
             return False
         return all(_is_condition(x) for x in args_of(s) if x.dtype.kind == "b")
 

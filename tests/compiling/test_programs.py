@@ -35,7 +35,7 @@ def check(monkeypatch):
             monkeypatch.setattr(numpy_source, "BLOCK", [1 << 18, 16, 64, 256][seed % 4])
             monkeypatch.setattr(numba_source, "TILE", [1024, 2, 3, 4][seed % 4])
             # Whatever can be a kernel is one, or all but functions such as exp, or nothing.
-            policy = [Policy(), Policy(apart=True), Policy(least=1 << 40)][seed % 3]
+            policy = [Policy(), Policy(taken=()), Policy(least=1 << 40)][seed % 3]
             for build in (build_numpy, build_python):
                 monkeypatch.setattr(build, "policy", policy, raising=False)
             for dtype in ("float64", "float32"):
