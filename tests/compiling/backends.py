@@ -20,7 +20,8 @@ BACKENDS = ["numpy", pytest.param("numba", marks=needs_numba)]
 def build_python(kernel, name, dtype):
     """The loops that numba would compile, as Python runs them: it shows what they say, without a compiler."""
     bits = np.dtype(f"i{dtype.itemsize}").type
-    namespace = {"np": np, "math": math, "real": dtype.type, "bits": bits, "one": dtype.type(1)}
+    # numba's math keeps float32, as NumPy does; Python's own gives float64.
+    namespace = {"np": np, "math": np, "real": dtype.type, "bits": bits, "one": dtype.type(1)}
     namespace |= {"where": lambda c, a, b: a if c else b, "maximum": np.maximum, "minimum": np.minimum}
     exec(source_of(dtype) + NumbaWriter(kernel, name, dtype).source, namespace)
     return caller(namespace[name], kernel, dtype)

@@ -111,7 +111,8 @@ class RandomProgram:
                 values.append(mt.reshape(ONE[a % len(ONE)](flat), x.shape))
             elif kind < 0.95 and len(self.shape) > 1:
                 zeros = mt.reshape(values[0], self.shape) * 0.0
-                values.append(LOSSES[a % len(LOSSES)](x + zeros, y + zeros, xs[-1]))
+                loss = LOSSES[a % len(LOSSES)](x + zeros, y + zeros, xs[-1])
+                values.append(loss if loss.ndim else mt.reshape(loss, (1,) * len(self.shape)))
             else:
                 order = tuple(np.random.default_rng(a).permutation(x.ndim).tolist())
                 turned = mt.sum(mt.permute_dims(x, order) * 0.5, axis=0, keepdims=True)

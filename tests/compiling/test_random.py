@@ -11,7 +11,7 @@ from tests.compiling.backends import compiled_by, needs_numba
 from tests.compiling.programs import RandomProgram, difference
 
 TOLERANCE = {"float64": 1e-11, "float32": 3e-4}
-# How many of the slow ones run as machine code: each takes half a second to compile, so they are shorter.
+# How many of the slow ones run as machine code: each takes a second to compile, so they are shorter.
 MACHINE_CODE = int(os.environ.get("MICROTENSOR_COMPILED", "40"))
 STEPS = 6
 
