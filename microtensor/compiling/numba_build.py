@@ -21,8 +21,7 @@ from microtensor.compiling.program import build_numpy
 from microtensor.compiling.schedule import Kernel
 from microtensor.support.arrays import Array
 
-# Sums may be taken in another order. NaN, ∞ and the sign of 0 are what they are. A choice in Python would be a branch,
-# and a loop over the elements of a row then takes them one by one.
+# A choice in Python would be a branch, and a loop then takes the elements of a row one by one.
 HEAD = """\
 \"\"\"Written by microtensor.compile.\"\"\"
 
@@ -53,6 +52,7 @@ def extremum(name):
 
 maximum, minimum = extremum("llvm.maximum"), extremum("llvm.minimum")
 """
+# Sums may be taken in another order. NaN, ∞ and the sign of 0 are what they are.
 KERNEL = '@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})\n'
 # Inside a loop they must be inlined. The order of their sums and differences is part of them.
 BEFORE = '@numba.njit(error_model="numpy", fastmath={"contract"}, forceinline=True)\n'
