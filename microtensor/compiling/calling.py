@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dis
 import inspect
+import sys
 import types
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -19,6 +20,9 @@ from microtensor.core.tensor import Tensor
 from microtensor.creation import get_default_dtype
 from microtensor.nn import Module
 
+# What their functions read does not count, nor do values in the first two.
+_FIXED_PACKAGES = ("microtensor", "numpy")
+_LIBRARIES = frozenset((*_FIXED_PACKAGES, *sys.stdlib_module_names))
 _TABLES = frozenset(("_parameters", "_buffers", "_modules", "_transient"))
 _PLAIN = (int, float, bool, str, type(None), np.generic, np.dtype)
 # What a program may name: its contents do not change, or it is traced itself.
@@ -70,7 +74,7 @@ class Call:
         before = list(map(_held_by, owners))
         found = self.on(list(leaves[:count]), twin)
         if before != list(map(_held_by, owners)):
-            raise Refused("the module sets one of its attributes when it is called, or draws numbers")
+            raise Refused("a module or an object sets one of its attributes when it is called, or draws numbers")
         return found
 
     def names(self) -> list[str]:
@@ -128,6 +132,13 @@ def _of_named(name: str, value: Any, seen: set[Any], owners: dict[str, Any], rea
         yield name
         owners[name] = value
         yield from _of_module(value, seen)
+    elif isinstance(value, types.ModuleType):
+        key = id(value), frozenset(read)
+        if value.__name__.partition(".")[0] not in _FIXED_PACKAGES and key not in seen:
+            seen.add(key)
+            for attribute in sorted(vars(value).keys() & read):
+                yield attribute
+                yield from _of_named(f"{name}.{attribute}", vars(value)[attribute], seen, owners, read)
     elif isinstance(value, type):
         methods: list[Any] = []
         _of_methods(value, seen, methods, list(read), owners)
@@ -238,7 +249,7 @@ def _of_function(fn: types.FunctionType, seen: set[Any], owners: dict[str, Any])
 def _is_library(fn: types.FunctionType) -> bool:
     # What is typed in at a prompt has no file.
     typed = fn.__code__.co_filename.startswith("<")
-    return not typed and (fn.__module__ or "").partition(".")[0] in ("microtensor", "numpy")
+    return not typed and (fn.__module__ or "").partition(".")[0] in _LIBRARIES
 
 
 def _read_by(fn: types.FunctionType) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 import dataclasses
 import enum
+import functools
+import math
 import random
+import sys
 import types
 
 import numpy as np
@@ -180,3 +183,40 @@ def test_a_list_of_a_module_is_not_changed_by_a_trace():
     fast(X)
     assert module.seen == [(4, 6)]
     assert "sets one of its attributes" in fast.why
+
+
+@pytest.fixture
+def settings_module(monkeypatch):
+    """A module of the user's, as an import makes it."""
+    module = types.ModuleType("my_settings")
+    exec("EPS = 1.0\nSIZES = [1]\ndef scaled(x):\n    return x * EPS\n", vars(module))
+    monkeypatch.setitem(sys.modules, "my_settings", module)
+    return module
+
+
+def test_values_in_an_imported_module_belong_to_a_program(settings_module):
+    my_settings = settings_module
+
+    def by_value(x):
+        return x * my_settings.EPS
+
+    def by_function(x):
+        return my_settings.scaled(x)
+
+    for fn in (by_value, by_function):
+        my_settings.EPS = 1.0
+        fast = mt.compile(fn, strict=True, backend="numpy")
+        fast(X)
+        my_settings.EPS = 3.0
+        np.testing.assert_array_equal(fast(X).numpy(), X.numpy() * 3.0)
+
+
+def test_a_list_in_an_imported_module_is_refused_by_name(settings_module):
+    fast = mt.compile(lambda x: x * settings_module.SIZES[0], backend="numpy")
+    fast(X)
+    assert "'settings_module.SIZES', which it reads, is a list" in fast.why
+
+
+def test_modules_of_the_standard_library_may_be_named():
+    fast = mt.compile(lambda x: x * math.pi + math.sqrt(2.0) * functools.reduce(max, [1.0, 2.0]), strict=True)
+    np.testing.assert_allclose(fast(X).numpy(), X.numpy() * math.pi + 2.0 * math.sqrt(2.0), 1e-12)
