@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from microtensor import random
 from microtensor.compiling.calling import Call, check_primitive
 from microtensor.compiling.node import LOCK, Fused, Saved
+from microtensor.compiling.partition import work
 from microtensor.compiling.program import Builder, Program, policy_of
 from microtensor.compiling.replay import Replay
 from microtensor.compiling.trace import Refused, Symbol, Trace
@@ -115,11 +116,13 @@ class Compiled:
 
 
 def _program(trace: Trace, names: list[str], build: Builder) -> Program | Replay:
-    symbols = trace.symbols()
-    if len(symbols) <= policy_of(build).whole and all(s.fuses for s in symbols):
+    symbols, policy = trace.symbols(), policy_of(build)
+    if len(symbols) <= policy.whole and all(s.fuses for s in symbols):
         # What does not fuse as a whole may fuse in parts.
         with suppress(Refused):
-            return Program(trace, names, build)
+            program = Program(trace, names, build)
+            if program.work < work(symbols) or max(s.size * s.dtype.itemsize for s in symbols) > policy.again:
+                return program
     return Replay(trace, names, build)
 
 

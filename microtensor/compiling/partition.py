@@ -33,11 +33,14 @@ class Policy(NamedTuple):
     whole : int
         The most operations of a program that is one kernel for each pass. With more, a compiler takes too long, and
         too much is computed again.
+    again : int
+        The bytes of the largest array from which on a kernel may compute more than the composition does.
     """
 
     least: int = 0
     taken: Collection[str] | None = None
     whole: int = 200
+    again: int = 0
 
 
 class Step:
@@ -66,6 +69,12 @@ class Step:
 def args_of(symbol: Symbol) -> list[Symbol]:
     """The symbols among its arguments."""
     return [x for x in symbol.args if isinstance(x, Symbol)]
+
+
+def work(symbols: Sequence[Symbol]) -> int:
+    """How many operations take or make an array of the largest size."""
+    largest = max(s.size for s in symbols)
+    return sum(s.op not in SAME and largest in (s.size, *(x.size for x in args_of(s))) for s in symbols if s.args)
 
 
 def ancestors(roots: Iterable[Symbol], stop: set[int]) -> list[Symbol]:

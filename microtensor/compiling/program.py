@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.compiling.ir import Lowered, Value
+from microtensor.compiling.ir import FREE, Lowered, Value
 from microtensor.compiling.layout import Layout
-from microtensor.compiling.numpy_source import NAMESPACE, NumpyWriter
+from microtensor.compiling.numpy_source import BLOCK, NAMESPACE, NumpyWriter
 from microtensor.compiling.partition import Policy
 from microtensor.compiling.schedule import Kernel
 from microtensor.compiling.trace import Trace
@@ -41,6 +41,8 @@ class Program:
         The inputs that require a gradient.
     saved : dict
         The names of what the forward pass keeps for the backward passes.
+    work : int
+        How many operations of full size it runs.
     source : str
         The program as NumPy, for people to read.
     """
@@ -74,6 +76,9 @@ class Program:
         outputs += [(name, value, tuple(sorted(value.axes))) for value, name in self.saved.items()]
         kernels.insert(0, ("forward", Kernel(algebra, given, outputs)))
         labels = {values[s.index]: s.label for s in reversed(trace.symbols()) if s.label}
+        full = [v for _, kernel in kernels for v in kernel.order if v.axes == kernel.full and v.op not in FREE]
+        sums = [v for _, kernel in kernels for v in kernel.order if v.of and v.of[0].axes == kernel.full != v.axes]
+        self.work = len(full) + len(sums)
         self.source = "\n\n".join(readable(kernel, name, lowered, labels) for name, kernel in kernels)
         self.forward, *self.backwards = [self._runner(kernel, name, lowered, build) for name, kernel in kernels]
 
@@ -139,8 +144,9 @@ def build_numpy(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
     return call
 
 
-# In a longer program, single calls that write into dying arrays are faster than blocks.
-build_numpy.policy = Policy(least=1 << 62, whole=50)  # type: ignore[attr-defined]
+# In a longer program, single calls that write into dying arrays are faster than blocks. Small arrays are not cut into
+# blocks, so there it takes time to compute again what could be kept.
+build_numpy.policy = Policy(least=1 << 62, whole=50, again=2 * BLOCK)  # type: ignore[attr-defined]
 
 
 def readable(kernel: Kernel, name: str, lowered: Lowered, labels: dict[Value, str]) -> str:

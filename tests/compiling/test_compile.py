@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import types
+import warnings
 import weakref
 
 import numpy as np
@@ -811,10 +812,14 @@ def test_a_directory_that_cannot_be_written_to_is_no_obstacle(monkeypatch, tmp_p
 
 
 def test_it_is_a_decorator_with_and_without_options():
-    @mt.compile
-    def twice(x):
-        """Two x."""
-        return x * 2.0
+    with warnings.catch_warnings():
+        # That there is no numba.
+        warnings.simplefilter("ignore")
+
+        @mt.compile
+        def twice(x):
+            """Two x."""
+            return x * 2.0
 
     @mt.compile(strict=True, backend="numpy")
     def branching(x):
