@@ -121,7 +121,7 @@ def _program(trace: Trace, names: list[str], build: Builder) -> Program | Replay
         # What does not fuse as a whole may fuse in parts.
         with suppress(Refused):
             program = Program(trace, names, build)
-            if program.work < work(symbols) or max(s.size * s.dtype.itemsize for s in symbols) > policy.again:
+            if program.work < work(symbols) or max(s.size * s.dtype.itemsize for s in symbols) not in policy.once:
                 return program
     return Replay(trace, names, build)
 

@@ -33,14 +33,14 @@ class Policy(NamedTuple):
     whole : int
         The most operations of a program that is one kernel for each pass. With more, a compiler takes too long, and
         too much is computed again.
-    again : int
-        The bytes of the largest array from which on a kernel may compute more than the composition does.
+    once : range
+        The bytes of the largest array for which a kernel of the whole must compute less than the composition does.
     """
 
     least: int = 0
     taken: Collection[str] | None = None
     whole: int = 200
-    again: int = 0
+    once: range = range(0)
 
 
 class Step:

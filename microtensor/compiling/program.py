@@ -144,9 +144,9 @@ def build_numpy(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
     return call
 
 
-# In a longer program, single calls that write into dying arrays are faster than blocks. Small arrays are not cut into
-# blocks, so there it takes time to compute again what could be kept.
-build_numpy.policy = Policy(least=1 << 62, whole=50, again=2 * BLOCK)  # type: ignore[attr-defined]
+# In a longer program, single calls that write into dying arrays are faster than blocks. Arrays that are not cut into
+# blocks take time where something is computed again; on the smallest ones only the number of calls counts.
+build_numpy.policy = Policy(least=1 << 62, whole=50, once=range(1 << 16, 2 * BLOCK + 1))  # type: ignore[attr-defined]
 
 
 def readable(kernel: Kernel, name: str, lowered: Lowered, labels: dict[Value, str]) -> str:

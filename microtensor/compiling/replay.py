@@ -300,7 +300,7 @@ class Writer:
             # The sum takes the place of its first argument.
             text = f"{text[:-1]}, copied={not any(x is s.args[0] for x in place)})"
         elif place and _is_ufunc(s):
-            text = f"{text[:-1]}, {self._name(place[0], False)})"
+            text = f"{text[:-1]}, out={self._name(place[0], False)})"
         new = self._new(s)
         self.lines.append(f"{new} = {text}")
         self.shown.append(f"{new} = {shown}" + f"  # {s.label}" * bool(s.label))
