@@ -131,12 +131,12 @@ def _results(fused: list[Fused], call: Call, mode: Mode, found: list[Any]) -> An
     program = fused[0].program
     trace = program.trace
     inputs = [*call.tensors, *call.state.values()]
-    given = dict(zip(program.inputs, [x._array for x in inputs], strict=True))
-    needs = [x for x in inputs if x._requires_grad]
-    moved = found[len(fused) : len(fused) + len(trace.moved)]
-    small = dict(zip(program.saved.values(), found[len(fused) + len(moved) :], strict=True))
+    needs = [inputs[i] for i in program.needs]
     fixed = {name: x for name, x in zip(program.inputs, inputs, strict=True) if not x._requires_grad}
-    saved = Saved(call, small | {name: given[name] for name in fixed}, fixed)
+    count = len(fused) + len(trace.moved)
+    moved = found[len(fused) : count]
+    arrays = dict(zip(program.saved.values(), found[count:], strict=True))
+    saved = Saved(call, arrays | {name: x._array for name, x in fixed.items()}, fixed)
     results = []
     for i, operation in enumerate(fused):
         node = None
