@@ -15,6 +15,7 @@ from microtensor.compiling.program import Builder, Program, policy_of
 from microtensor.compiling.replay import Replay
 from microtensor.compiling.trace import Refused, Symbol, Trace
 from microtensor.core.primitive import Node, label, new_tensor, origin_of
+from microtensor.nn import Module
 from microtensor.support.modes import Mode, current_mode
 
 Backend: TypeAlias = Literal["numba", "numpy"]
@@ -47,6 +48,17 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"
+
+    def __reduce__(self) -> Any:
+        # A copy makes its own programs.
+        return Compiled, (self.fn, self.strict, self.build)
+
+    def __getattr__(self, name: str) -> Any:
+        """What a compiled module has: its parameters, `train`, `state_dict` and all else."""
+        fn = self.__dict__.get("fn")
+        if isinstance(fn, Module) and not name.startswith("__"):
+            return getattr(fn, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def source(self) -> str:

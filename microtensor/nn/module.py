@@ -164,6 +164,8 @@ class Module:
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(f"{who}: buffer {name} takes a tensor or None, not {kind}")
             self._buffers[name] = value
+        elif isinstance(getattr(value, "fn", None), Module):
+            raise TypeError(f"{who}: {name} is a compiled module, whose parameters {who} would not hold; compile {who}")
         else:
             if "_modules" in self.__dict__:
                 self._modules.pop(name, None)

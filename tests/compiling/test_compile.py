@@ -1,8 +1,10 @@
 """mt.compile: every norm, higher derivatives, views, guards, state, and what cannot be compiled."""
 
+import copy
 import functools
 import gc
 import pathlib
+import pickle
 import subprocess
 import sys
 import threading
@@ -845,6 +847,44 @@ def test_a_tensor_can_be_bound_to_a_function_before_it_is_compiled():
         assert w.grad.tolist() == expected
         w.data -= 1.0
     assert mt.compile(fast, strict=True, backend="numpy")(x).tolist() == [2.0, 12.0]
+
+
+def test_a_compiled_module_has_what_the_module_has():
+    net = mt.nn.Sequential(mt.nn.Linear(2, 3), mt.nn.BatchNorm1d(3))
+    fast = mt.compile(net, strict=True, backend="numpy")
+    assert list(fast.parameters()) == list(net.parameters())
+    assert fast.state_dict().keys() == net.state_dict().keys()
+    x = mt.tensor([[1.0, 2.0], [3.0, 5.0]])
+    optimizer = mt.optim.SGD(fast.parameters(), lr=0.1)
+    before = fast(x).numpy()
+    mt.sum(mt.square(fast(x))).backward()
+    optimizer.step()
+    fast.eval()
+    assert not net.training
+    assert not np.allclose(fast(x).numpy(), before)
+    np.testing.assert_allclose(fast(x).numpy(), net(x).numpy(), 1e-12)
+    with pytest.raises(AttributeError, match="Sequential has no attribute 'no_such'"):
+        _ = fast.no_such
+    with pytest.raises(AttributeError, match="'Compiled' object has no attribute 'parameters'"):
+        _ = mt.compile(mt.tanh, backend="numpy").parameters
+
+
+def test_a_module_refuses_a_compiled_one_because_it_would_lose_its_parameters():
+    outer = mt.nn.Module()
+    with pytest.raises(TypeError, match="inner is a compiled module, whose parameters Module would not hold"):
+        outer.inner = mt.compile(mt.nn.Linear(2, 3), backend="numpy")
+    outer.activation = mt.compile(mt.tanh, backend="numpy")
+    assert outer.activation(mt.tensor([0.0])).tolist() == [0.0]
+
+
+def test_copies_of_a_compiled_module_have_parameters_of_their_own():
+    fast = mt.compile(mt.nn.Linear(2, 3), strict=True, backend="numpy")
+    x = mt.tensor([[1.0, 2.0]])
+    expected = fast(x).numpy()
+    for twin in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+        twin.weight.assign_(twin.weight.numpy() * 2.0)
+        assert not np.array_equal(twin(x).numpy(), expected)
+        np.testing.assert_array_equal(fast(x).numpy(), expected)
 
 
 def test_a_class_is_no_function():
