@@ -68,7 +68,7 @@ def build_numba(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
 
 
 # A call of machine code takes as long as several of NumPy.
-build_numba.policy = Policy(least=1 << 15, taken=FAST)  # type: ignore[attr-defined]
+build_numba.policy = Policy(least=1 << 15, many=12, taken=FAST)  # type: ignore[attr-defined]
 
 
 def build_loops(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ these. No path leaves a stretch and comes back to it, so the steps can run one a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -27,6 +28,8 @@ class Policy(NamedTuple):
     ----------
     least : int
         The bytes that it must work on: those of its largest array times its operations.
+    many : int
+        So many operations pay on arrays of any size.
     taken : collection of str, optional
         The functions such as exp that a kernel takes; default: all. Others are calls of NumPy, which has them for many
         elements at a time.
@@ -38,6 +41,7 @@ class Policy(NamedTuple):
     """
 
     least: int = 0
+    many: int = sys.maxsize
     taken: Collection[str] | None = None
     whole: int = 200
     once: range = range(0)
@@ -240,7 +244,8 @@ class Partition:
     def _pays(self, part: list[Symbol]) -> bool:
         work = sum(s.op not in SAME for s in part)
         largest = max(x.size for s in part for x in (s, *args_of(s)))
-        return work > 1 and largest > 1 and work * largest * part[0].dtype.itemsize >= self.policy.least
+        enough = work >= self.policy.many or work * largest * part[0].dtype.itemsize >= self.policy.least
+        return work > 1 and largest > 1 and enough
 
     def _with_conditions(self, group: list[Symbol]) -> list[Symbol]:
         """A stretch with the conditions that it needs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -146,7 +147,7 @@ def build_numpy(kernel: Kernel, name: str, dtype: np.dtype[Any]) -> Callable[...
 
 # In a longer program, single calls that write into dying arrays are faster than blocks. Arrays that are not cut into
 # blocks take time where something is computed again; on the smallest ones only the number of calls counts.
-build_numpy.policy = Policy(least=1 << 62, whole=50, once=range(1 << 16, 2 * BLOCK + 1))  # type: ignore[attr-defined]
+build_numpy.policy = Policy(least=sys.maxsize, whole=50, once=range(1 << 16, 2 * BLOCK + 1))  # type: ignore[attr-defined]
 
 
 def readable(kernel: Kernel, name: str, lowered: Lowered, labels: dict[Value, str]) -> str:
