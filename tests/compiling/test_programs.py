@@ -54,7 +54,7 @@ def check(monkeypatch):
 
 @pytest.mark.parametrize("backend", ["numpy", "python"])
 def test_random_programs(check, backend):
-    check(range(60), backend)
+    check(range(30), backend)
 
 
 @pytest.mark.slow
