@@ -7,10 +7,11 @@ import dis
 import inspect
 import sys
 import types
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -27,6 +28,7 @@ _TABLES = frozenset(("_parameters", "_buffers", "_modules", "_transient"))
 _PLAIN = (int, float, bool, str, type(None), np.generic, np.dtype)
 # What a program may name: its contents do not change, or it is traced itself.
 _FIXED = (types.ModuleType, types.BuiltinFunctionType, type, np.ufunc, Primitive, TensorBase)
+_CALLED = frozenset((types.BuiltinFunctionType, np.ufunc, Primitive))
 
 
 class Call:
@@ -183,27 +185,57 @@ def _of_module(fn: Module, seen: set[Any]) -> list[Any]:
     return found
 
 
+class _Reach(NamedTuple):
+    """Some methods of a class, and those that they name: found once, as long as the class has the same ones."""
+
+    held: list[tuple[Any, str, Any]]
+    functions: list[types.FunctionType]
+    values: list[tuple[str, Any]]
+    names: set[str]
+
+
+_reached: WeakKeyDictionary[type, dict[frozenset[str], _Reach]] = WeakKeyDictionary()
+
+
 def _of_methods(
-    kind: type, seen: set[Any], found: list[Any], start: list[str], owners: dict[str, Any] | None = None
+    kind: type, seen: set[Any], found: list[Any], start: Iterable[str], owners: dict[str, Any] | None = None
 ) -> set[str]:
     """Add what some methods of a user's class, and those that they name, read; return the attributes that they name."""
-    own = _written(kind)
-    names, stack = set[str](), list(start) if own else []
+    if not _written(kind):
+        return set()
+    table, start = _reached.setdefault(kind, {}), frozenset(start)
+    reach = table.get(start)
+    if reach is None or any(held.get(name) is not x for held, name, x in reach.held):
+        reach = table[start] = _reach(kind, start)
+    for method in reach.functions:
+        # A tensor of a module that it reads is found when it is traced.
+        found += _of_function(method, seen, {})
+    for name, x in reach.values:
+        if isinstance(x, (np.ndarray, list, dict)):
+            found += name, _contents(x)
+        else:
+            found += _of_named(f"{kind.__name__}.{name}", x, seen, {} if owners is None else owners, reach.names)
+    return reach.names
+
+
+def _reach(kind: type, start: frozenset[str]) -> _Reach:
+    own, stack, reach = _written(kind), list(start), _Reach([], [], [], set())
     while stack:
         name = stack.pop()
-        if name in names:
+        if name in reach.names:
             continue
-        names.add(name)
-        for method in (getattr(x, "fget", None) or getattr(x, "__func__", x) for x in (t.get(name) for t in own)):
+        reach.names.add(name)
+        found = [(held, name, held.get(name)) for held in own]
+        if all(x is None for _, _, x in found):
+            continue
+        reach.held.extend(found)
+        for method in (getattr(x, "fget", None) or getattr(x, "__func__", x) for _, _, x in found):
             if isinstance(method, types.FunctionType):
-                # A tensor of a module that it reads is found when it is traced.
-                found += _of_function(method, seen, {})
+                reach.functions.append(method)
                 stack += method.__code__.co_names
-            elif isinstance(method, (np.ndarray, list, dict)):
-                found += name, _contents(method)
             elif method is not None and not isinstance(method, (*_FIXED, Module)):
-                found += _of_named(f"{kind.__name__}.{name}", method, seen, {} if owners is None else owners, names)
-    return names
+                reach.values.append((name, method))
+    return reach
 
 
 @lru_cache
@@ -243,7 +275,8 @@ def _of_function(fn: types.FunctionType, seen: set[Any], owners: dict[str, Any])
     seen.add(fn)
     yield fn.__code__
     for name, value in _read_by(fn).items():
-        yield from _of_named(name, value, seen, owners, fn.__code__.co_names)
+        if type(value) not in _CALLED:
+            yield from _of_named(name, value, seen, owners, fn.__code__.co_names)
 
 
 def _is_library(fn: types.FunctionType) -> bool:

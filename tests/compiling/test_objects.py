@@ -119,6 +119,23 @@ def test_what_an_object_holds_belongs_to_a_program(case):
     np.testing.assert_allclose(fast(X).numpy(), after, 1e-12)
 
 
+def test_a_replaced_method_belongs_to_a_program_too():
+    class Scaled:
+        def factor(self):
+            return 2.0
+
+    class Inherited(Scaled):
+        def run(self, x):
+            return x * self.factor()
+
+    fast = mt.compile(Inherited().run, strict=True, backend="numpy")
+    for k, owner in ((2.0, None), (3.0, Scaled), (5.0, Inherited)):
+        if owner is not None:
+            owner.factor = lambda self, k=k: k
+        for _ in range(2):
+            np.testing.assert_array_equal(fast(X).numpy(), X.numpy() * k)
+
+
 def test_the_parameters_of_an_object_get_their_gradients():
     trainer = Trainer()
     loss = mt.compile(lambda x: mt.sum(mt.square(trainer.step(x))), strict=True, backend="numpy")
