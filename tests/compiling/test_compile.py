@@ -803,7 +803,7 @@ def test_machine_code_is_kept_on_disk(kernels):
 
 
 @needs_numba
-def test_a_directory_that_cannot_be_written_to_is_no_obstacle(monkeypatch, tmp_path):
+def test_machine_code_needs_no_directory_that_can_be_written_to(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     fast = mt.compile(lambda x: x * 2.0 - mt.sum(x), backend="numba", strict=True)
