@@ -201,7 +201,7 @@ def test_exponentials_too_small_for_a_normal_number_are_rounded_once(functions, 
 
 @needs_numba
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_loops_take_several_elements_at_a_time(compiled, dtype):
+def test_machine_code_takes_several_elements_at_a_time(compiled, dtype):
     kind = {np.float32: "float", np.float64: "double"}[dtype]
     compiled[dtype](np.ones(3, dtype), np.ones((len(FAST), 3), dtype))
     (code,) = compiled[dtype].inspect_llvm().values()
