@@ -68,11 +68,11 @@ def check_weight(weight: Any, name: str, who: str) -> Any:
     if weight is None:
         return None
     weight = _as_constant(weight, f"{who}: {name}")
-    ensure(_check_positive, weight, f"{who}: {name} holds a negative weight; all must be 0 or more")
+    ensure(_check_not_negative, weight, f"{who}: {name} holds a negative weight; all must be 0 or more")
     return weight
 
 
-def _check_positive(values: Any, text: str) -> None:
+def _check_not_negative(values: Any, text: str) -> None:
     if any(greater(0, values)):
         raise ValueError(text)
 
@@ -603,7 +603,7 @@ def kl_div(input: Tensor, target: Any, *, reduction: str = "mean", log_target: b
         probability, logarithm = quietly(exp, target), where(equal(target, -math.inf), 0.0, target)
     else:
         ensure(
-            _check_positive,
+            _check_not_negative,
             target,
             f"{who}: the target holds negative values; if they are logarithms, use log_target=True",
         )

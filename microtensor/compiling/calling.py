@@ -31,6 +31,12 @@ _FIXED = (types.ModuleType, types.BuiltinFunctionType, type, np.ufunc, Primitive
 _CALLED = frozenset((types.BuiltinFunctionType, np.ufunc, Primitive))
 
 
+class Wrapped:
+    """A compiled function: one that is read inside another one is traced with it."""
+
+    fn: Any
+
+
 class Call:
     """A call of the composition: which of its arguments are tensors, and what the others are.
 
@@ -127,7 +133,7 @@ def _of_named(name: str, value: Any, seen: set[Any], owners: dict[str, Any], rea
         yield from _of_named(name or "self", value.__self__, seen, owners, method.__code__.co_names)
     elif isinstance(value, types.FunctionType):
         yield from _of_function(value, seen, owners)
-    elif hasattr(type(value), "source"):
+    elif isinstance(value, Wrapped):
         # A compiled function inside this one is traced with it.
         yield from _of_named(name, value.fn, seen, owners, read)
     elif isinstance(value, Module):
@@ -147,7 +153,9 @@ def _of_named(name: str, value: Any, seen: set[Any], owners: dict[str, Any], rea
         yield from methods
     elif _is_written(value):
         yield name
-        if not any(value is known for known in owners.values()):
+        key = id(value), frozenset(read)
+        if key not in seen:
+            seen.add(key)
             owners[name] = value
             yield from _of_object(name, value, seen, owners, read)
     elif not isinstance(value, _FIXED):
@@ -349,7 +357,7 @@ class Twins:
             return types.MethodType(self.of(value.__func__), self.of(value.__self__))
         if isinstance(value, types.FunctionType) and not _is_library(value):
             return self._function(value)
-        if hasattr(type(value), "source") or _is_written(value):
+        if isinstance(value, Wrapped) or _is_written(value):
             twin = self.made[id(value)] = copy.copy(value)
             twin.__dict__.update({name: self.of(x) for name, x in vars(value).items()})
             return twin

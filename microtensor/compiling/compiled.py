@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 from microtensor import random
-from microtensor.compiling.calling import Call, check_primitive
+from microtensor.compiling.calling import Call, Wrapped, check_primitive
 from microtensor.compiling.node import LOCK, Fused, Saved
 from microtensor.compiling.partition import work
 from microtensor.compiling.program import Builder, Program, policy_of
@@ -27,7 +27,7 @@ class CompileError(RuntimeError):
     """A function cannot be compiled, and ``strict=True`` was given."""
 
 
-class Compiled:
+class Compiled(Wrapped):
     """A function made by :func:`compile`.
 
     Attributes

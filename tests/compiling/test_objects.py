@@ -202,6 +202,30 @@ def test_a_list_of_a_module_is_not_changed_by_a_trace():
     assert "sets one of its attributes" in fast.why
 
 
+def test_two_functions_may_read_different_parts_of_an_object():
+    config = Config(inner=Config())
+
+    def inner(x):
+        return x * config.inner.eps
+
+    def outer(x):
+        return inner(x * config.eps)
+
+    fast = mt.compile(outer, strict=True, backend="numpy")
+    fast(X)
+    config.inner.eps = 3.0
+    np.testing.assert_array_equal(fast(X).numpy(), X.numpy() * 3.0)
+
+
+def test_any_name_may_be_that_of_an_attribute():
+    class Text:
+        source, fn, why = "a book", None, 2.0
+
+    text = Text()
+    fast = mt.compile(lambda x: x * text.why, strict=True, backend="numpy")
+    np.testing.assert_array_equal(fast(X).numpy(), X.numpy() * 2.0)
+
+
 @pytest.fixture
 def settings_module(monkeypatch):
     """A module of the user's, as an import makes it."""
