@@ -9,11 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from microtensor.compiling.ir import CHEAP, SAME
 from microtensor.compiling.trace import Symbol
 
+# The symbols of each stretch, by index.
+Members: TypeAlias = dict[int, dict[int, Symbol]]
 # What takes no function such as exp. A sum over axes has several names.
 _CHEAP = CHEAP | {*SAME, "relu", "masked", "square", "mean", "sum_to", "contract_to"}
 _SUMS = frozenset(("sum", "mean", "max", "min", "sum_to", "contract_to"))
@@ -173,7 +175,7 @@ class Partition:
         fuses = {s.index for s in symbols if self._fuses(s)}
         stage: dict[int, int] = {}
         group: dict[int, int] = {}
-        members: dict[int, dict[int, Symbol]] = {}
+        members: Members = {}
         readers: dict[tuple[int, int], int] = {}
         users: dict[int, list[Symbol]] = {}
         # A condition is computed again wherever it is needed, so it is in no stretch.
@@ -203,11 +205,7 @@ class Partition:
         return found
 
     def _sink(
-        self,
-        wanted: list[Symbol],
-        users: dict[int, list[Symbol]],
-        group: dict[int, int],
-        members: dict[int, dict[int, Symbol]],
+        self, wanted: list[Symbol], users: dict[int, list[Symbol]], group: dict[int, int], members: Members
     ) -> None:
         """Join a stretch with the later one that alone needs it, unless more memory would have to wait for it."""
         fixed = {s.index for s in wanted}
@@ -224,11 +222,7 @@ class Partition:
                 _join(group, members, k, needing.pop())
 
     def _release(
-        self,
-        wanted: list[Symbol],
-        users: dict[int, list[Symbol]],
-        group: dict[int, int],
-        members: dict[int, dict[int, Symbol]],
+        self, wanted: list[Symbol], users: dict[int, list[Symbol]], group: dict[int, int], members: Members
     ) -> None:
         """Take changes of shape out that nothing in their stretch needs: a call of NumPy is free of work there."""
         for k in list(members):
@@ -326,7 +320,7 @@ def _ordered(steps: list[Step]) -> list[Step]:
     return order
 
 
-def _join(group: dict[int, int], members: dict[int, dict[int, Symbol]], a: int, b: int) -> None:
+def _join(group: dict[int, int], members: Members, a: int, b: int) -> None:
     """Make two groups one."""
     if a == b:
         return
