@@ -52,7 +52,7 @@ def page(run: Run, picture: str) -> str:
                 "operations, as in the libraries to the right.",
                 "`microtensor`: every operation is recorded and runs by itself. Norms are compositions.",
                 f"`{compiled}`: the same compositions through `mt.compile`, in a warm process. A call also checks "
-                "what the objects of the benchmark hold, which takes some 0.1 ms; a plain function takes less.",
+                "what the objects of the benchmark hold, which takes some 0.02 ms; a plain function takes less.",
                 "`compiled, first call`: seconds of the first pass of a process, with the import of what runs the "
                 "program. The first number is with an empty cache of kernels (tracing and machine code), the second "
                 "with a filled one (tracing, and loading of the machine code).",

@@ -37,8 +37,9 @@ def compile(fn: Callable[..., Any] | None = None, *, strict: bool = False, backe
     its derived backward pass. Later calls run the program. The result has one record. Pictures, the ledger and checks
     show the composition in its place, and higher derivatives are taken through the composition.
 
-    `fn` must be pure: its results depend on its arguments, on the plain numbers that it names, and on the parameters
-    and buffers of the modules that it is or names. It may use all operations, and :func:`microtensor.grad` for
+    `fn` must be pure: its results depend on its arguments, and on what it reads by name. That may be plain values,
+    functions, and what modules and objects hold; each call looks whether any of it has changed. Parameters and buffers
+    of modules are inputs, and get their gradients. `fn` may use all operations, and :func:`microtensor.grad` for
     gradients by tensors. It must not read values, as a branch on a sum does, and must not draw numbers. Where it does,
     the composition runs as it is, and ``.why`` says why.
 

@@ -8,10 +8,11 @@ from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 from microtensor import random
-from microtensor.compiling.calling import Call, Wrapped, check_primitive
+from microtensor.compiling.calling import Call
 from microtensor.compiling.node import LOCK, Fused, Saved
 from microtensor.compiling.partition import work
 from microtensor.compiling.program import Builder, Program, policy_of
+from microtensor.compiling.reading import Reading, Wrapped, check_primitive
 from microtensor.compiling.replay import Replay
 from microtensor.compiling.trace import Refused, Symbol, Trace
 from microtensor.core.primitive import Node, label, new_tensor, origin_of
@@ -45,6 +46,7 @@ class Compiled(Wrapped):
         # The operations of each result, by all that a program depends on; or why there are none.
         self._programs: dict[Any, list[Fused] | str] = {}
         self._last: Program | Replay | None = None
+        self._reading: Reading | None = None
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}>"
@@ -79,10 +81,7 @@ class Compiled(Wrapped):
         if mode.tracer or mode.aside or mode.watched or mode.lines or mode.keeping:
             return self.fn(*args, **options)
         try:
-            if isinstance(self.fn, functools.partial):
-                call = Call(self.fn.func, (*self.fn.args, *args), self.fn.keywords | options)
-            else:
-                call = Call(self.fn, args, options)
+            call = self._call(args, options)
             key = call.key(), mode.recording
             found = self._programs.get(key)
             if found is None:
@@ -98,21 +97,29 @@ class Compiled(Wrapped):
                 raise CompileError(f"{self!r}: {refusal}") from None
             return self.fn(*args, **options)
         program = self._last = found[0].program
-        self.why, inputs = "", [*call.tensors, *call.state.values()]
+        self.why = ""
         try:
-            computed = program.forward(dict(zip(program.inputs, [x._array for x in inputs], strict=True)))
+            computed = program.forward(dict(zip(program.inputs, [x._array for x in call.inputs], strict=True)))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # The composition raises it too, and says where.
             self.why = f"its program raised {type(error).__name__}: {error}"
             return self.fn(*args, **options)
         return _results(found, call, mode, computed)
 
+    def _call(self, args: tuple[Any, ...], options: dict[str, Any]) -> Call:
+        fn: Any = self.fn
+        if isinstance(fn, functools.partial):
+            fn, args, options = fn.func, (*fn.args, *args), fn.keywords | options
+        reading = self._reading
+        if reading is None or reading.fn is not fn or not reading.holds():
+            reading = self._reading = Reading(fn)
+        return Call(reading, args, options)
+
     def _compiled(self, call: Call) -> list[Fused] | str:
         """The operations of the results, or why there are none."""
-        inputs = [*call.tensors, *call.state.values()]
         drawn = random._default.bit_generator.state if random._default is not None else None
         try:
-            trace, again = (Trace(call.traced, inputs, check_primitive) for _ in range(2))
+            trace, again = (Trace(call.traced, call.inputs, check_primitive) for _ in range(2))
             if trace.described() != again.described():
                 raise Refused("two calls with the same arguments compute different things")
             program = _program(trace, call.names(), self.build)
@@ -142,7 +149,7 @@ def _results(fused: list[Fused], call: Call, mode: Mode, found: list[Any]) -> An
     """The results of a call, from what its program has computed. Each has its record."""
     program = fused[0].program
     trace = program.trace
-    inputs = [*call.tensors, *call.state.values()]
+    inputs = call.inputs
     needs = [inputs[i] for i in program.needs]
     fixed = {name: x for name, x in zip(program.inputs, inputs, strict=True) if not x._requires_grad}
     count = len(fused) + len(trace.moved)

@@ -10,9 +10,10 @@ import pytest
 
 import microtensor as mt
 from microtensor import nn, viz
-from microtensor.compiling import CompileError, calling, numba_source, numpy_source
+from microtensor.compiling import CompileError, numba_source, numpy_source
 from microtensor.compiling.partition import Policy
 from microtensor.compiling.program import build_numpy
+from microtensor.compiling.reading import Reading
 from tests.compiling.backends import build_python, compiled_by, needs_numba
 from tests.compiling.networks import RandomNetwork
 from tests.compiling.programs import difference
@@ -26,7 +27,7 @@ TOLERANCE = {"float64": 1e-11, "float32": 3e-4}
 @pytest.fixture
 def check(monkeypatch):
     # The drawn function is an object that reads its own plan, which never changes.
-    monkeypatch.setattr(calling, "settings_of", lambda fn, modules: iter(()))
+    monkeypatch.setattr(Reading, "_named", lambda *read: None)
 
     def compare(seeds, backend):
         refused, wrong = [], []

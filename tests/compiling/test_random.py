@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from microtensor.compiling import calling, numba_source, numpy_source
+from microtensor.compiling import numba_source, numpy_source
 from microtensor.compiling.partition import Policy
 from microtensor.compiling.program import build_numpy
+from microtensor.compiling.reading import Reading
 from tests.compiling.backends import compiled_by, needs_numba
 from tests.compiling.programs import RandomProgram, difference
 
@@ -19,7 +20,7 @@ STEPS = 6
 @pytest.fixture
 def check(monkeypatch):
     # The drawn function is an object that reads its own plan, which never changes.
-    monkeypatch.setattr(calling, "settings_of", lambda fn, modules: iter(()))
+    monkeypatch.setattr(Reading, "_named", lambda *read: None)
     # Programs of any length in blocks, too.
     monkeypatch.setattr(build_numpy, "policy", Policy(), raising=False)
 
