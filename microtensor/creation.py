@@ -11,9 +11,8 @@ from microtensor.checks import renamed
 from microtensor.core.primitive import as_array
 from microtensor.core.tensor import Tensor
 from microtensor.hints import spelled
-from microtensor.support.arrays import Array, check_device, own_array, plain_dtype
+from microtensor.support.arrays import check_device, own_array, plain_dtype
 from microtensor.support.axes import MOST_ELEMENTS, Shape, integer, shape_of_new
-from microtensor.support.modes import current_mode
 
 __all__ = [
     "arange",
@@ -103,14 +102,7 @@ def _filled(who: str, shape: Any, value: Any, dtype: Any, device: Any, requires_
     dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, who)
     # From an array of that dtype, so that NumPy raises when a number does not fit.
     array = np.full(shape_of_new(shape, who), own_array(as_array(value), f"{who}: fill_value", dtype))
-    return _made(array, requires_grad)
-
-
-def _made(array: Array, requires_grad: bool = False) -> Tensor:
-    """A new tensor. While a function is traced: a constant of its program."""
-    tensor, tracer = Tensor(array, requires_grad=requires_grad), current_mode().tracer
-    constant: Tensor = tensor if tracer is None or requires_grad else tracer.made(tensor)  # type: ignore[attr-defined]
-    return constant
+    return Tensor(array, requires_grad=requires_grad)
 
 
 @spelled
@@ -178,7 +170,7 @@ def zeros_like(
     """
     check_device(device, "zeros_like")
     dtype = None if dtype is None else plain_dtype(dtype, "zeros_like")
-    return _made(np.zeros_like(as_array(x), dtype=dtype), requires_grad)
+    return Tensor(np.zeros_like(as_array(x), dtype=dtype), requires_grad=requires_grad)
 
 
 @spelled
@@ -195,7 +187,7 @@ def ones_like(
     """
     check_device(device, "ones_like")
     dtype = None if dtype is None else plain_dtype(dtype, "ones_like")
-    return _made(np.ones_like(as_array(x), dtype=dtype), requires_grad)
+    return Tensor(np.ones_like(as_array(x), dtype=dtype), requires_grad=requires_grad)
 
 
 @spelled
@@ -222,7 +214,7 @@ def arange(
     if (stop > start) == (step > 0) and abs(stop - start) > MOST_ELEMENTS * abs(step):
         raise ValueError(f"arange: {start} to {stop} in steps of {step} are more than 2**36 numbers")
     dtype = None if dtype is None else plain_dtype(dtype, "arange")
-    return _made(np.arange(start, stop, step, dtype=dtype))
+    return Tensor(np.arange(start, stop, step, dtype=dtype))
 
 
 @spelled
@@ -250,4 +242,4 @@ def eye(
     # All diagonals outside the matrix give zeros, so the nearest one is used.
     diagonal = max(-shape[0], min(integer(k, "k", "eye"), shape[1]))
     dtype = plain_dtype(get_default_dtype() if dtype is None else dtype, "eye")
-    return _made(np.eye(shape[0], shape[1], k=diagonal, dtype=dtype))
+    return Tensor(np.eye(shape[0], shape[1], k=diagonal, dtype=dtype))

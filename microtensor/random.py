@@ -12,6 +12,7 @@ from microtensor.creation import get_default_dtype
 from microtensor.hints import spelled
 from microtensor.support.arrays import Array, own_array
 from microtensor.support.axes import Shape, integer, shape_of_new
+from microtensor.support.modes import current_mode
 
 # Made when it is first drawn from: numpy.random takes longer to load than all of this package.
 _default: np.random.Generator | None = None
@@ -36,6 +37,9 @@ def manual_seed(seed: int) -> None:
 def generator(rng: Any = None) -> np.random.Generator:
     """The generator to use: `rng` through ``np.random.default_rng`` (SPEC 7). None: the default generator."""
     global _default
+    tracer: Any = current_mode().tracer
+    if tracer is not None and (rng is None or isinstance(rng, np.random.Generator)):
+        tracer.draws()
     if rng is not None:
         return np.random.default_rng(rng)
     if _default is None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
-from microtensor import random
 from microtensor.compiling.calling import Call
 from microtensor.compiling.node import LOCK, Fused, Saved
 from microtensor.compiling.partition import work
@@ -117,7 +116,6 @@ class Compiled(Wrapped):
 
     def _compiled(self, call: Call) -> list[Fused] | str:
         """The operations of the results, or why there are none."""
-        drawn = random._default.bit_generator.state if random._default is not None else None
         try:
             trace, again = (Trace(call.traced, call.inputs, check_primitive) for _ in range(2))
             if trace.described() != again.described():
@@ -128,9 +126,6 @@ class Compiled(Wrapped):
         except Exception as error:
             # The composition raises it too, with real values; or else a trace is the cause.
             return f"while it was traced: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        finally:
-            if random._default is not None and drawn is not None:
-                random._default.bit_generator.state = drawn
         return [Fused(program, i, self.name) for i in range(len(trace.outputs))]
 
 

@@ -35,6 +35,8 @@ _NEW = {
 } - _VIEWS | {_add_at}
 # Smaller arrays may stay until the function returns.
 SMALL = 1 << 12
+# Constants of so many elements are shown with these.
+FEW = 8
 
 
 class Tidied:
@@ -270,6 +272,8 @@ class Writer:
         shapes = {self.known[x.index]: x.shape for step in steps for x in step.given if x.index in self.known}
         head = f"def {self.name}({', '.join(given)}):"
         notes = [f"# {', '.join(f'{name} {shapes[name]}' for name in given if name in shapes)}"]
+        text = "\n".join(self.shown)
+        notes += [f"# {c} {_told(self.namespace[c])}" for c in self.constants.values() if re.search(rf"\b{c}\b", text)]
         self.text = "\n    ".join([head, *notes, *self.shown]) + "\n"
         exec(compile("\n    ".join([head, *self.lines]), f"<compiled {self.name}>", "exec"), self.namespace)
         run = self.namespace[self.name]
@@ -362,6 +366,13 @@ class Writer:
             self.called[s.call] = name
             self.namespace[name] = s.call
         return self.called[s.call]
+
+
+def _told(constant: Any) -> str:
+    """A constant in a line: its elements, if there are a few."""
+    if not isinstance(constant, np.ndarray):
+        return repr(constant)
+    return f"{constant.shape} {constant.dtype}" + f": {constant.tolist()}" * (constant.size <= FEW)
 
 
 def _added_in_place(steps: list[Step], results: list[Symbol]) -> list[Step]:

@@ -316,9 +316,15 @@ class Tracer:
         node = Node(primitive, inputs, params, mode.scope, version, "") if recorded else None
         return Traced.holding(symbol, node)
 
-    def made(self, x: Tensor) -> Tensor:
-        """A tensor that the function has made from plain values, as a constant of the program."""
-        return Traced.holding(symbol_of(x._array))
+    def draws(self) -> None:
+        """Refuse a function that draws numbers, because a program would draw none."""
+        raise Refused("it draws random numbers")
+
+    def made(self, x: Tensor) -> None:
+        """Make a tensor that the function has made from plain values a constant of the program."""
+        symbol = symbol_of(x._array)
+        symbol.label = x._name
+        x._array, x.__class__ = symbol, Traced  # type: ignore[assignment]
 
     def of(self, x: Any) -> Any:
         """The symbol of an argument; a constant as it is."""
@@ -435,8 +441,11 @@ class Trace:
             found = call(*leaves)
             self.several = type(found) if type(found) in (tuple, list) else None
             results = list(found) if self.several else [found]
-            if not results or not all(isinstance(y, TensorBase) for y in results):
-                raise Refused(f"it returns a {type(found).__name__}, not one tensor or a tuple or list of tensors")
+            others = [y for y in results if not isinstance(y, TensorBase)] if results else [found]
+            if others:
+                kind = "an array of NumPy" if isinstance(others[0], Symbol) else f"a {type(others[0]).__name__}"
+                place = f" in a {type(found).__name__}" if others[0] is not found else ""
+                raise Refused(f"it returns {kind}{place}, not one tensor or a tuple or list of tensors")
             self.outputs = [tracer.of(y) for y in results]
             self.names = [y._name for y in results]
             wanted = {x: i for i, x in enumerate(leaves) if x._requires_grad}

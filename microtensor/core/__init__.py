@@ -11,10 +11,11 @@ the code. Each names the files, and the lines of all functions that run.
 (a) How ``loss.backward()`` works: ``(mt.tensor([3.0, 4.0]) * x).sum().backward()``:
 
     support/arrays.py    23-31, 34-45, 48-70, 93-95, 138-144, 220-230
+    support/errors.py    121-124
     core/primitive.py    90-95, 110-116, 239-280
     core/ops.py          143-145, 183, 289-291, 299-300, 306
     core/backprop.py     72-106, 109-127, 130-210, 260-264, 280-289, 292-307, 310-313, 316-357, 360-361, 370-381
-    core/tensor.py       32-34, 42-44, 98-113, 252-282
+    core/tensor.py       32-34, 42-44, 98-113, 153-156, 252-282
 
 (b) How the gradient of a norm arises: ``mt.norms.standardize(x, axis=0).sum().backward()``:
 

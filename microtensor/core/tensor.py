@@ -106,11 +106,11 @@ class Tensor(TensorBase, Methods):
         self._array = own_array(data._array if isinstance(data, Tensor) else data, "tensor: data", dtype)
         self._node = self._grad = self._watch = None
         self._version, self._origin, self._requires_grad = 0, "", False
-        self._name = None
-        if name is not None:
-            self.name = name
+        self.name = name
         if requires_grad is not False:
             self.requires_grad_(requires_grad)
+        elif (tracer := current_mode().tracer) is not None:
+            tracer.made(self)  # type: ignore[attr-defined]
 
     def numpy(self) -> Array:
         """The value as a read-only NumPy view; use ``.numpy().copy()`` for an array to write to."""

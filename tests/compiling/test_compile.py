@@ -567,12 +567,23 @@ def refusals():
         "numpy": (lambda x: x * float(np.sum(x.numpy())), "reads the values"),
         "caught": (lambda x: caught(x), "reads the values"),
         "captured tensor": (lambda x: x * w, "'w', which is not an argument"),
-        "made tensor": (lambda x: x * mt.tensor([1.0, 2.0]), r"shape \(2,\), which is not an argument"),
+        "made leaf": (
+            lambda x: x * mt.tensor([1.0, 2.0], requires_grad=True),
+            r"shape \(2,\), which is not an argument",
+        ),
         "array": (lambda x: x * table, "table"),
         "list": (lambda x: x * config["eps"], "'config'"),
         "random scalars": (steps, "generator"),
         "random array": (lambda x: x * rng.normal(size=2), "rng"),
-        "no tensor": (lambda x: 3.0, "returns a float"),
+        "random tensor": (lambda x: x * mt.random.normal(2) * 0.0, "it draws random numbers"),
+        "random numbers of NumPy": (
+            lambda x: x + np.random.default_rng().normal(size=2) * 1e-200,
+            "compute different things",
+        ),
+        "no tensor": (lambda x: 3.0, "returns a float, not one tensor"),
+        "no tensor among two": (lambda x: (x > 0.0, x), "returns an array of NumPy in a tuple"),
+        "condition": (lambda x: x > 0.0, "returns an array of NumPy, not one tensor"),
+        "nothing": (lambda x: (), "returns a tuple, not"),
     }
 
 
@@ -599,9 +610,9 @@ def test_what_cannot_be_compiled_runs_as_it_is(case):
     fn, why = refusals()[case]
     x = mt.tensor([1.0, 2.0], requires_grad=True)
     fast = mt.compile(fn, backend="numpy")
-    found = fast(x)
-    expected = refusals()[case][0](x)
-    assert np.array_equal(mt.tensor(found).numpy(), mt.tensor(expected).numpy())
+    found, expected = (list(y) if isinstance(y, tuple) else [y] for y in (fast(x), refusals()[case][0](x)))
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(mt.tensor(a).numpy(), mt.tensor(b).numpy())
     assert fast.why.count("\n") == 0
     with pytest.raises(CompileError, match=why):
         mt.compile(refusals()[case][0], strict=True, backend="numpy")(x)

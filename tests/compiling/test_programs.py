@@ -339,7 +339,7 @@ def impure():
         "primitive": (lambda x: drawn(x @ x), "'rng', which it reads"),
         "captured": (lambda x: x @ captured, "'captured', which is not an argument"),
         "mask": (lambda x: mt.sum(x[x > 0.0]) + mt.sum(x @ x), "selects by a condition|reads the values"),
-        "dropout": (lambda x: nn.functional.dropout(x @ x, 0.5), "mask"),
+        "dropout": (lambda x: nn.functional.dropout(x @ x, 0.5), "it draws random numbers"),
         "branch": (lambda x: x @ x if mt.sum(x @ x) > 0 else x, "reads the values"),
         "list": (lambda x, layers=[net]: layers[0](x), "list"),
     }
@@ -380,6 +380,7 @@ PROGRAMS = {
     "one element": (lambda x: mt.exp(x) * 2.0 + x, ()),
     "no elements": (lambda x: mt.concat([x, x]) * 2.0, (0, 3)),
     "an array that it makes": (lambda x: mt.sum(x * np.arange(3.0), axis=0) @ np.eye(3), (4, 3)),
+    "tensors of plain values": (lambda x: x * mt.tensor(2.0) + mt.Tensor([1, 2, 3], dtype="float32"), (4, 3)),
     "tensors that it makes": (lambda x: mt.concat([x, mt.zeros((1, 3)), mt.ones_like(x)]) @ mt.eye(3), (4, 3)),
     "a triangle": (lambda x: mt.softmax(mt.where(mt.tril(mt.ones((4, 4))) > 0.0, x @ x.T, -1e9)) @ x, (4, 3)),
     "largest": (lambda x: mt.max(x @ x.T, axis=1) + mt.min(x), (4, 3)),
@@ -584,3 +585,14 @@ def test_the_source_shows_the_program():
         "    v6 = matmul(v5, v2)\n"
         "    return v4, v6\n"
     )
+
+
+def test_the_source_shows_its_constants():
+    def fn(x):
+        return x @ mt.tensor(np.arange(12.0).reshape(4, 3)) * np.array([0.5, 1.5, 2.5])
+
+    fast = mt.compile(fn, strict=True, backend="numpy")
+    fast(mt.ones((2, 4), requires_grad=True))
+    forward, backward = fast.source.split("def backward")
+    assert "    # c1 (4, 3) float64\n    # c2 (3,) float64: [0.5, 1.5, 2.5]\n" in forward
+    assert "float64: [0.5, 1.5, 2.5]\n" in backward

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "data": {"core", "checks", "random"},
     "serialize": {"core", "creation", "text", "atomic"},
     "convert": {"core"},
-    "compiling": {"core", "ops", "creation", "nn", "random"},
+    "compiling": {"core", "ops", "creation", "nn"},
     "inspect": {*ENGINE, "checks", "text", "showing", "norms"},
     # The public paths of what stands in inspect.
     "checking": {"inspect"},
