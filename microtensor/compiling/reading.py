@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dis
+import functools
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from microtensor.compiling.trace import Refused, plain_text
 from microtensor.core.primitive import Primitive, TensorBase
 from microtensor.core.tensor import Tensor
 from microtensor.nn import Module
+from microtensor.support.modes import ModeSwitch
 
 # What their functions read does not count, nor do values in the first two.
 _FIXED_PACKAGES = ("microtensor", "numpy")
@@ -139,6 +140,13 @@ class Reading:
         elif isinstance(value, Wrapped):
             # A compiled function inside this one is traced with it.
             self._named(name, self._look(getattr, value, "fn"), read)
+        elif isinstance(value, functools.partial):
+            self._named(name, value.func, read)
+            for part in (list(value.args), value.keywords):
+                self._items(name, part, read)
+        elif isinstance(value, ModeSwitch):
+            # The names of a scope, or none.
+            self._values += type(value), *(self._look(getattr, value, x, None) for x in ("name", "detail"))
         elif isinstance(value, type):
             self._values.append(value)
             if not self._again((value, frozenset(read))):
@@ -327,7 +335,7 @@ def is_written(value: Any) -> bool:
     return bare and not isinstance(value, known) and kind.__module__.partition(".")[0] not in _FIXED_PACKAGES
 
 
-@lru_cache
+@functools.lru_cache
 def written(kind: type) -> list[Mapping[str, Any]]:
     """What the classes of the user hold that a class is derived from, itself included."""
     return [vars(base) for base in kind.__mro__ if base.__module__.partition(".")[0] not in _LIBRARIES]
@@ -351,7 +359,7 @@ class Names(NamedTuple):
     imported: frozenset[str]
 
 
-@lru_cache
+@functools.lru_cache
 def names_in(code: types.CodeType) -> Names:
     """The names in the code of a function."""
     read, sets, named, imported = set[str](), set[str](), set(code.co_names), set[str]()

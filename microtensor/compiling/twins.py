@@ -11,6 +11,7 @@ import numpy as np
 
 from microtensor.compiling.reading import TABLES, Wrapped, is_library, is_written, names_in
 from microtensor.nn import Module
+from microtensor.support.modes import ModeSwitch
 
 
 class Twins:
@@ -34,6 +35,9 @@ class Twins:
             return types.MethodType(self.of(value.__func__), self.of(value.__self__))
         if isinstance(value, types.FunctionType) and not is_library(value):
             return self._function(value)
+        if isinstance(value, ModeSwitch):
+            # It would keep the scope of the trace.
+            return value.fresh()
         if isinstance(value, Wrapped) or is_written(value):
             twin = self.made[id(value)] = copy.copy(value)
             twin.__dict__.update({name: self.of(x) for name, x in vars(value).items()})

@@ -1,5 +1,6 @@
 """What a function reads by name is looked at again in each call, wherever it may have become another one."""
 
+import functools
 import sys
 import types
 import weakref
@@ -181,6 +182,8 @@ def cases():
     acts = types.SimpleNamespace(both=(mt.tanh, mt.exp))
     values = file_of("k = 2.0\n")
     factor = Factor(values)
+    scaled = mt.name_scope("scaled")(lambda x: x * values.k)
+    bound = functools.partial(lambda k, x: x * k * values.k, 2.0)
     nested = mt.compile(lambda x: x * 2.0, backend="numpy")
     return {
         "attribute of a class": (made.run, lambda: setattr(kind, "k", 9.0)),
@@ -228,6 +231,8 @@ def cases():
         ),
         "list that gets longer": (lists.fourth, lambda: lists.layers.append(nn.Sigmoid())),
         "operation in a tuple": (lambda x: acts.both[0](x), lambda: setattr(acts, "both", (mt.exp, mt.tanh))),
+        "scope that is named": (lambda x: scaled(x), lambda: setattr(values, "k", 5.0)),
+        "function with an argument": (lambda x: bound(x), lambda: setattr(values, "k", 6.0)),
         "operator of an object": (lambda x: factor * x, lambda: setattr(values, "k", 4.0)),
         "a tuple in a dict in a list": (
             lambda x: x * deep.a.b[0]["c"][0],
