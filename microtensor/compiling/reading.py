@@ -215,7 +215,8 @@ class Reading:
         self._values.append(kind)
         read = {*read, *self._methods(kind, read)}
         if not _ANY_ATTRIBUTE.isdisjoint(read):
-            read = {*read, *held, *self._methods(kind, [name for own in written(kind) for name in own])}
+            names = {name for own in written(kind) for name in own} - _ASIDE
+            read = {*read, *held, *self._methods(kind, names)}
         for attribute, x in held.items():
             if attribute in read or isinstance(x, (*_PLAIN, *_NAMED)):
                 self._values.append(attribute)
@@ -249,7 +250,7 @@ class Reading:
                 method = getattr(x, "fget", None) or getattr(x, "__func__", x)
                 if isinstance(method, types.FunctionType):
                     self._function(method)
-                    stack += names_in(method.__code__).named
+                    stack += () if is_library(method) else names_in(method.__code__).named
                 elif method is not None and not isinstance(method, (Module, *_DESCRIPTORS)):
                     values.append((name, method))
         for name, x in values:
