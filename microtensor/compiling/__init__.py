@@ -45,7 +45,7 @@ def compile(fn: Callable[..., Any] | None = None, *, strict: bool = False, backe
 
     Functions of each element, sums, means and maxima over axes, and changes of shape fuse: a stretch of them is one
     kernel where that is faster. All other operations are called as they are. A call has a cost of its own, about that
-    of five operations on small arrays, so a function of a few operations on these gains nothing.
+    of three operations on small arrays, so a function of a few operations on these gains nothing.
 
     Parameters
     ----------
