@@ -17,7 +17,7 @@ from microtensor.core.tensor import Tensor
 from microtensor.nn import Module
 from microtensor.support.modes import ModeSwitch
 
-# What their functions read does not count, nor do values in the first two.
+# Nothing in the first ones changes, and what functions of all these read does not either.
 _FIXED_PACKAGES = ("microtensor", "numpy")
 _LIBRARIES = frozenset((*_FIXED_PACKAGES, *sys.stdlib_module_names))
 TABLES = ("_parameters", "_buffers", "_modules")
@@ -28,9 +28,12 @@ _CALLED = (types.BuiltinFunctionType, np.ufunc, Primitive)
 _NAMED = (types.ModuleType, type, *_CALLED)
 _FIXED = (*_NAMED, TensorBase)
 _CHANGING = (np.ndarray, list, dict)
-# By these a function reads what its code does not name: an attribute of any name, or anything.
+# With these a function may read what its code does not name: attributes of any name, or anything.
 _ANY_ATTRIBUTE = frozenset(("getattr", "vars", "__dict__", "attrgetter", "__getattribute__"))
 _ANYTHING = frozenset(("eval", "exec", "globals", "locals"))
+# What these do would not be done again, or would be another thing each time.
+_EFFECTS = frozenset(("print", "input", "open", "breakpoint"))
+_CHANGING_MODULES = frozenset(("datetime", "logging", "random", "time"))
 # Of the methods that Python calls by itself, those that take no part in a computation.
 _ASIDE = frozenset(("__init__", "__new__", "__del__", "__repr__", "__init_subclass__", "__reduce__", "__reduce_ex__"))
 
@@ -158,7 +161,13 @@ class Reading:
         elif not isinstance(value, _FIXED):
             self._values.append((name, plain(value, f"{name!r}, which it reads,")))
         elif not isinstance(value, TensorBase):
-            self._values.append(value)
+            self._called(value)
+
+    def _called(self, value: Any) -> None:
+        """Add what has no parts that change: an operation, or a function of a library."""
+        if (getattr(value, "__module__", None) or "").partition(".")[0] in _CHANGING_MODULES:
+            raise Refused(f"it names {value.__module__}.{value.__name__}, which a program would not call")
+        self._values.append(value)
 
     def _owner(self, name: str, value: Any, read: Collection[str]) -> None:
         """Add what a module or an object holds, or what an imported module does."""
@@ -247,7 +256,8 @@ class Reading:
             names.add(name)
             for held in own:
                 x = self._look(held.get, name) if name in held else None
-                method = getattr(x, "fget", None) or getattr(x, "__func__", x)
+                # Of a property, of one that is computed once, or of a class.
+                method = getattr(x, "fget", None) or getattr(x, "func", None) or getattr(x, "__func__", x)
                 if isinstance(method, types.FunctionType):
                     self._function(method)
                     stack += () if is_library(method) else names_in(method.__code__).named
@@ -260,7 +270,7 @@ class Reading:
     def _function(self, fn: types.FunctionType) -> None:
         """Add what a function reads by name: globals, what it captures, and defaults."""
         if is_library(fn):
-            self._values.append(fn)
+            self._called(fn)
             return
         if self._again(fn):
             return
@@ -269,8 +279,11 @@ class Reading:
         names = names_in(code)
         if names.sets:
             raise Refused(f"it sets {min(names.sets)!r}, which is not its own")
-        if hidden := names.read & _ANYTHING:
+        python = names.read - fn.__globals__.keys()
+        if hidden := python & _ANYTHING:
             raise Refused(f"it calls {min(hidden)}, which may read anything")
+        if effects := python & _EFFECTS:
+            raise Refused(f"it calls {min(effects)}, which a program would not do")
         # A name of Python's may become a global one later.
         read = {x: self._look(fn.__globals__.get, x) for x in names.read}
         read = {x: value for x, value in read.items() if x in fn.__globals__}
@@ -329,11 +342,13 @@ class _Bare:
 
 
 def is_written(value: Any) -> bool:
-    """Whether a value is an object that holds nothing but its attributes, of a class of the user's or of Python's."""
+    """Whether a value is an object of a user's class, or a namespace, and holds nothing but its attributes."""
     kind: Any = type(value)
     known = (*_FIXED, *_PLAIN, tuple, list, dict, set, Module, types.FunctionType)
-    bare = kind is types.SimpleNamespace or (hasattr(value, "__dict__") and kind.__basicsize__ == _Bare.__basicsize__)
-    return bare and not isinstance(value, known) and kind.__module__.partition(".")[0] not in _FIXED_PACKAGES
+    if (kind.__module__, kind.__name__) in (("types", "SimpleNamespace"), ("argparse", "Namespace")):
+        return True
+    bare = hasattr(value, "__dict__") and kind.__basicsize__ == _Bare.__basicsize__
+    return bare and not isinstance(value, known) and kind.__module__.partition(".")[0] not in _LIBRARIES
 
 
 @functools.lru_cache

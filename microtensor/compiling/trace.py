@@ -277,6 +277,12 @@ class Traced(Tensor):
     def backward(self, *_: Any, **__: Any) -> Any:
         raise Refused("it calls backward, which fills .grad; return the loss, or use mt.grad")
 
+    def retain_grad(self) -> Any:
+        raise Refused("it calls retain_grad; return that tensor too")
+
+    def _replace(self, array: Any) -> None:
+        raise Refused("it gives a tensor another value")
+
     def detach(self) -> Traced:
         return Traced.holding(self._array)  # type: ignore[arg-type]
 

@@ -575,6 +575,11 @@ def refusals():
         "list": (lambda x: x * config["eps"], "'config'"),
         "random scalars": (steps, "generator"),
         "random array": (lambda x: x * rng.normal(size=2), "rng"),
+        "another value": (lambda x: x * mt.zeros(2).assign_([1.0, 3.0]), "gives a tensor another value"),
+        "gradient that is kept": (
+            lambda x: (x * 2.0).retain_grad() * 3.0,
+            "it calls retain_grad; return that tensor too",
+        ),
         "random tensor": (lambda x: x * mt.random.normal(2) * 0.0, "it draws random numbers"),
         "random numbers of NumPy": (
             lambda x: x + np.random.default_rng().normal(size=2) * 1e-200,

@@ -320,6 +320,11 @@ def test_an_old_value_that_is_not_read_is_not_kept_alive():
     assert gone() is None
 
 
+def test_a_function_of_the_users_may_have_a_name_of_pythons():
+    file = file_of("def print(x):\n    return x * 2.0\ndef fn(x):\n    return print(x)\n")
+    np.testing.assert_array_equal(mt.compile(file.fn, strict=True, backend="numpy")(X).numpy(), X.numpy() * 2.0)
+
+
 def test_an_import_in_a_function_is_followed(monkeypatch):
     monkeypatch.setitem(sys.modules, "my_code", file_of("k = 2.0\n"))
 
@@ -345,11 +350,15 @@ def test_an_import_in_a_function_is_followed(monkeypatch):
     [
         ("return x * globals()['k']", "it calls globals, which may read anything"),
         ("return x * eval('k')", "it calls eval, which may read anything"),
+        ("print(x.shape)\n    return x * 2.0", "it calls print, which a program would not do"),
+        ("log.info('called')\n    return x * 2.0", "'log', which it reads, is a Logger"),
+        ("logging.info('called')\n    return x * 2.0", "it names logging.info, which a program would not call"),
+        ("return x * (time.time() > 0.0)", "it names time.time, which a program would not call"),
         ("import not_here_yet\n    return x * not_here_yet.k", "it imports not_here_yet; an import at the top"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_in_a_sentence(code, why):
-    file = file_of(f"k = 2.0\ndef fn(x):\n    {code}\n")
+    file = file_of(f"import logging, time\nlog, k = logging.getLogger('none'), 2.0\ndef fn(x):\n    {code}\n")
     fast = mt.compile(file.fn, strict=True, backend="numpy")
     with pytest.raises(mt.CompileError, match=why):
         fast(X)
