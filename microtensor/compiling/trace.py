@@ -154,6 +154,10 @@ class Symbol(NDArrayOperatorsMixin):
         return of_ufunc(ufunc, inputs)
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], options: Any) -> Any:
+        if any(issubclass(kind, TensorBase) for kind in types):
+            return NotImplemented
+        if function in (np.array2string, np.array_repr, np.array_str):
+            self._read()
         if function in (np.shape, np.ndim, np.size) and not options and len(args) == 1:
             return getattr(self, function.__name__)
         if function in (np.zeros_like, np.ones_like) and len(args) == 1:
@@ -273,6 +277,11 @@ class Traced(Tensor):
     __eq__, __ne__ = _recorded(np.equal), _recorded(np.not_equal)
     __lt__, __le__ = _recorded(np.less), _recorded(np.less_equal)
     __gt__, __ge__ = _recorded(np.greater), _recorded(np.greater_equal)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        # A condition, which is a symbol, may stand beside a tensor.
+        args = [Traced.holding(x) if isinstance(x, Symbol) else x for x in args]
+        return super().__array_function__(function, [x for x in types if x is not Symbol], args, options)
 
     def backward(self, *_: Any, **__: Any) -> Any:
         raise Refused("it calls backward, which fills .grad; return the loss, or use mt.grad")

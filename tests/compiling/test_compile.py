@@ -565,6 +565,7 @@ def refusals():
         "branch": (lambda x: x if mt.sum(x) > 0 else -x, "reads the values"),
         "item": (lambda x: x * mt.sum(x).item(), "reads the values"),
         "numpy": (lambda x: x * float(np.sum(x.numpy())), "reads the values"),
+        "text": (lambda x: x * len(f"{x}"), "reads the values"),
         "caught": (lambda x: caught(x), "reads the values"),
         "captured tensor": (lambda x: x * w, "'w', which is not an argument"),
         "made leaf": (

@@ -380,6 +380,7 @@ PROGRAMS = {
     "one element": (lambda x: mt.exp(x) * 2.0 + x, ()),
     "no elements": (lambda x: mt.concat([x, x]) * 2.0, (0, 3)),
     "an array that it makes": (lambda x: mt.sum(x * np.arange(3.0), axis=0) @ np.eye(3), (4, 3)),
+    "where, of NumPy": (lambda x: np.where((x > 0.5) | (x < -1.0), x, 0.0) * np.where(x > 0.0, 1.0, x), (4, 3)),
     "tensors of plain values": (lambda x: x * mt.tensor(2.0) + mt.Tensor([1, 2, 3], dtype="float32"), (4, 3)),
     "tensors that it makes": (lambda x: mt.concat([x, mt.zeros((1, 3)), mt.ones_like(x)]) @ mt.eye(3), (4, 3)),
     "a triangle": (lambda x: mt.softmax(mt.where(mt.tril(mt.ones((4, 4))) > 0.0, x @ x.T, -1e9)) @ x, (4, 3)),
