@@ -172,6 +172,8 @@ class Reading:
     def _owner(self, name: str, value: Any, read: Collection[str]) -> None:
         """Add what a module or an object holds, or what an imported module does."""
         if isinstance(value, types.ModuleType):
+            if value is np and "random" in read:
+                raise Refused("it names np.random, which a program would not call")
             package = value.__name__.partition(".")[0]
             if package not in _FIXED_PACKAGES:
                 names = set(read)

@@ -3,6 +3,7 @@
 import copy
 import functools
 import gc
+import os
 import pathlib
 import pickle
 import subprocess
@@ -582,10 +583,8 @@ def refusals():
             "it calls retain_grad; return that tensor too",
         ),
         "random tensor": (lambda x: x * mt.random.normal(2) * 0.0, "it draws random numbers"),
-        "random numbers of NumPy": (
-            lambda x: x + np.random.default_rng().normal(size=2) * 1e-200,
-            "compute different things",
-        ),
+        "random numbers of NumPy": (lambda x: x + np.random.default_rng().normal(size=2) * 0.0, "it names np.random"),
+        "random bytes": (lambda x: x + 1e-200 * int.from_bytes(os.urandom(8)), "compute different things"),
         "no tensor": (lambda x: 3.0, "returns a float, not one tensor"),
         "no tensor among two": (lambda x: (x > 0.0, x), "returns an array of NumPy in a tuple"),
         "condition": (lambda x: x > 0.0, "returns an array of NumPy, not one tensor"),

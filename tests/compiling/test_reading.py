@@ -286,6 +286,22 @@ def test_modules_in_a_list_get_their_gradients():
         np.testing.assert_allclose(a, p.grad.numpy(), 1e-9)
 
 
+def test_the_numbers_that_are_drawn_are_those_of_the_composition():
+    fast, found = mt.compile(lambda x: x + np.random.standard_normal(6), backend="numpy"), []  # noqa: NPY002
+    for fn in (fast, fast.fn):
+        np.random.seed(0)  # noqa: NPY002
+        found.append([fn(X).numpy() for _ in range(2)])
+    np.testing.assert_array_equal(*found)
+
+
+def test_what_holds_itself_is_refused_in_a_sentence():
+    held = types.SimpleNamespace(parts=[2.0])
+    held.parts.append(held.parts)
+    fast = mt.compile(lambda x: x * held.parts[0], backend="numpy")
+    np.testing.assert_array_equal(fast(X).numpy(), X.numpy() * 2.0)
+    assert "what it reads cannot be followed: RecursionError" in fast.why
+
+
 def test_operations_may_be_arguments():
     fast = mt.compile(lambda x, activation: activation(x), strict=True, backend="numpy")
     for activation in (mt.tanh, mt.exp, mt.tanh):
