@@ -344,7 +344,7 @@ def test_the_ledger_of_any_composition(data):
 
 @pytest.mark.slow
 @given(st.data())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_the_ledger_of_very_many_compositions(data):
     check_any_composition(data)
 
