@@ -110,11 +110,11 @@ class Compiled(Wrapped):
         if isinstance(fn, functools.partial):
             fn, args, options = fn.func, (*fn.args, *args), fn.keywords | options
         reading = self._reading
-        if reading is None or reading.fn is not fn or not reading.holds():
-            try:
+        try:
+            if reading is None or reading.fn is not fn or not reading.holds():
                 reading = self._reading = Reading(fn)
-            except (RecursionError, TypeError) as error:
-                raise Refused(f"what it reads cannot be followed: {type(error).__name__}: {error}") from None
+        except (RecursionError, TypeError) as error:
+            raise Refused(f"what it reads cannot be followed: {type(error).__name__}: {error}") from None
         return Call(reading, args, options)
 
     def _compiled(self, call: Call) -> list[Fused] | str:

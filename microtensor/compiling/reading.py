@@ -155,7 +155,7 @@ class Reading:
             if not self._again((value, frozenset(read))):
                 self._methods(value, ["__init__", "__new__", *read])
         elif isinstance(value, (Module, types.ModuleType)) or is_written(value):
-            key = id(value), name if isinstance(value, Module) else frozenset(read)
+            key = id(value), frozenset(read), name if isinstance(value, Module) else ""
             if not self._again(key):
                 self._owner(name, value, read)
         elif not isinstance(value, _FIXED):
@@ -167,12 +167,15 @@ class Reading:
         """Add what has no parts that change: an operation, or a function of a library."""
         if (getattr(value, "__module__", None) or "").partition(".")[0] in _CHANGING_MODULES:
             raise Refused(f"it names {value.__module__}.{value.__name__}, which a program would not call")
+        owner = getattr(value, "__self__", None)
+        if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, (*_PLAIN, types.ModuleType, type)):
+            raise Refused(f"it names {value.__name__} of a {type(owner).__name__}, which a program would not call")
         self._values.append(value)
 
     def _owner(self, name: str, value: Any, read: Collection[str]) -> None:
         """Add what a module or an object holds, or what an imported module does."""
         if isinstance(value, types.ModuleType):
-            if value is np and "random" in read:
+            if value.__name__ == "numpy.random" or (value is np and "random" in read):
                 raise Refused("it names np.random, which a program would not call")
             package = value.__name__.partition(".")[0]
             if package not in _FIXED_PACKAGES:
@@ -191,15 +194,20 @@ class Reading:
         self.owners[name] = value
         self._values.append(name)
         if isinstance(value, Module):
+            read = {"forward", *read}
             for path, module in value.named_modules():
-                self._module(".".join(filter(None, (name, path))), module)
+                # A parent, which comes first, may call any method of its children.
+                read |= self._module(".".join(filter(None, (name, path))), module, read)
         else:
             self._object(name, value, read)
 
-    def _module(self, prefix: str, module: Module) -> None:
+    def _module(self, prefix: str, module: Module, start: Collection[str]) -> set[str]:
+        """Add what one module holds, and what its methods read; return what these name."""
         kind, held = self._look(type, module), self._table(vars(module))
         self._values.append(kind)
-        read = self._methods(kind, ["forward"])
+        read = self._methods(kind, start)
+        if not _ANY_ATTRIBUTE.isdisjoint(read):
+            read.update(held.keys() - {"_transient"})
         for name in TABLES:
             table = self._table(self._look(held.get, name))
             for key in table:
@@ -219,6 +227,7 @@ class Reading:
                 self._named(name, self._look(held.get, name), read)
             elif name in read and not isinstance(x, (Module, TensorBase)) and name not in TABLES:
                 plain(x, f"{kind.__name__}.{name}, which it reads,")
+        return read
 
     def _object(self, name: str, value: Any, read: Collection[str]) -> None:
         """Add what an object of a user's class holds. Of what is not plain, only what its reader or methods name."""
@@ -226,8 +235,7 @@ class Reading:
         self._values.append(kind)
         read = {*read, *self._methods(kind, read)}
         if not _ANY_ATTRIBUTE.isdisjoint(read):
-            names = {name for own in written(kind) for name in own} - _ASIDE
-            read = {*read, *held, *self._methods(kind, names)}
+            read.update(held)
         for attribute, x in held.items():
             if attribute in read or isinstance(x, (*_PLAIN, *_NAMED)):
                 self._values.append(attribute)
@@ -256,6 +264,8 @@ class Reading:
             if name in names:
                 continue
             names.add(name)
+            if name in _ANY_ATTRIBUTE:
+                stack += {x for held in own for x in held} - _ASIDE
             for held in own:
                 x = self._look(held.get, name) if name in held else None
                 # Of a property, of one that is computed once, or of a class.

@@ -104,6 +104,36 @@ class Activated(nn.Module):
         return self.activation(x)
 
 
+class Encoder(nn.Module):
+    """Nothing that `forward` names reads the global."""
+
+    def encode(self, x):
+        return self.helper(x)
+
+    def helper(self, x):
+        return x * K
+
+
+class Parent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.child = Encoder()
+
+    def forward(self, x):
+        return self.child.encode(x)
+
+
+class Computed(nn.Module):
+    def helper(self, x):
+        return x * K
+
+    def forward(self, x):
+        return getattr(self, "".join(("hel", "per")))(x)
+
+
+K = 2.0
+
+
 class Lists:
     def __init__(self):
         self.acts, self.table, self.history = [mt.tanh], {"a": with_default}, []
@@ -150,6 +180,10 @@ def fresh(*bases):
     return type("Fresh", bases or (Base,), dict(vars(Base)) if not bases else {})
 
 
+def more():
+    globals()["K"] += 1.0
+
+
 def cases():
     """For each: a function, and a change after which it computes something else."""
     kind, parent = fresh(), fresh()
@@ -181,6 +215,7 @@ def cases():
     lists, weighed = Lists(), Lists()
     acts = types.SimpleNamespace(both=(mt.tanh, mt.exp))
     values = file_of("k = 2.0\n")
+    encoder = Encoder()
     factor = Factor(values)
     scaled = mt.name_scope("scaled")(lambda x: x * values.k)
     bound = functools.partial(lambda k, x: x * k * values.k, 2.0)
@@ -233,6 +268,10 @@ def cases():
         "operation in a tuple": (lambda x: acts.both[0](x), lambda: setattr(acts, "both", (mt.exp, mt.tanh))),
         "scope that is named": (lambda x: scaled(x), lambda: setattr(values, "k", 5.0)),
         "function with an argument": (lambda x: bound(x), lambda: setattr(values, "k", 6.0)),
+        "method of a module": (lambda x: encoder.encode(x), more),
+        "method that calls another one": (encoder.encode, more),
+        "method of a module inside": (Parent(), more),
+        "method of a computed name": (Computed(), more),
         "operator of an object": (lambda x: factor * x, lambda: setattr(values, "k", 4.0)),
         "a tuple in a dict in a list": (
             lambda x: x * deep.a.b[0]["c"][0],
@@ -370,11 +409,19 @@ def test_an_import_in_a_function_is_followed(monkeypatch):
         ("log.info('called')\n    return x * 2.0", "'log', which it reads, is a Logger"),
         ("logging.info('called')\n    return x * 2.0", "it names logging.info, which a program would not call"),
         ("return x * (time.time() > 0.0)", "it names time.time, which a program would not call"),
+        ("return x * draw()", "it names random of a Random, which a program would not call"),
+        ("push(1)\n    return x * 2.0", "it names append of a list, which a program would not call"),
+        ("return x * normal()", "'normal', which it reads, is a RandomState"),
+        ("return x * nr.normal()", "it names np.random, which a program would not call"),
         ("import not_here_yet\n    return x * not_here_yet.k", "it imports not_here_yet; an import at the top"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_in_a_sentence(code, why):
-    file = file_of(f"import logging, time\nlog, k = logging.getLogger('none'), 2.0\ndef fn(x):\n    {code}\n")
+    file = file_of(
+        "import logging, random, time\nimport numpy.random as nr\nfrom numpy.random import normal\n"
+        "push, draw, log, k = [].append, random.random, logging.getLogger('none'), 2.0\n"
+        f"def fn(x):\n    {code}\n"
+    )
     fast = mt.compile(file.fn, strict=True, backend="numpy")
     with pytest.raises(mt.CompileError, match=why):
         fast(X)
