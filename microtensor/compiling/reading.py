@@ -154,7 +154,10 @@ class Reading:
             self._values.append(value)
             if not self._again((value, frozenset(read))):
                 self._methods(value, ["__init__", "__new__", *read])
-        elif isinstance(value, (Module, types.ModuleType)) or is_written(value):
+        elif isinstance(value, types.ModuleType):
+            if not self._again((value, frozenset(read))):
+                self._imported(name, value, read)
+        elif isinstance(value, Module) or is_written(value):
             key = id(value), frozenset(read), name if isinstance(value, Module) else ""
             if not self._again(key):
                 self._owner(name, value, read)
@@ -172,22 +175,23 @@ class Reading:
             raise Refused(f"it names {value.__name__} of a {type(owner).__name__}, which a program would not call")
         self._values.append(value)
 
-    def _owner(self, name: str, value: Any, read: Collection[str]) -> None:
-        """Add what a module or an object holds, or what an imported module does."""
-        if isinstance(value, types.ModuleType):
-            if value.__name__ == "numpy.random" or (value is np and "random" in read):
-                raise Refused("it names np.random, which a program would not call")
-            package = value.__name__.partition(".")[0]
-            if package not in _FIXED_PACKAGES:
-                names = set(read)
-                if package not in _LIBRARIES and not _ANY_ATTRIBUTE.isdisjoint(read):
-                    names.update(name for name in vars(value) if not name.startswith("__"))
-                for attribute in sorted(names):
-                    x = self._look(vars(value).get, attribute)
-                    if attribute in vars(value):
-                        self._values.append(attribute)
-                        self._named(f"{name}.{attribute}", x, read)
+    def _imported(self, name: str, value: types.ModuleType, read: Collection[str]) -> None:
+        """Add what an imported module holds under the names that are read."""
+        package, names = value.__name__.partition(".")[0], set(read)
+        if value.__name__ == "numpy.random" or (value is np and "random" in read):
+            raise Refused("it names np.random, which a program would not call")
+        if package in _FIXED_PACKAGES:
             return
+        if package not in _LIBRARIES and not _ANY_ATTRIBUTE.isdisjoint(read):
+            names.update(x for x in vars(value) if not x.startswith("__"))
+        for attribute in sorted(names):
+            x = self._look(vars(value).get, attribute)
+            if attribute in vars(value):
+                self._values.append(attribute)
+                self._named(f"{name}.{attribute}", x, read)
+
+    def _owner(self, name: str, value: Any, read: Collection[str]) -> None:
+        """Add what a module of layers or an object holds."""
         while self.owners.get(name, value) is not value:
             # Functions of two files may give one name to two things.
             name += "_"
