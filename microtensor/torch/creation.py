@@ -79,7 +79,7 @@ def _sized(draw: Callable[[Any, tuple[int, ...]], Any]) -> Callable[..., Any]:
     def new(*size: Any, dtype: Any = None, generator: Any = None, **options: Any) -> Any:
         given = options.pop("size", size)
         shape = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
-        array = draw(draws_of(generator), tuple(int(n) for n in shape))
+        array = draw(generator, tuple(int(n) for n in shape))
         return made(array, dtype or dtypes.get_default_dtype(), **options)
 
     return new
@@ -143,11 +143,11 @@ def _typed_constructor(name: str) -> Callable[..., Any]:
 
 
 SIZED = {
-    "zeros": _sized(lambda rng, shape: np.zeros(shape)),
-    "ones": _sized(lambda rng, shape: np.ones(shape)),
-    "rand": _sized(lambda rng, shape: rng.random(shape)),
-    "empty": _sized(lambda rng, shape: np.zeros(shape)),
-    "randn": _sized(lambda rng, shape: rng.standard_normal(shape)),
+    "zeros": _sized(lambda _, shape: np.zeros(shape)),
+    "ones": _sized(lambda _, shape: np.ones(shape)),
+    "rand": _sized(lambda generator, shape: draws_of(generator).random(shape)),
+    "empty": _sized(lambda _, shape: np.zeros(shape)),
+    "randn": _sized(lambda generator, shape: draws_of(generator).standard_normal(shape)),
 }
 CREATION: dict[str, Callable[..., Any]] = {
     **SIZED,
