@@ -171,3 +171,9 @@ def test_results_stay_of_their_kind():
     assert type(mt.tensor([1.0]) + torch.ones(1)) is torch.Tensor
     assert type(torch.nn.Linear(3, 2).weight) is torch.nn.Parameter
     assert type(torch.nn.LSTM(3, 2)(x[None])[1][0]) is torch.Tensor
+
+
+def test_zeros_and_ones_draw_nothing():
+    fast = mt.compile(lambda x: x * torch.ones(3) + torch.zeros(3) + torch.empty(3), backend="numpy")
+    fast(torch.ones(3))
+    assert "random" not in fast.why
